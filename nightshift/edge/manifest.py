@@ -1,0 +1,144 @@
+"""The schema of `bundle.json`, for those who write it and those who read it.
+
+Base install only: numpy, onnxruntime, pydantic.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MODEL_FILE = "model.onnx"
+MANIFEST_FILE = "bundle.json"
+CARD_FILE = "MODEL_CARD.md"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Column(_Record):
+    """One column of the window, in order.
+
+    Attributes:
+        unit: as measured; the runtime refuses rows that declare another.
+        categories: values by code, for text columns; an unseen value gets `unseen_code`.
+    """
+
+    name: str
+    unit: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+    categories: tuple[str, ...] = ()
+    unseen_code: int = -1
+
+
+class Output(_Record):
+    """One output; `shape` uses names for free dimensions."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+    unit: str = ""
+    meaning: str = ""
+
+
+class Interface(_Record):
+    """What goes into a model and comes out of it.
+
+    Attributes:
+        columns: of the window, in order.
+        window_rows: rows of the window, oldest first; 1 for independent rows.
+        uses_time: whether `time_s` (int64 civil seconds of the last row) is an input.
+        outputs: in order.
+        classes: names of the columns of `probability`.
+        members: names of the columns of `score`.
+        sensors: names of the last axis of a forecast.
+        steps, step_s: of a forecast.
+        thresholds: name -> value, already applied in the graph.
+    """
+
+    columns: tuple[Column, ...]
+    window_rows: int = Field(ge=1)
+    uses_time: bool = False
+    outputs: tuple[Output, ...]
+    classes: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
+    sensors: tuple[str, ...] = ()
+    steps: int | None = None
+    step_s: float | None = None
+    thresholds: dict[str, float] = Field(default_factory=dict)
+
+
+class Parity(_Record):
+    """Graph against training library.
+
+    Attributes:
+        rows: rows compared, real and adversarial.
+        max_abs: output -> largest |graph - library|.
+        tolerance: output -> largest accepted.
+        flips: rows whose integer output differs.
+        ok: all within tolerance and no flip.
+    """
+
+    rows: int
+    max_abs: dict[str, float]
+    tolerance: dict[str, float]
+    flips: int
+    ok: bool
+
+
+class Latency(_Record):
+    """One row, one thread, warm, on the machine that exported."""
+
+    p50_ms: float
+    p99_ms: float
+    runs: int
+    library_p50_ms: float | None = None
+
+
+class Fingerprints(_Record):
+    """What the bundle was made from."""
+
+    dataset: str
+    config: str
+    code: str
+    cell_key: str
+
+
+class BundleManifest(_Record):
+    """The content of `bundle.json`; the SHA-256 of its bytes is the bundle's id."""
+
+    format: Literal[1] = 1
+    subject: str
+    family: str
+    target: str
+    problem: str
+    interface: Interface
+    time_kind: str
+    time_unit: str
+    sampling_s: float | None = None
+    timezone: str = "UTC"
+    trained_until: str | None = None
+    label_source: str = "absent"
+    metrics: dict[str, dict[str, float | None]]
+    baselines: dict[str, dict[str, float | None]] = Field(default_factory=dict)
+    primary: str
+    higher_is_better: bool
+    fingerprints: Fingerprints
+    hashes: dict[str, str]
+    size_bytes: int
+    parity: Parity
+    latency: Latency
+    libraries: dict[str, str] = Field(default_factory=dict)
+    opset: int
+    oldest_onnxruntime: str = "1.22"
+    created_at: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def sha256_bytes(data: bytes) -> str:
+    """Return the hex SHA-256 of bytes."""
+    return hashlib.sha256(data).hexdigest()

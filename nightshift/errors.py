@@ -1,0 +1,122 @@
+"""The one exception tree. Every deliberate error says what, what to do, and knows its exit code."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+EXIT_OK = 0
+EXIT_CELL_FAILED = 1
+EXIT_USAGE = 2
+EXIT_BLOCKED = 3
+EXIT_UNREACHABLE = 4
+EXIT_INTERRUPTED = 130
+
+
+class NightshiftError(Exception):
+    """Base of all errors that Nightshift raises on purpose.
+
+    Args:
+        what: one sentence: what is wrong, with the expected and the found value.
+        hint: one sentence: what the user can do about it.
+    """
+
+    exit_code = EXIT_CELL_FAILED
+
+    def __init__(self, what: str, *, hint: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.hint}".strip()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # The default reduces to cls(*args) and loses the hint when an error crosses a process border.
+        return (_rebuild, (type(self), self.what, self.hint))
+
+
+def _rebuild(kind: type[NightshiftError], what: str, hint: str) -> NightshiftError:
+    error = kind.__new__(kind)
+    NightshiftError.__init__(error, what, hint=hint)
+    return error
+
+
+class UsageError(NightshiftError):
+    """A command line or an argument that makes no sense."""
+
+    exit_code = EXIT_USAGE
+
+
+class ConfigError(UsageError):
+    """A configuration file or key that cannot be used."""
+
+
+class UnknownNameError(UsageError):
+    """A name that is not known; names the nearest valid one."""
+
+    def __init__(self, kind: str, name: str, valid: Iterable[str], *, hint: str = "") -> None:
+        super().__init__(f"unknown {kind} '{name}'.", hint=" ".join(p for p in (nearest(name, valid), hint) if p))
+
+
+class DataError(NightshiftError):
+    """Data that cannot be read or used; the cell is blocked."""
+
+    exit_code = EXIT_BLOCKED
+
+
+class BlockedError(DataError):
+    """A cell stopped by blocker findings; `codes` lists them."""
+
+    def __init__(self, what: str, *, hint: str = "", codes: tuple[str, ...] = ()) -> None:
+        super().__init__(what, hint=hint)
+        self.codes = codes
+
+
+class NotApplicableError(NightshiftError):
+    """A family that cannot apply to this dataset, with the reason; not a failure."""
+
+    exit_code = EXIT_OK
+
+
+class TrainingError(NightshiftError):
+    """Training could not produce a model."""
+
+
+class ExportError(NightshiftError):
+    """A fitted model that cannot leave as one faithful ONNX graph."""
+
+
+class BundleError(NightshiftError):
+    """A bundle, or rows given to it, that cannot be used."""
+
+    exit_code = EXIT_USAGE
+
+
+class ServiceError(NightshiftError):
+    """A service (Prefect, MLflow, DVC remote) that cannot be reached or used."""
+
+    exit_code = EXIT_UNREACHABLE
+
+
+class TransientError(NightshiftError):
+    """Something that may work when tried again (I/O, a lock, a network hiccup)."""
+
+
+class InterruptedTraining(NightshiftError):  # noqa: N818 - it is a state, not a fault
+    """Training stopped on request; what was finished is kept."""
+
+    exit_code = EXIT_INTERRUPTED
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """Return "Did you mean 'x'?" or, without a near name, the list of valid names."""
+    names = sorted(valid)
+    lowered = {n.lower(): n for n in names}
+    match = difflib.get_close_matches(name.lower(), list(lowered), n=1, cutoff=0.5)
+    if match:
+        return f"Did you mean '{lowered[match[0]]}'?"
+    if not names:
+        return "There is none yet."
+    shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
+    return f"Valid: {shown}."

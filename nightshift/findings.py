@@ -1,0 +1,254 @@
+"""Findings: coded remarks on data, training, export, gate and run. A code is never renumbered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+from nightshift.errors import UnknownNameError
+
+
+class Severity(StrEnum):
+    """How much a finding matters."""
+
+    TIP = "tip"
+    WARNING = "warning"
+    BLOCKER = "blocker"
+
+
+@dataclass(frozen=True)
+class Code:
+    """What a code means.
+
+    Attributes:
+        code: `D…` data, `T…` training, `E…` export, `G…` gate, `R…` run.
+        severity: its usual severity.
+        title: what, in a few words.
+        why: why it matters.
+        remedy: what to do.
+    """
+
+    code: str
+    severity: Severity
+    title: str
+    why: str
+    remedy: str
+
+
+class Finding(BaseModel):
+    """One remark: a code, and what was found here."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    code: str
+    severity: Severity
+    what: str
+    remedy: str
+    columns: tuple[str, ...] = ()
+
+    @property
+    def why(self) -> str:
+        """Why the code matters."""
+        return CODES[self.code].why
+
+    @property
+    def mute(self) -> str:
+        """How to silence it: a blocker cannot be muted."""
+        return "cannot be muted" if self.severity is Severity.BLOCKER else f"mute: [{self.code}] in the family's config"
+
+    def line(self) -> str:
+        """One line for a terminal or a report."""
+        return f"{self.code} {self.severity}: {self.what} {self.remedy}".strip()
+
+
+def _table(*rows: tuple[str, Severity, str, str, str]) -> dict[str, Code]:
+    return {row[0]: Code(*row) for row in rows}
+
+
+_TIP, _WARN, _BLOCK = Severity.TIP, Severity.WARNING, Severity.BLOCKER
+
+CODES: dict[str, Code] = _table(
+    (
+        "D001",
+        _BLOCK,
+        "column not found",
+        "the family needs it",
+        "Regenerate the data with it, or train other families.",
+    ),
+    (
+        "D002",
+        _BLOCK,
+        "critical sensor missing or all NaN",
+        "the model would be blind",
+        "Mend the sensor or mark it not critical.",
+    ),
+    (
+        "D003",
+        _BLOCK,
+        "time not increasing within a run",
+        "windows and lags assume order",
+        "Sort the source by time within each run.",
+    ),
+    ("D004", _WARN, "duplicate timestamps", "two rows claim one moment", "Keep one row per run and time."),
+    ("D005", _WARN, "gaps in time", "windows span a hole", "Fill or split the run at the gap."),
+    ("D006", _WARN, "flatline", "a stuck sensor says nothing", "Check the sensor or drop the column."),
+    (
+        "D007",
+        _WARN,
+        "sentinel values",
+        "codes such as -999 act as measurements",
+        "Declare them as missing in the mapping.",
+    ),
+    (
+        "D008",
+        _WARN,
+        "out of physical range",
+        "impossible values mislead the model",
+        "Check the unit or the range in the metadata.",
+    ),
+    ("D009", _BLOCK, "one class only", "nothing to tell apart", "Land data that holds both classes."),
+    (
+        "D010",
+        _WARN,
+        "extreme class balance",
+        "scores on so few cases are chance",
+        "Collect more of the rare class or widen the horizon.",
+    ),
+    ("D011", _BLOCK, "remaining useful life negative", "the label is wrong", "Regenerate the `rul` column."),
+    (
+        "D012",
+        _WARN,
+        "remaining useful life does not fall by the time step",
+        "the label contradicts the clock",
+        "Recompute `rul` from run ends.",
+    ),
+    ("D013", _BLOCK, "a run in two parts", "the test part would be known", "Split by whole runs."),
+    (
+        "D014",
+        _WARN,
+        "duplicate rows across parts",
+        "test rows were seen in training",
+        "Drop duplicates before splitting.",
+    ),
+    (
+        "D015",
+        _WARN,
+        "a single feature gives the label away",
+        "the model would learn a leak",
+        "Drop the column if it is known only after the fact.",
+    ),
+    (
+        "D016",
+        _WARN,
+        "drift between parts",
+        "training data may not describe today",
+        "Land newer data or look for a sensor change.",
+    ),
+    ("D017", _BLOCK, "too few rows", "no split of so few rows can be judged", "Land at least 50 rows."),
+    ("D018", _WARN, "missing values", "the model sees imputed values", "Check the source of the gaps."),
+    ("D019", _BLOCK, "a part is empty or has one class", "the result could not be judged", "Land more runs."),
+    (
+        "D020",
+        _BLOCK,
+        "values that break the schema",
+        "types or infinities cannot be trained on",
+        "Mend the column named.",
+    ),
+    ("D021", _TIP, "columns of the file not used", "they carry no declared role", "Map them if they matter."),
+    (
+        "T001",
+        _WARN,
+        "gap between train and test",
+        "the model has learned rows, not the machine",
+        "Simplify the model or add runs.",
+    ),
+    (
+        "T002",
+        _WARN,
+        "test F1 below 0.5",
+        "the model helps little",
+        "See class share, threshold and labels in the report.",
+    ),
+    ("T003", _WARN, "class imbalance", "accuracy says little here", "Read PR-AUC and F1."),
+    ("T004", _WARN, "the time limit cut members", "the ensemble is not the one configured", "Raise time_limit."),
+    (
+        "T005",
+        _WARN,
+        "labels made from sensor thresholds",
+        "the model only learns the rule",
+        "Land real failure labels.",
+    ),
+    (
+        "T006",
+        _WARN,
+        "not better than the best baseline",
+        "a rule of one line does as well",
+        "Look at features and labels.",
+    ),
+    ("T007", _WARN, "target of quality missed", "the wanted figure is not reached", "See the report."),
+    ("T008", _TIP, "rows thinned", "the family's row limit applied", "Raise max_rows."),
+    (
+        "T009",
+        _TIP,
+        "seasonal naive is shipped",
+        "Prophet lost to it on these sensors",
+        "Nothing: the better one is shipped.",
+    ),
+    ("T010", _WARN, "judged on injected anomalies", "there are no labels", "Land labelled incidents."),
+    ("T011", _TIP, "operating regimes found", "sensors are normalised per regime", "Nothing."),
+    (
+        "T012",
+        _WARN,
+        "interval coverage off nominal",
+        "the bands are too wide or too narrow",
+        "Look at the residuals and history_days.",
+    ),
+    ("T013", _WARN, "training over its time", "the night has a budget", "Lower the keys named."),
+    ("E001", _BLOCK, "parity outside tolerance", "the graph is not the model", "Report it with the bundle."),
+    ("E002", _WARN, "bundle above the target's size", "the device has a budget", "Lower the keys named."),
+    ("E003", _WARN, "latency above the target's limit", "the device would fall behind", "Lower the keys named."),
+    ("E004", _BLOCK, "bundle above the hard size limit", "the device cannot hold it", "Lower the keys named."),
+    ("G001", _WARN, "not better than the baselines", "a champion must earn it", "See the metrics table."),
+    ("G002", _WARN, "worse than the champion", "the champion stays", "See the metrics table."),
+    ("G003", _WARN, "too little to judge", "no automatic promotion", "Promote by hand or land more data."),
+    ("G004", _WARN, "inputs changed", "the device must be told first", "Promote by hand."),
+    (
+        "R001",
+        _WARN,
+        "trained, not registered",
+        "MLflow could not be reached",
+        "The next run registers without training.",
+    ),
+    ("R002", _WARN, "data not versioned", "DVC could not be used", "See the message."),
+    ("R003", _TIP, "trained anew after a crash", "the family keeps no checkpoint", "Nothing."),
+)
+
+
+def finding(
+    code: str, what: str, *, remedy: str = "", severity: Severity | None = None, columns: Iterable[str] = ()
+) -> Finding:
+    """Make a finding from its code.
+
+    Raises:
+        UnknownNameError: for a code that is not in the table.
+    """
+    if code not in CODES:
+        raise UnknownNameError("finding code", code, CODES)
+    known = CODES[code]
+    return Finding(
+        code=code, severity=severity or known.severity, what=what, remedy=remedy or known.remedy, columns=tuple(columns)
+    )
+
+
+def blockers(found: Iterable[Finding]) -> list[Finding]:
+    """Return the blockers among `found`."""
+    return [f for f in found if f.severity is Severity.BLOCKER]
+
+
+def unmuted(found: Iterable[Finding], mute: Iterable[str]) -> list[Finding]:
+    """Drop muted findings; blockers stay."""
+    muted = set(mute)
+    return [f for f in found if f.severity is Severity.BLOCKER or f.code not in muted]

@@ -1,0 +1,112 @@
+"""Progress of long work: one event type, any number of sinks."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+Sink = Callable[["ProgressEvent"], None]
+
+
+@dataclass(frozen=True)
+class ProgressEvent:
+    """One step of one cell's work.
+
+    Attributes:
+        cell: the cell's key, or "" for work outside a cell.
+        stage: `load`, `validate`, `train`, `evaluate`, `export`, `register` or `report`.
+        step: steps done, 0 to `total`.
+        total: steps in all; 0 when unknown.
+        metrics: figures worth showing now, by name.
+        message: one line for a person.
+        at: seconds since the epoch, UTC.
+    """
+
+    cell: str
+    stage: str
+    step: float = 0.0
+    total: float = 0.0
+    metrics: dict[str, float] = field(default_factory=dict)
+    message: str = ""
+    at: float = field(default_factory=time.time)
+
+    def to_json(self) -> str:
+        """One line of JSON; the time as ISO 8601 with Z."""
+        record = asdict(self)
+        record["at"] = datetime.fromtimestamp(self.at, UTC).isoformat().replace("+00:00", "Z")
+        return json.dumps(record, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, line: str) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: when the line is not such a record.
+        """
+        record = json.loads(line)
+        record["at"] = datetime.fromisoformat(record["at"]).timestamp()
+        return cls(**record)
+
+
+class FileSink:
+    """Appends events to `progress.jsonl`, which status commands and the page read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __call__(self, event: ProgressEvent) -> None:
+        """Append one line; a single small write is atomic under O_APPEND."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            os.write(fd, (event.to_json() + "\n").encode())
+        finally:
+            os.close(fd)
+
+
+class Throttle:
+    """Passes at most one event per interval and stage, and always the last step of a stage."""
+
+    def __init__(self, sink: Sink, interval_s: float = 1.0) -> None:
+        self.sink = sink
+        self.interval_s = interval_s
+        self._last: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, event: ProgressEvent) -> None:
+        """Forward the event unless one of the same stage went out a moment ago."""
+        now = time.monotonic()
+        with self._lock:
+            due = now - self._last.get(event.stage, float("-inf")) >= self.interval_s
+            if not due and not (event.total and event.step >= event.total):
+                return
+            self._last[event.stage] = now
+        self.sink(event)
+
+
+def fan_out(*sinks: Sink) -> Sink:
+    """Return a sink that hands each event to all of `sinks`."""
+
+    def send(event: ProgressEvent) -> None:
+        for sink in sinks:
+            sink(event)
+
+    return send
+
+
+def read_events(path: Path) -> Iterator[ProgressEvent]:
+    """Yield the events of a progress file; a torn last line is left out."""
+    if not path.exists():
+        return
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            yield ProgressEvent.from_json(line)
+        except (ValueError, TypeError, KeyError):
+            continue

@@ -1,0 +1,32 @@
+"""Shared fixtures: a home of one's own per test, and the real data beside the checkout."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nightshift.settings import Home, use_home
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    """A fresh home; the environment is put back afterwards."""
+    before = dict(os.environ)
+    try:
+        yield use_home(tmp_path / "home")
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of published data."""
+    root = Path(__file__).resolve().parent.parent
+    folder = Path(os.environ.get("NIGHTSHIFT_SHARED_DATA") or root.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"real data is not beside this checkout ({folder.name}); set NIGHTSHIFT_SHARED_DATA")
+    return folder
