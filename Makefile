@@ -1,0 +1,40 @@
+# Every target makes the virtual environment it needs. `make PYTHON=/path/to/python3.11 …` chooses the interpreter.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# Tests that train a real model are marked `slow`; `make check` leaves them to `make test`.
+FAST := -m "not slow"
+export PYTHON
+
+.PHONY: help demo test check bench up down
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml constraints.txt
+	.ci/venv $(VENV)
+
+demo: $(READY) ## train, judge and register four models of a demo machine (about 5 minutes), and leave the server running
+	$(BIN)/nightshift demo
+
+test: $(READY) ## every test
+	$(BIN)/python -m pytest -q
+
+check: $(READY) ## format, lint, types, layers and the fast tests; the pre-commit hook
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q $(FAST)
+
+bench: $(READY) ## measure what the README quotes; writes build/bench.json
+	$(BIN)/python -m tests.benchmarks.run
+
+up: $(READY) ## start the Prefect server and name its address
+	$(BIN)/nightshift up
+
+down: $(READY) ## stop what `up` and `demo` started
+	$(BIN)/nightshift down
