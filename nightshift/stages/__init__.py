@@ -1,0 +1,1 @@
+"""The stages of the chain: plain functions, one per module, each `run(cell, ctx) -> StageResult`."""

@@ -1,0 +1,224 @@
+"""Resolves a cell's config: code < family < target < machine < file < parameter < flag; maps merge, lists replace."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from nightshift import families
+from nightshift.data.schema import check_subject
+from nightshift.errors import ConfigError, UnknownNameError, nearest
+from nightshift.family import FamilyConfig, Limits
+from nightshift.settings import Home
+
+Model = TypeVar("Model", bound=BaseModel)
+
+# YAML 1.1 reads 3e-4 as text; YAML 1.2 and everybody's eyes read a number.
+_FLOAT = re.compile(
+    r"""^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+|\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?
+    |\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$""",
+    re.VERBOSE,
+)
+
+
+@dataclass(frozen=True)
+class ResolvedConfig:
+    """A family's config for one subject and target.
+
+    Attributes:
+        config: the validated config.
+        limits: the target's limits for the family.
+        sources: top-level key -> where its value comes from, for those that are not the code's default.
+    """
+
+    config: FamilyConfig
+    limits: Limits
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values of config and limits: what the cell key is made of."""
+        return {"config": self.config.model_dump(mode="json"), "limits": self.limits.model_dump(mode="json")}
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping; `3e-4` is a number and `10_000_000` an integer.
+
+    Raises:
+        ConfigError: when the file is missing, is not YAML, or is no mapping.
+    """
+    try:
+        content = parse_yaml(path.read_text(encoding="utf-8-sig"), path.name)
+    except OSError as error:
+        raise ConfigError(f"{path.name} cannot be read: {error.strerror}.", hint="Check the path.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path.name} is not UTF-8 text: {error}.", hint="Save it as UTF-8.") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path.name} must hold a mapping, got {type(content).__name__}.")
+    return content
+
+
+def parse_yaml(text: str, name: str) -> Any:
+    """Parse YAML text the way every config is read; `name` stands in the error.
+
+    Raises:
+        ConfigError: when the text is not YAML.
+    """
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """SafeLoader whose floats follow YAML 1.2."""
+
+    Loader.yaml_implicit_resolvers = {
+        first: [(tag, rule) for tag, rule in rules if tag != "tag:yaml.org,2002:float"]
+        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
+    try:
+        return Loader(text).get_single_data()
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{name} is not valid YAML: {error}.", hint="Mend the line named.") from error
+
+
+def packaged_configs() -> Path:
+    """Return the folder of the shipped configs: beside the packages, else the wheel's data."""
+    beside = Path(__file__).resolve().parents[2] / "configs"
+    return beside if beside.is_dir() else Path(sys.prefix) / "share" / "nightshift" / "configs"
+
+
+def find_config(home: Home, kind: str, name: str) -> Path | None:
+    """Return `configs/<kind>/<name>.yaml`, the user's before the shipped one; None when there is neither."""
+    for folder in (home.configs, packaged_configs()):
+        path = folder / kind / f"{name}.yaml"
+        if path.is_file():
+            return path
+    return None
+
+
+def targets(home: Home) -> tuple[str, ...]:
+    """Return the names of the known targets."""
+    folders = (home.configs / "targets", packaged_configs() / "targets")
+    return tuple(sorted({p.stem for folder in folders if folder.is_dir() for p in folder.glob("*.yaml")}))
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge two mappings: maps merge, everything else (lists too) is replaced."""
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def resolve(
+    home: Home,
+    subject: str,
+    family: str,
+    target: str,
+    *,
+    file: Path | None = None,
+    params: Mapping[str, Any] | None = None,
+    flags: Mapping[str, Any] | None = None,
+) -> ResolvedConfig:
+    """Resolve the config of one family for a subject and target.
+
+    Args:
+        file: a YAML of the shape `families: {<family>: {...}}`.
+        params: flow parameters; `flags`: command-line flags; both by config key.
+
+    Raises:
+        UnknownNameError: for an unknown family or target.
+        ConfigError: for an unknown key (names the nearest), a bad value, or a value above the target's ceiling.
+    """
+    own = families.canonical(family)
+    check_subject(subject)
+    target_yaml = _target(home, target)
+    layers = [
+        (f"families/{own}.yaml", _optional(find_config(home, "families", own))),
+        (f"targets/{target}.yaml", _family_block(target_yaml, own, f"targets/{target}.yaml")),
+        (f"machines/{subject}.yaml", _file_block(find_config(home, "machines", subject), own)),
+        (file.name if file else "", _file_block(file, own)),
+        ("parameter", dict(params or {})),
+        ("flag", dict(flags or {})),
+    ]
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for source, layer in layers:
+        values = merge(values, layer)
+        sources |= dict.fromkeys(layer, source)
+    kind = families.get(own).config
+    config = validated(kind, values, f"{own} config", sources)
+    limits = validated(Limits, (target_yaml.get("limits") or {}).get(own) or {}, f"targets/{target}.yaml limits.{own}")
+    _hold_ceilings(config, limits, target, sources)
+    return ResolvedConfig(config, limits, sources)
+
+
+def validated(
+    kind: type[Model], values: Mapping[str, Any], where: str, sources: Mapping[str, str] | None = None
+) -> Model:
+    """Validate values into a model.
+
+    Raises:
+        ConfigError: names the key, the nearest valid one, the expected and the found value.
+    """
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        source = (sources or {}).get(str(first["loc"][0]) if first["loc"] else "", "")
+        place = f"{where}{f' (from {source})' if source else ''}"
+        if first["type"] == "extra_forbidden":
+            hint = nearest(key, kind.model_fields)
+            raise ConfigError(f"{place}: unknown key '{key}'.", hint=hint) from None
+        got = first.get("input")
+        raise ConfigError(f"{place}: '{key}': {first['msg']}, got {got!r}.") from None
+
+
+def _target(home: Home, target: str) -> dict[str, Any]:
+    path = find_config(home, "targets", target) if target in targets(home) else None
+    if path is None:
+        raise UnknownNameError("target", target, targets(home))
+    return read_yaml(path)
+
+
+def _optional(path: Path | None) -> dict[str, Any]:
+    return read_yaml(path) if path else {}
+
+
+def _file_block(path: Path | None, family: str) -> dict[str, Any]:
+    return _family_block(read_yaml(path), family, path.name) if path else {}
+
+
+def _family_block(content: Mapping[str, Any], family: str, name: str) -> dict[str, Any]:
+    blocks = content.get("families") or {}
+    if not isinstance(blocks, Mapping):
+        raise ConfigError(f"{name}: 'families' must be a mapping of family to settings.")
+    for known in blocks:
+        families.canonical(str(known))
+    block = {families.canonical(str(k)): v for k, v in blocks.items()}.get(family) or {}
+    if not isinstance(block, Mapping):
+        raise ConfigError(f"{name}: families.{family} must be a mapping of settings.")
+    return dict(block)
+
+
+def _hold_ceilings(config: FamilyConfig, limits: Limits, target: str, sources: Mapping[str, str]) -> None:
+    for key, ceiling in limits.ceilings.items():
+        if key not in type(config).model_fields:
+            raise ConfigError(
+                f"targets/{target}.yaml: ceiling for unknown key '{key}'.", hint=nearest(key, type(config).model_fields)
+            )
+        value = getattr(config, key)
+        if value is not None and float(value) > ceiling:
+            source = sources.get(key, "default")
+            raise ConfigError(
+                f"'{key}' is {value} (from {source}), above the limit of target '{target}': {ceiling:g}.",
+                hint=f"Lower it to {ceiling:g} or choose another target.",
+            )

@@ -1,0 +1,153 @@
+"""A cell's state, from records alone: no data frame, no Prefect, no MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from nightshift import families
+from nightshift.data.schema import check_subject
+from nightshift.errors import UnknownNameError
+from nightshift.files import write_atomic
+from nightshift.plan.cell import Cell
+from nightshift.plan.code import code_fingerprint
+from nightshift.plan.config import resolve
+from nightshift.plan.lock import is_held
+from nightshift.plan.records import STAGES, StageRecord, read_record, work_folder
+from nightshift.settings import Home
+
+
+class State(StrEnum):
+    """Where a cell stands."""
+
+    FRESH = "fresh"
+    STALE = "stale"
+    TRAINING = "training"
+    FAILED = "failed"
+    BLOCKED = "blocked"
+
+
+@dataclass(frozen=True)
+class CellState:
+    """A cell's state and why; `record` is the stage record that decided, if one did."""
+
+    state: State
+    reason: str
+    record: StageRecord | None = None
+
+
+def current_fingerprint(home: Home, subject: str) -> str:
+    """Return the fingerprint of a subject's current dataset.
+
+    Raises:
+        UnknownNameError: when nothing has landed for it; names the nearest subject.
+    """
+    check_subject(subject)
+    folder = home.data / "current"
+    try:
+        return (folder / subject).read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        known = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+        raise UnknownNameError(
+            "machine", subject, known, hint="`nightshift import …` lands data for a machine."
+        ) from None
+
+
+def make_cell(
+    home: Home,
+    subject: str,
+    family: str,
+    target: str = "pi",
+    *,
+    dataset: str | None = None,
+    file: Path | None = None,
+    params: Mapping[str, Any] | None = None,
+    flags: Mapping[str, Any] | None = None,
+    forced: str = "",
+) -> Cell:
+    """Make the cell of a subject's current (or a given) dataset with its resolved config and present code.
+
+    Raises:
+        UnknownNameError: for an unknown subject, family or target.
+        ConfigError: for a config that cannot be used.
+    """
+    own = families.canonical(family)
+    fingerprint = dataset or current_fingerprint(home, subject)
+    resolved = resolve(home, subject, own, target, file=file, params=params, flags=flags)
+    return Cell(
+        subject=subject,
+        family=own,
+        target=target,
+        dataset=fingerprint,
+        config=resolved.as_json(),
+        code=code_fingerprint(own),
+        forced=forced,
+    )
+
+
+def state(home: Home, cell: Cell) -> CellState:
+    """Return where a cell stands, and why."""
+    if is_held(home, cell.key):
+        return CellState(State.TRAINING, "another process is training it")
+    records = {name: record for name in STAGES if (record := read_record(home, cell.key, name))}
+    for record in records.values():
+        if record.status in ("blocked", "not_applicable"):
+            return CellState(State.BLOCKED, record.error, record)
+        if record.status == "failed":
+            return CellState(State.FAILED, f"{record.stage} failed: {record.error}", record)
+    register = records.get("register")
+    if register and register.status == "pending":
+        return CellState(State.STALE, "trained, not registered", register)
+    if register and "report" in records:
+        version = register.summary.get("version")
+        return CellState(State.FRESH, f"version {version}, trained {register.started_at[:16]}", register)
+    if records:
+        return CellState(State.STALE, f"stopped after {list(records)[-1]}")
+    return CellState(State.STALE, _why_stale(home, cell))
+
+
+def remember(home: Home, cell: Cell) -> None:
+    """Note a cell as the newest of its name, and keep its description beside its records."""
+    write_atomic(work_folder(home, cell.key) / "cell.json", cell.model_dump_json(indent=1).encode())
+    write_atomic(home.work / "newest" / cell.name, cell.key.encode())
+
+
+def newest(home: Home, name: str) -> Cell | None:
+    """Return the cell of this registry name that was last worked on."""
+    try:
+        key = (home.work / "newest" / name).read_text(encoding="ascii").strip()
+        return Cell.model_validate_json((work_folder(home, key) / "cell.json").read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def newest_cells(home: Home, subject: str | None = None) -> list[Cell]:
+    """Return the newest cell of every name, of one subject or of all, sorted by name."""
+    folder = home.work / "newest"
+    names = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
+    cells = [cell for name in names if (cell := newest(home, name))]
+    return [c for c in cells if subject is None or c.subject == subject]
+
+
+def _why_stale(home: Home, cell: Cell) -> str:
+    before = newest(home, cell.name)
+    if before is None:
+        return "never trained"
+    reasons = []
+    if before.dataset != cell.dataset:
+        reasons.append("new data")
+    if before.config != cell.config:
+        changed = [k for part in cell.config for k in _changed(before.config.get(part, {}), cell.config[part])]
+        reasons.append(f"config change ({', '.join(changed) or 'limits'})")
+    if before.code != cell.code:
+        reasons.append("code change")
+    return ", ".join(reasons) or "records missing"
+
+
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return sorted(k for k in {*before, *now} if before.get(k) != now.get(k))
