@@ -100,7 +100,7 @@ def test_yhat_equals_prophet_before_at_and_after_the_end_of_training(
     model = fitted(frame, **options)
     parameters = prophet_parameters(model)
     assert ProphetParameters.model_validate_json(parameters.model_dump_json()) == parameters
-    origins = [START + pd.Timedelta(days=d) for d in (5, 13, 20, 28, 60.3)]
+    origins = [START + pd.Timedelta(hours=h) for h in (120, 312, 480, 672, 1447.5)]
     got = answer(parameters, origins)
     reference = prophet_bands(parameters, seconds(origins), 24, HOUR_S)
     for row, origin in enumerate(origins):
