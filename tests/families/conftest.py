@@ -1,0 +1,42 @@
+"""Small real datasets, and one trained model per family, made once for the session."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from nightshift.simulate.wear import make_demo
+from support.family_runs import Trained, small_context
+
+from nightshift import families
+from nightshift.data.dataset import Dataset
+from nightshift.data.store import land
+from nightshift.settings import Home, use_home
+
+
+@pytest.fixture(scope="session")
+def session_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    before = dict(os.environ)
+    try:
+        yield use_home(tmp_path_factory.mktemp("families"))
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def small_data(session_home: Home) -> Dataset:
+    """The demo machine, as `make demo` lands it."""
+    frames, metadata = make_demo(seed=3)
+    return land(session_home, frames, metadata)
+
+
+@pytest.fixture(scope="session", params=families.names())
+def trained(
+    request: pytest.FixtureRequest, session_home: Home, small_data: Dataset, tmp_path_factory: pytest.TempPathFactory
+) -> Trained:
+    """One trained model of each family that the folder holds."""
+    family = families.get(request.param)
+    config, ctx = small_context(session_home, family.name, tmp_path_factory.mktemp(family.name))
+    return Trained(family, config, small_data, family.train(small_data, config, ctx), ctx)

@@ -1,0 +1,46 @@
+"""What the family tests share: small budgets and a trained model with what made it."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nightshift.data.dataset import Dataset
+from nightshift.family import Family, FamilyConfig, RunContext, time_limit_s
+from nightshift.plan.config import packaged_configs, resolve
+from nightshift.settings import Home
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A family, trained once on the small dataset."""
+
+    family: Family
+    config: FamilyConfig
+    data: Dataset
+    fitted: Any
+    ctx: RunContext
+
+
+def small_context(home: Home, family: str, folder: Path) -> tuple[FamilyConfig, RunContext]:
+    """The family's config with the demo's round budgets, and a context of its own."""
+    resolved = resolve(home, "demo_motor", family, "pi", file=packaged_configs() / "demo.yaml")
+    folder.mkdir(parents=True, exist_ok=True)
+    ctx = RunContext(
+        cell="0" * 64,
+        seed=resolved.config.seed,
+        limits=resolved.limits,
+        work=folder,
+        checkpoints=folder / "checkpoints",
+        time_limit_s=time_limit_s(resolved.config),
+    )
+    return resolved.config, ctx
+
+
+def train_again(trained: Trained, folder: Path) -> Any:
+    """Train the same family on the same data with the same seed, somewhere else."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ctx = dataclasses.replace(trained.ctx, work=folder, checkpoints=folder / "checkpoints", findings=[])
+    return trained.family.train(trained.data, trained.config, ctx)
