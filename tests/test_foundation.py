@@ -1,0 +1,83 @@
+"""Errors, findings, progress, home: what everything else stands on."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nightshift.errors import BlockedError, ConfigError, NightshiftError, UnknownNameError, nearest
+from nightshift.findings import CODES, Severity, blockers, finding, unmuted
+from nightshift.progress import FileSink, ProgressEvent, Throttle, read_events
+from nightshift.settings import Home, use_home
+
+
+def test_an_unknown_name_names_the_nearest_or_lists_what_there_is() -> None:
+    assert "Did you mean 'anomaly'?" in str(UnknownNameError("family", "Anomly", ["anomaly", "rul"]))
+    assert nearest("zzz", ["anomaly", "rul"]) == "Valid: anomaly, rul."
+    assert nearest("x", []) == "There is none yet."
+
+
+@pytest.mark.parametrize(
+    "error", [ConfigError("what", hint="do"), UnknownNameError("family", "x", ["y"]), BlockedError("w", hint="h")]
+)
+def test_errors_keep_their_hint_across_a_process_border(error: NightshiftError) -> None:
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is type(error)
+    assert str(copy) == str(error)
+    assert copy.hint == error.hint
+
+
+def test_every_code_says_why_and_what_to_do() -> None:
+    for code, known in CODES.items():
+        assert code[0] in "DTEGR"
+        assert known.title, code
+        assert known.why, code
+        assert known.remedy, code
+
+
+def test_blockers_cannot_be_muted() -> None:
+    found = [finding("D001", "x"), finding("D004", "y")]
+    assert [f.code for f in unmuted(found, ["D001", "D004"])] == ["D001"]
+    assert blockers(found) == [found[0]]
+    assert found[0].severity is Severity.BLOCKER
+    with pytest.raises(UnknownNameError):
+        finding("D999", "x")
+
+
+def test_progress_survives_a_torn_line(tmp_path: Path) -> None:
+    path = tmp_path / "work" / "progress.jsonl"
+    event = ProgressEvent(cell="c", stage="train", step=1, total=4, metrics={"loss": 0.5}, message="round", at=1.5e9)
+    FileSink(path)(event)
+    with path.open("a") as file:
+        file.write('{"cell": "c", "sta')
+    assert list(read_events(path)) == [event]
+    assert '"at":"2017-07-14T02:40:00Z"' in path.read_text()
+
+
+def test_throttle_passes_the_first_and_the_last() -> None:
+    seen: list[float] = []
+    sink = Throttle(lambda e: seen.append(e.step), interval_s=60)
+    for step in range(1, 11):
+        sink(ProgressEvent(cell="c", stage="train", step=step, total=10))
+    assert seen == [1, 10]
+
+
+def test_the_environment_keeps_every_library_inside_the_home(home: Home) -> None:
+    for variable in ("PREFECT_HOME", "DVC_SITE_CACHE_DIR", "MPLCONFIGDIR", "TMPDIR"):
+        assert Path(os.environ[variable]).is_relative_to(home.root)
+    assert os.environ["DO_NOT_TRACK"] == "1"
+    assert os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    assert os.environ["DVC_NO_ANALYTICS"] == "1"
+
+
+def test_children_inherit_the_home(tmp_path: Path, home: Home) -> None:
+    use_home(tmp_path / "other")
+    code = "from nightshift.settings import home; print(home().root)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == str(tmp_path / "other")
