@@ -1,0 +1,40 @@
+"""What every importer ends with: labels, split, landing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from nightshift.data.dataset import Dataset
+from nightshift.data.schema import Metadata, TimeKind
+from nightshift.data.splits import split
+from nightshift.data.store import land
+from nightshift.settings import Home
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SECONDS_PER_HOUR = 3600.0
+#: Rows of window that an embargo leaves room for, when the mapping does not say.
+WINDOW_ROWS = 24
+
+
+def default_embargo_h(sampling_s: float | None, horizon_h: float | None) -> float:
+    """Return window + horizon, in hours."""
+    return WINDOW_ROWS * (sampling_s or 0.0) / SECONDS_PER_HOUR + (horizon_h or 0.0)
+
+
+def split_and_land(home: Home, frame: pd.DataFrame, metadata: Metadata, *, seed: int = 0) -> Dataset:
+    """Split the rows as the dataset's time kind asks (the embargo is `metadata.embargo` hours), and land them.
+
+    Raises:
+        DataError: when the rows cannot be split or stored.
+        NightshiftError: when the disk is full.
+    """
+    embargo_s = metadata.embargo * SECONDS_PER_HOUR if metadata.time_kind is TimeKind.CALENDAR else 0.0
+    return land_parts(home, split(frame, metadata.time_kind, embargo_s=embargo_s, seed=seed), metadata)
+
+
+def land_parts(home: Home, parts: Mapping[str, pd.DataFrame], metadata: Metadata) -> Dataset:
+    """Land rows that are already split."""
+    return land(home, parts, metadata)

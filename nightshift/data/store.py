@@ -1,0 +1,298 @@
+"""The store of datasets: lands whole snapshots, or nothing, and opens them by subject and fingerprint."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from nightshift.data.dataset import Dataset, reimport_hint
+from nightshift.data.fingerprint import fingerprint as fingerprint_of
+from nightshift.data.schema import PARTS, Metadata, check_subject
+from nightshift.errors import DataError, NightshiftError, UnknownNameError
+from nightshift.files import write_atomic
+from nightshift.settings import Home
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger("nightshift.data")
+
+METADATA, SKETCH = "metadata.json", "sketch.json"
+_FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "a file hit its size limit",
+}
+_HEX = re.compile(r"[0-9a-f]{12,64}")
+
+
+def subjects(home: Home) -> tuple[str, ...]:
+    """Return the subjects that have a dataset, sorted."""
+    folder = home.data / "current"
+    return (
+        tuple(sorted(p.name for p in folder.iterdir() if p.is_file() and p.name[0] != ".")) if folder.is_dir() else ()
+    )
+
+
+def current(home: Home, subject: str) -> str:
+    """Return the fingerprint that a subject's dataset has now. Reads one line.
+
+    Raises:
+        UsageError: for an id that is no machine id.
+        UnknownNameError: for a subject without a dataset; names the nearest.
+        DataError: when the pointer holds something else.
+    """
+    check_subject(subject)
+    path = home.data / "current" / subject
+    try:
+        text = path.read_text(encoding="ascii", errors="replace").strip()
+    except FileNotFoundError:
+        raise UnknownNameError(
+            "machine", subject, subjects(home), hint="Land data first, e.g. `nightshift import csv FILE --mapping M`."
+        ) from None
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise DataError(f"the pointer to the dataset of '{subject}' is damaged.", hint=reimport_hint(subject))
+    return text
+
+
+def open_dataset(home: Home, subject: str, fingerprint: str | None = None) -> Dataset:
+    """Open a subject's dataset: the present one, or the one of a fingerprint (12 hex digits or more).
+
+    Cheap: reads metadata and the ends of the parquet files; frames are read at first use. `verify` reads all.
+
+    Raises:
+        UnknownNameError: for a subject or fingerprint that is not stored.
+        DataError: when a file is missing, cut short or damaged.
+    """
+    asked = fingerprint or current(home, subject)
+    folder = folder_of(home, subject, asked)
+    if not folder.is_dir():
+        if fingerprint is None:
+            raise DataError(f"the dataset of '{subject}' is gone from the store.", hint=reimport_hint(subject))
+        raise UnknownNameError(f"dataset of '{subject}'", asked[:12], versions(home, subject))
+    try:
+        metadata = Metadata.model_validate_json((folder / METADATA).read_bytes())
+        full = _recorded_fingerprint(folder)
+    except (OSError, ValidationError, ValueError) as error:
+        raise DataError(f"the metadata of '{subject}' cannot be read.", hint=reimport_hint(subject)) from error
+    if not full.startswith(asked):
+        raise DataError(
+            f"the dataset of '{subject}' is not the one asked for ({asked[:12]}).", hint=reimport_hint(subject)
+        )
+    for part in PARTS:
+        _check_parquet_ends(folder / f"{part}.parquet", subject)
+    return Dataset(folder=folder, metadata=metadata, fingerprint=full)
+
+
+def verify(data: Dataset) -> None:
+    """Read everything and compare with the fingerprint.
+
+    Raises:
+        DataError: when any value or the metadata is not what was landed.
+    """
+    found = fingerprint_of({part: data.frame(part) for part in PARTS}, data.metadata)
+    if found != data.fingerprint:
+        raise DataError(
+            f"the dataset of '{data.subject}' was altered after landing (fingerprint {found[:12]}, expected "
+            f"{data.fingerprint[:12]}).",
+            hint=reimport_hint(data.subject),
+        )
+
+
+def folder_of(home: Home, subject: str, fingerprint: str) -> Path:
+    """Return where a dataset lies or would lie.
+
+    Raises:
+        DataError: for a fingerprint that is not 12 to 64 hex digits.
+    """
+    if not _HEX.fullmatch(fingerprint):
+        raise DataError(f"'{fingerprint[:80]}' is no fingerprint.", hint="Give at least 12 of its hex digits.")
+    return home.data / "store" / check_subject(subject) / fingerprint[:12]
+
+
+def versions(home: Home, subject: str) -> tuple[str, ...]:
+    """Return the stored versions' first 12 digits, oldest landing first."""
+    folder = home.data / "store" / check_subject(subject)
+    found = [p for p in folder.iterdir() if _HEX.fullmatch(p.name)] if folder.is_dir() else []
+    return tuple(p.name for p in sorted(found, key=lambda p: ((p / METADATA).stat().st_mtime_ns, p.name)))
+
+
+def reference(subject: str, fingerprint: str) -> str:
+    """Return the store key that tasks pass to each other instead of a path."""
+    return f"datasets/{check_subject(subject)}/{fingerprint}"
+
+
+def land(home: Home, frames: Mapping[str, pd.DataFrame], metadata: Metadata) -> Dataset:
+    """Store a dataset and make it its subject's present one. All of it, or nothing.
+
+    Values are checked and brought to the stored types (see `normalise`), `metadata.parts` and categories are filled
+    in. Landing the same content again changes nothing on disk but the pointer.
+
+    Raises:
+        DataError: for values that cannot be stored (infinities, text in a sensor, a missing column).
+        NightshiftError: when the disk is full or cannot be written.
+    """
+    from nightshift.data.normalise import normalise
+    from nightshift.data.sketch import make_sketch
+
+    stored, described = normalise(frames, metadata)
+    digest = fingerprint_of(stored, described)
+    described = described.model_copy(update={"created_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")})
+    folder = folder_of(home, described.subject, digest)
+    with _clear_disk_errors(home.data):
+        if not _is_intact(home, described.subject, digest):
+            sketch = make_sketch(stored, described, digest).model_dump_json().encode()
+            _write_folder(
+                home, folder, stored, {METADATA: described.model_dump_json(indent=1).encode(), SKETCH: sketch}
+            )
+        write_atomic(home.data / "current" / described.subject, f"{digest}\n".encode())
+        _refresh_views(home, folder, described)
+    return open_dataset(home, described.subject, digest)
+
+
+def install(home: Home, folder: Path) -> Dataset:
+    """Bring a dataset's folder from elsewhere (a DVC checkout, say) into the store, checked; makes it the present one.
+
+    Raises:
+        DataError: when the folder is incomplete or its content does not match its fingerprint.
+        NightshiftError: when the disk is full or cannot be written.
+    """
+    try:
+        metadata = Metadata.model_validate_json((folder / METADATA).read_bytes())
+        data = Dataset(folder=folder, metadata=metadata, fingerprint=_recorded_fingerprint(folder))
+    except (OSError, ValidationError, ValueError) as error:
+        raise DataError("the folder holds no dataset that can be read.", hint="Check it out again.") from error
+    verify(data)
+    return land(home, {part: data.frame(part) for part in PARTS}, metadata)
+
+
+def _recorded_fingerprint(folder: Path) -> str:
+    from nightshift.data.sketch import Sketch
+
+    return Sketch.model_validate_json((folder / SKETCH).read_bytes()).fingerprint
+
+
+def _check_parquet_ends(path: Path, subject: str) -> None:
+    """Refuse a parquet file that is cut short: it begins and ends with the same four bytes.
+
+    Source: Apache Parquet format, "File format".
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(4)
+            file.seek(-8, os.SEEK_END)
+            tail = file.read(8)
+    except OSError as error:
+        raise DataError(f"{path.name} of '{subject}' is missing or empty.", hint=reimport_hint(subject)) from error
+    footer = int.from_bytes(tail[:4], "little")
+    if head != b"PAR1" or tail[4:] != b"PAR1" or footer > path.stat().st_size:
+        raise DataError(f"{path.name} of '{subject}' is cut short or no parquet file.", hint=reimport_hint(subject))
+
+
+def _is_intact(home: Home, subject: str, digest: str) -> bool:
+    try:
+        verify(open_dataset(home, subject, digest))
+    except NightshiftError:
+        return False
+    return True
+
+
+def _write_folder(home: Home, folder: Path, frames: Mapping[str, pd.DataFrame], texts: Mapping[str, bytes]) -> None:
+    incoming = home.data / "store" / ".incoming"
+    incoming.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(incoming)
+    temporary = incoming / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    temporary.mkdir()
+    try:
+        for part, frame in frames.items():
+            frame.to_parquet(temporary / f"{part}.parquet", engine="pyarrow", index=False, compression="zstd")
+        for name, data in texts.items():
+            (temporary / name).write_bytes(data)
+        for path in (*temporary.iterdir(), temporary):
+            _fsync(path)
+        # Hard links for people share these files: read-only keeps an editor from changing the snapshot.
+        for path in temporary.iterdir():
+            path.chmod(0o444)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if folder.is_dir():  # damaged, else it would have been recognised
+            folder.rename(temporary.with_name(f"{temporary.name}-damaged"))
+        temporary.rename(folder)
+        _fsync(folder.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(temporary.with_name(f"{temporary.name}-damaged"), ignore_errors=True)
+
+
+def _remove_leftovers(incoming: Path) -> None:
+    """Delete what a killed landing left; folders begin with the process's number."""
+    for path in incoming.iterdir():
+        pid = path.name.partition("-")[0]
+        if pid.isdigit() and int(pid) != os.getpid() and not Path(f"/proc/{pid}").exists() and not _alive(int(pid)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _fsync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _refresh_views(home: Home, folder: Path, metadata: Metadata) -> None:
+    """Hard-link the files where people look: `data/synthetic|real/<id>/` and `data/metadata/`."""
+    kind, other = ("synthetic", "real") if metadata.provenance.kind == "synthetic" else ("real", "synthetic")
+    shutil.rmtree(home.data / other / metadata.subject, ignore_errors=True)
+    for part in PARTS:
+        _link(folder / f"{part}.parquet", home.data / kind / metadata.subject / f"{part}.parquet")
+    _link(folder / METADATA, home.data / "metadata" / f"{metadata.subject}_metadata.json")
+
+
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)
+    try:
+        try:
+            os.link(source, temporary)
+        except OSError as error:
+            if error.errno in _FULL:
+                raise
+            shutil.copyfile(source, temporary)  # a file system without hard links
+        temporary.replace(target)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _clear_disk_errors(place: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        why = _FULL.get(error.errno or 0) or error.strerror or str(error)
+        raise NightshiftError(
+            f"the dataset could not be written under {place.name}/: {why}.",
+            hint="Nothing was changed. Free some space (or mend the permissions) and land it again.",
+        ) from error
