@@ -6,13 +6,12 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from nightshift.simulate.wear import make_demo
 from support.family_runs import Trained, small_context
 
 from nightshift import families
 from nightshift.data.dataset import Dataset
-from nightshift.data.store import land
 from nightshift.settings import Home, use_home
+from nightshift.simulate.wear import land_demo
 
 
 @pytest.fixture(scope="session")
@@ -28,8 +27,7 @@ def session_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
 @pytest.fixture(scope="session")
 def small_data(session_home: Home) -> Dataset:
     """The demo machine, as `make demo` lands it."""
-    frames, metadata = make_demo(seed=3)
-    return land(session_home, frames, metadata)
+    return land_demo(session_home, seed=3)
 
 
 @pytest.fixture(scope="session", params=families.names())

@@ -119,5 +119,5 @@ def test_data_without_what_the_family_needs_is_a_clear_error(
             return frame if columns is None else frame[list(columns)]
 
     fields = {f.name: getattr(small_data, f.name) for f in dataclasses.fields(small_data) if f.init}
-    with pytest.raises(NightshiftError, match="."):
+    with pytest.raises(NightshiftError, match=r"."):
         family.train(Blind(**fields), config, ctx)
