@@ -1,10 +1,21 @@
-"""Files: atomic writes and hashes. Same level as settings and errors."""
+"""Files: atomic writes, hashes, and how every YAML is read. Same level as settings and errors."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 from pathlib import Path
+from typing import Any
+
+from nightshift.errors import ConfigError
+
+# YAML 1.1 reads 3e-4 as text; YAML 1.2 and everybody's eyes read a number.
+_FLOAT = re.compile(
+    r"""^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+|\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?
+    |\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$""",
+    re.VERBOSE,
+)
 
 
 def sha256_file(path: Path) -> str:
@@ -25,3 +36,44 @@ def write_atomic(path: Path, data: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping; `3e-4` is a number and `10_000_000` an integer.
+
+    Raises:
+        ConfigError: when the file is missing, is not YAML, or is no mapping.
+    """
+    try:
+        content = parse_yaml(path.read_text(encoding="utf-8-sig"), path.name)
+    except OSError as error:
+        raise ConfigError(f"{path.name} cannot be read: {error.strerror}.", hint="Check the path.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path.name} is not UTF-8 text: {error}.", hint="Save it as UTF-8.") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path.name} must hold a mapping, got {type(content).__name__}.")
+    return content
+
+
+def parse_yaml(text: str, name: str) -> Any:
+    """Parse YAML text the way every config is read; `name` stands in the error.
+
+    Raises:
+        ConfigError: when the text is not YAML.
+    """
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """SafeLoader whose floats follow YAML 1.2."""
+
+    Loader.yaml_implicit_resolvers = {
+        first: [(tag, rule) for tag, rule in rules if tag != "tag:yaml.org,2002:float"]
+        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
+    try:
+        return Loader(text).get_single_data()
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{name} is not valid YAML: {error}.", hint="Mend the line named.") from error

@@ -7,6 +7,7 @@ locations and telemetry switches at import.
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,3 +139,18 @@ def use_home(root: Path | None = None) -> Home:
     place.tmp.mkdir(parents=True, exist_ok=True)
     os.environ.update(place.environment())
     return place
+
+
+def packaged_configs() -> Path:
+    """Return the folder of the shipped configs: beside the packages, else the wheel's data."""
+    beside = Path(__file__).resolve().parents[1] / "configs"
+    return beside if beside.is_dir() else Path(sys.prefix) / "share" / "nightshift" / "configs"
+
+
+def find_config(home: Home, kind: str, name: str) -> Path | None:
+    """Return `configs/<kind>/<name>.yaml`, the user's before the shipped one; None when there is neither."""
+    for folder in (home.configs, packaged_configs()):
+        path = folder / kind / f"{name}.yaml"
+        if path.is_file():
+            return path
+    return None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,16 +13,22 @@ from nightshift import families
 from nightshift.data.schema import check_subject
 from nightshift.errors import ConfigError, UnknownNameError, nearest
 from nightshift.family import FamilyConfig, Limits
-from nightshift.settings import Home
+from nightshift.files import parse_yaml, read_yaml
+from nightshift.settings import Home, find_config, packaged_configs
+
+__all__ = [
+    "ResolvedConfig",
+    "find_config",
+    "merge",
+    "packaged_configs",
+    "parse_yaml",
+    "read_yaml",
+    "resolve",
+    "targets",
+    "validated",
+]
 
 Model = TypeVar("Model", bound=BaseModel)
-
-# YAML 1.1 reads 3e-4 as text; YAML 1.2 and everybody's eyes read a number.
-_FLOAT = re.compile(
-    r"""^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+|\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?
-    |\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$""",
-    re.VERBOSE,
-)
 
 
 @dataclass(frozen=True)
@@ -44,62 +48,6 @@ class ResolvedConfig:
     def as_json(self) -> dict[str, Any]:
         """JSON values of config and limits: what the cell key is made of."""
         return {"config": self.config.model_dump(mode="json"), "limits": self.limits.model_dump(mode="json")}
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping; `3e-4` is a number and `10_000_000` an integer.
-
-    Raises:
-        ConfigError: when the file is missing, is not YAML, or is no mapping.
-    """
-    try:
-        content = parse_yaml(path.read_text(encoding="utf-8-sig"), path.name)
-    except OSError as error:
-        raise ConfigError(f"{path.name} cannot be read: {error.strerror}.", hint="Check the path.") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path.name} is not UTF-8 text: {error}.", hint="Save it as UTF-8.") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path.name} must hold a mapping, got {type(content).__name__}.")
-    return content
-
-
-def parse_yaml(text: str, name: str) -> Any:
-    """Parse YAML text the way every config is read; `name` stands in the error.
-
-    Raises:
-        ConfigError: when the text is not YAML.
-    """
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        """SafeLoader whose floats follow YAML 1.2."""
-
-    Loader.yaml_implicit_resolvers = {
-        first: [(tag, rule) for tag, rule in rules if tag != "tag:yaml.org,2002:float"]
-        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-    Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
-    try:
-        return Loader(text).get_single_data()
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{name} is not valid YAML: {error}.", hint="Mend the line named.") from error
-
-
-def packaged_configs() -> Path:
-    """Return the folder of the shipped configs: beside the packages, else the wheel's data."""
-    beside = Path(__file__).resolve().parents[2] / "configs"
-    return beside if beside.is_dir() else Path(sys.prefix) / "share" / "nightshift" / "configs"
-
-
-def find_config(home: Home, kind: str, name: str) -> Path | None:
-    """Return `configs/<kind>/<name>.yaml`, the user's before the shipped one; None when there is neither."""
-    for folder in (home.configs, packaged_configs()):
-        path = folder / kind / f"{name}.yaml"
-        if path.is_file():
-            return path
-    return None
 
 
 def targets(home: Home) -> tuple[str, ...]:
