@@ -1,0 +1,296 @@
+"""Writes `reports/<subject>/training_report.{html,md}`: one report per machine, a section per newest cell.
+
+The HTML is one file that needs nothing else and follows the reader's light or dark mode; the Markdown has its pictures
+beside it in `figures/`. Both are made from stage records, `evaluation.json` and `bundle.json`, so that a report can be
+written again at any time and says nothing that is not stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from nightshift.edge.manifest import BundleManifest
+from nightshift.errors import DataError
+from nightshift.files import write_atomic
+from nightshift.plan.cell import Cell
+from nightshift.plan.lock import held
+from nightshift.plan.state import newest_cells
+from nightshift.problems.evaluation import Evaluation, Figure
+from nightshift.settings import Home
+from nightshift.tracking.charts import draw, figure_id
+from nightshift.tracking.results import CellResult, aims, higher_is_better, read_result
+from nightshift.tracking.text import number, seconds, size
+
+HTML_FILE, MARKDOWN_FILE, FIGURES = "training_report.html", "training_report.md", "figures"
+
+
+@dataclass(frozen=True)
+class Report:
+    """Where a report was written."""
+
+    html: Path
+    markdown: Path
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as text: `marks[i]` is the class of row i (`model`, `baseline`, `member`, `missed`, "")."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    marks: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A drawn figure."""
+
+    title: str
+    svg: str
+    file: str
+
+
+def write_report(home: Home, subject: str) -> Report:
+    """Write the report of one machine over the newest cell of each of its families and targets.
+
+    Raises:
+        DataError: when nothing has been trained for the machine.
+    """
+    cells = newest_cells(home, subject)
+    if not cells:
+        raise DataError(
+            f"Nothing has been trained for '{subject}'.", hint=f"`nightshift train-machine --machine {subject}` does."
+        )
+    folder = home.reports / subject
+    with held(home, f"report-{subject}", wait=True):
+        results = [read_result(home, cell) for cell in cells]
+        sections = [_section(home, result, folder / FIGURES) for result in results]
+        content = {
+            "subject": subject,
+            "dataset": _dataset(home, cells[0]),
+            "written_at": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            "overview": [_overview(result) for result in results],
+            "sections": sections,
+        }
+        _drop_old_figures(folder / FIGURES, {p.file for s in sections for p in s["pictures"]})
+        report = Report(html=folder / HTML_FILE, markdown=folder / MARKDOWN_FILE)
+        write_atomic(report.html, _render("report.html.j2", content).encode())
+        write_atomic(report.markdown, _render("report.md.j2", content).encode())
+    return report
+
+
+def _render(template: str, content: dict[str, Any]) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("nightshift.tracking"),
+        autoescape=template.endswith(".html.j2"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    # A cell of a Markdown table ends at a bar or a line end, whatever a sensor is called.
+    environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+    return environment.get_template(template).render(content)
+
+
+def _dataset(home: Home, cell: Cell) -> dict[str, Any]:
+    """Return what the report says of the data; a dataset that has been removed is named by its fingerprint alone."""
+    from nightshift.data.schema import Metadata
+
+    path = home.data / "store" / cell.subject / cell.dataset[:12] / "metadata.json"
+    found: dict[str, Any] = {"fingerprint": cell.dataset[:12], "metadata": None, "parts": None}
+    if not path.is_file():
+        return found
+    metadata = Metadata.model_validate_json(path.read_bytes())
+    rows = [
+        (name, number(p.rows), number(p.runs), p.first or "", p.last or "", number(p.positives))
+        for name, p in metadata.parts.items()
+    ]
+    parts = Table(("part", "rows", "runs", "first", "last", "positive rows"), rows, [""] * len(rows))
+    return found | {"metadata": metadata, "parts": parts}
+
+
+def _overview(result: CellResult) -> dict[str, Any]:
+    found, manifest = result.evaluation, result.manifest
+    best = found.best_baseline() if found else None
+    return {
+        "family": result.cell.family,
+        "target": result.cell.target,
+        "anchor": result.cell.name,
+        "state": _state(result),
+        "primary": found.primary if found else "",
+        "value": number(found.score(found.headline_part)) if found else "",
+        "baseline": f"{number(best[1])} ({best[0]})" if best else "",
+        "aims": [f"{a.metric} {a.sign} {a.wanted:g}" for a in aims(result)],
+        "missed": any(not a.met for a in aims(result)),
+        "size": size(manifest.size_bytes) if manifest else "",
+        "latency": f"{manifest.latency.p99_ms:.3g} ms" if manifest else "",
+        "n_warnings": sum(f.severity != "tip" for f in result.findings),
+    }
+
+
+def _state(result: CellResult) -> str:
+    stopped, register = result.stopped, result.records.get("register")
+    if stopped:
+        return stopped.status.replace("_", " ")
+    if register is None:
+        return "unfinished"
+    if register.status == "pending":
+        return "trained, not registered"
+    version = register.summary.get("version")
+    alias = "champion" if result.fact("register", "champion", "promoted") else "challenger"
+    return f"version {version}, {alias}"
+
+
+def _section(home: Home, result: CellResult, figures: Path) -> dict[str, Any]:
+    found, manifest = result.evaluation, result.manifest
+    pictures = [_picture(result.cell, f, figures) for f in found.figures] if found else []
+    return {
+        "cell": result.cell,
+        "state": _state(result),
+        "stopped": result.stopped,
+        "parts": _parts_table(result, found) if found else None,
+        "board": _board(found) if found else None,
+        "primary": found.primary if found else "",
+        "direction": ("higher" if found.higher_is_better else "lower") if found else "",
+        "headline": found.headline_part if found else "",
+        "aims": aims(result),
+        "findings": result.findings,
+        "pictures": pictures,
+        "members": _members(found) if found and found.members else None,
+        "device": _device(result, manifest) if manifest else None,
+        "parity": _parity(manifest) if manifest else None,
+        "durations": _durations(result),
+        "settings": _settings(result.cell),
+        "registered": _registered(result),
+        "bundle": result.bundle.as_posix() if result.bundle else None,
+        "inputs": manifest.interface if manifest else None,
+        "notes": [*(found.notes if found else ()), *(manifest.notes if manifest else ())],
+    }
+
+
+def _parts_table(result: CellResult, found: Evaluation) -> Table:
+    """The shipped model, one row per metric: its parts side by side, the best baseline, the wanted figure."""
+    parts = list(dict.fromkeys(r.part for r in found.rows if r.kind == "model"))
+    names = list(dict.fromkeys(m for r in found.rows if r.kind == "model" for m in r.metrics))
+    wanted = {a.metric: a for a in aims(result)}
+    rows, marks = [], []
+    for name in names:
+        best = _best(found, name)
+        aim = wanted.get(name)
+        shown = [number(found.score(part, name)) for part in parts]
+        rows.append((name, *shown, best, f"{aim.sign} {aim.wanted:g}" if aim else ""))
+        marks.append("missed" if aim and not aim.met else "model" if name == found.primary else "")
+    return Table(("metric", *parts, f"best baseline ({found.headline_part})", "wanted"), rows, marks)
+
+
+def _best(found: Evaluation, metric: str) -> str:
+    values = [
+        (v, r.who)
+        for r in found.rows
+        if r.kind == "baseline" and r.part == found.headline_part and (v := r.metrics.get(metric)) is not None
+    ]
+    if not values:
+        return ""
+    value, who = (max if higher_is_better(found, metric) else min)(values)
+    return f"{number(value)} ({who})"
+
+
+def _board(found: Evaluation) -> Table:
+    """Model, baselines and members on the headline part, the best first within each kind."""
+    rows = [r for r in found.rows if r.part == found.headline_part]
+    order = {"model": 0, "baseline": 1, "member": 2}
+
+    def rank(row: Any) -> tuple[int, float]:
+        value = row.metrics.get(found.primary)
+        return order[row.kind], float("inf") if value is None else -value if found.higher_is_better else value
+
+    names = list(dict.fromkeys([found.primary, *(m for r in rows for m in r.metrics)]))
+    rows = sorted(rows, key=rank)
+    lines = [(r.who, r.kind, *(number(r.metrics.get(m)) for m in names)) for r in rows]
+    return Table(("who", "kind", *names), lines, [r.kind for r in rows])
+
+
+def _members(found: Evaluation) -> Table:
+    header = ("member", "rank", "score", "weight", "fit s", "predict s", "size MB")
+    ranked = sorted(found.members, key=lambda m: float("-inf") if m.score is None else m.score, reverse=True)
+    lines = [
+        (m.name, str(i), number(m.score), number(m.weight), number(m.fit_s), number(m.predict_s), number(m.size_mb))
+        for i, m in enumerate(ranked, 1)
+    ]
+    return Table(header, lines, [""] * len(lines))
+
+
+def _device(result: CellResult, manifest: BundleManifest) -> Table:
+    limits, latency = result.limits, manifest.latency
+    size_ok = manifest.size_bytes <= limits.size_mb * 1e6
+    rows = [
+        ("model.onnx", size(manifest.size_bytes), f"≤ {limits.size_mb:g} MB"),
+        ("latency p50, one row, one thread", f"{latency.p50_ms:.3g} ms", ""),
+        ("latency p99, one row, one thread", f"{latency.p99_ms:.3g} ms", f"≤ {limits.latency_ms:g} ms"),
+    ]
+    marks = ["" if size_ok else "missed", "", "" if latency.p99_ms <= limits.latency_ms else "missed"]
+    if latency.library_p50_ms:
+        times = latency.library_p50_ms / latency.p50_ms
+        rows.append(
+            ("the training library, same row", f"{latency.library_p50_ms:.3g} ms", f"{times:,.0f} times slower")
+        )
+        marks.append("")
+    return Table(("on the machine that exported", "measured", "target"), rows, marks)
+
+
+def _parity(manifest: BundleManifest) -> Table:
+    parity = manifest.parity
+    rows = [(name, f"{gap:.2g}", f"{parity.tolerance.get(name, 0.0):.2g}") for name, gap in parity.max_abs.items()]
+    rows.append(("integer outputs", f"{parity.flips} of {parity.rows:,} rows differ", "none may"))
+    return Table(("output", "largest difference", "accepted"), rows, [""] * len(rows))
+
+
+def _durations(result: CellResult) -> Table:
+    rows = [(name, seconds(record.seconds), record.status.replace("_", " ")) for name, record in result.records.items()]
+    rows.append(("in all", seconds(result.seconds), ""))
+    return Table(("stage", "took", "status"), rows, [""] * len(rows))
+
+
+def _settings(cell: Cell) -> Table:
+    rows = [(key, str(value)) for key, value in sorted(cell.config.get("config", {}).items()) if value not in ({}, [])]
+    return Table(("setting", "value"), rows, [""] * len(rows))
+
+
+def _registered(result: CellResult) -> list[tuple[str, str]]:
+    named = {
+        "registry name": result.cell.name,
+        "MLflow run": result.fact("register", "run_id"),
+        "gate": result.fact("register", "gate", "reason", "gate_reason"),
+        "data version (DVC)": result.fact("register", "dvc", "dvc_file"),
+        "dataset": result.cell.dataset[:12],
+        "config": result.cell.config_fingerprint[:12],
+        "code": result.cell.code[:12],
+        "cell": result.cell.key[:12],
+    }
+    return [(name, str(value)) for name, value in named.items() if value]
+
+
+def _picture(cell: Cell, figure: Figure, folder: Path) -> Picture:
+    """Draw a figure, or take the one already drawn: four families write one report after another."""
+    safe = "".join(c if c.isalnum() or c in "-_" else "-" for c in figure.key)[:60]
+    stem = f"{cell.family}-{cell.target}-{safe}-{figure_id(figure)}"
+    png, svg = folder / f"{stem}.png", folder / f"{stem}.svg"
+    if not (png.is_file() and svg.is_file()):
+        drawn, image = draw(figure)
+        write_atomic(svg, drawn.encode())
+        write_atomic(png, image)
+    return Picture(figure.title, svg.read_text(encoding="utf-8"), png.name)
+
+
+def _drop_old_figures(folder: Path, kept: set[str]) -> None:
+    stems = {Path(name).stem for name in kept}
+    for path in folder.glob("*") if folder.is_dir() else ():
+        if path.stem not in stems:
+            path.unlink()
