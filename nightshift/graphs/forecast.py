@@ -28,7 +28,7 @@ BandNames = list[str]
 def forecast_graph(parameters: ForecastParameters) -> onnx.ModelProto:
     """Write the forecast of all sensors as one model.
 
-    Inputs are `window` float32 `(batch, window_rows, n_columns)`, rows every `row_s` seconds, NaN = missing, and
+    Inputs are `window` float32 `(batch, window_rows, n_columns)`, oldest first, NaN = missing, and
     `time_s` int64 `(batch,)`, the civil time of the window's last row. Outputs are `yhat, lo80, hi80, lo95, hi95`
     float32 `(batch, steps, sensors)`. A window that no sensor reads stays an input, so that every bundle is fed alike.
     """
@@ -37,7 +37,7 @@ def forecast_graph(parameters: ForecastParameters) -> onnx.ModelProto:
     origin = graph.input("time_s", "int64", ["batch"])
     time = graph.add(  # (batch, steps, 1)
         "Add",
-        graph.add("Reshape", origin, graph.const([-1, 1, 1], "int64")),
+        graph.add("Unsqueeze", origin, graph.const([1, 2], "int64")),
         graph.const(parameters.step_s * np.arange(1, parameters.steps + 1, dtype=np.int64)[None, :, None]),
     )
     prophets = [s.model for s in parameters.sensors if isinstance(s.model, ProphetParameters)]

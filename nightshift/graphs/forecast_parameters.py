@@ -136,26 +136,21 @@ class SensorForecast(_Frozen):
 class ForecastParameters(_Frozen):
     """All sensors of one machine.
 
-    The window holds rows every `row_s` seconds, oldest first; the forecast has `steps` steps of `step_s` seconds after
-    the last of them. A step's value is the mean of the rows that it spans.
+    The window holds rows at even distances, oldest first; the forecast has `steps` steps of `step_s` seconds after the
+    last of them. A step's value is the mean of the `rows_per_step` rows that it spans.
     """
 
     steps: int = Field(ge=1)
     step_s: int = Field(ge=1)
-    row_s: int = Field(ge=1)
+    rows_per_step: int = Field(default=1, ge=1)
     window_rows: int = Field(ge=1)
     n_columns: int = Field(ge=1)
     sensors: tuple[SensorForecast, ...] = Field(min_length=1)
 
     @property
-    def rows_per_step(self) -> int:
-        """Rows whose mean is one step."""
-        return self.step_s // self.row_s
-
-    @property
     def day_steps(self) -> int:
         """Steps in 24 hours."""
-        return max(1, round(DAY_S / self.step_s))
+        return day_steps(self.step_s)
 
     @property
     def window_days(self) -> int:
@@ -164,8 +159,6 @@ class ForecastParameters(_Frozen):
 
     @model_validator(mode="after")
     def _shapes(self) -> Self:
-        if self.step_s % self.row_s:
-            raise ValueError(f"step_s {self.step_s} is not a multiple of row_s {self.row_s}")
         for sensor in self.sensors:
             if sensor.column >= self.n_columns:
                 raise ValueError(f"{sensor.sensor}: column {sensor.column} of a window with {self.n_columns}")
@@ -346,7 +339,7 @@ def naive_bands(parameters: ForecastParameters, model: SeasonalNaiveParameters, 
     history = step_means(values, parameters.rows_per_step)
     steps, day, days = parameters.steps, parameters.day_steps, parameters.window_days
     step = np.arange(1, steps + 1)
-    yhat = np.asarray(model.profile)[day_slot(horizon_s(time_s, steps, parameters.step_s), parameters)]
+    yhat = np.asarray(model.profile)[day_slot(horizon_s(time_s, steps, parameters.step_s), parameters.step_s)]
     for back in range(days - 1, -1, -1):
         lag = np.minimum(-(-step // day) + back, days) * day
         earlier = history[:, history.shape[1] - 1 + step - lag]
@@ -364,6 +357,11 @@ def step_means(values: Floats, rows_per_step: int) -> Floats:
     return np.asarray(np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0))
 
 
-def day_slot(time_s: Ints, parameters: ForecastParameters) -> Ints:
+def day_slot(time_s: Ints, step_s: int) -> Ints:
     """Return which step of the day each civil time is nearest to."""
-    return np.asarray((time_s % DAY_S + parameters.step_s // 2) // parameters.step_s % parameters.day_steps)
+    return np.asarray((time_s % DAY_S + step_s // 2) // step_s % day_steps(step_s))
+
+
+def day_steps(step_s: int) -> int:
+    """Return the steps in 24 hours, at least one."""
+    return max(1, round(DAY_S / step_s))

@@ -69,7 +69,7 @@ def run(parameters: ForecastParameters, window: NDArray[np.float32], time_s: NDA
 
 def one_prophet(model: ProphetParameters, steps: int = 24) -> ForecastParameters:
     sensor = SensorForecast(sensor="temperature_c", column=0, model=model)
-    return ForecastParameters(steps=steps, step_s=HOUR_S, row_s=HOUR_S, window_rows=1, n_columns=1, sensors=(sensor,))
+    return ForecastParameters(steps=steps, step_s=HOUR_S, window_rows=1, n_columns=1, sensors=(sensor,))
 
 
 def answer(model: ProphetParameters, origins: list[pd.Timestamp], steps: int = 24) -> dict[str, NDArray[np.float64]]:
@@ -154,10 +154,10 @@ def naive_model(day_steps: int, steps: int, level: float = 0.0) -> SeasonalNaive
     )
 
 
-def naive_only(*, steps: int = 24, row_s: int = HOUR_S, window_rows: int = 72) -> ForecastParameters:
+def naive_only(*, steps: int = 24, rows_per_step: int = 1, window_rows: int = 72) -> ForecastParameters:
     sensor = SensorForecast(sensor="load", column=1, model=naive_model(24, steps))
     return ForecastParameters(
-        steps=steps, step_s=HOUR_S, row_s=row_s, window_rows=window_rows, n_columns=2, sensors=(sensor,)
+        steps=steps, step_s=HOUR_S, rows_per_step=rows_per_step, window_rows=window_rows, n_columns=2, sensors=(sensor,)
     )
 
 
@@ -165,6 +165,7 @@ def test_seasonal_naive_repeats_the_last_day_over_a_longer_horizon() -> None:
     window = np.zeros((1, 72, 2), dtype=np.float32)
     window[0, :, 1] = np.arange(72)
     out = run(naive_only(steps=60), window, seconds([START]))
+    assert run(naive_only(steps=60), window[:0], seconds([START])[:0])["yhat"].shape == (0, 60, 1)
     np.testing.assert_array_equal(out["yhat"][0, :, 0], np.resize(np.arange(48, 72), 60))
     np.testing.assert_allclose(out["hi95"][0, -1, 0] - out["yhat"][0, -1, 0], 6.0, rtol=1e-6)
 
@@ -184,7 +185,7 @@ def test_seasonal_naive_takes_an_earlier_day_then_the_profile_where_values_are_m
 
 
 def test_seasonal_naive_averages_rows_into_steps_without_the_missing() -> None:
-    parameters = naive_only(row_s=900, window_rows=4 * 24 + 3)
+    parameters = naive_only(rows_per_step=4, window_rows=4 * 24 + 3)
     rng = np.random.default_rng(3)
     window = rng.normal(50, 10, (5, parameters.window_rows, 2)).astype(np.float32)
     window[rng.random(window.shape) < 0.5] = np.nan
@@ -212,7 +213,7 @@ def test_one_graph_keeps_the_order_of_sensors_of_both_kinds() -> None:
             ("d", 3, other),
         )
     )
-    parameters = ForecastParameters(steps=12, step_s=HOUR_S, row_s=HOUR_S, window_rows=24, n_columns=4, sensors=sensors)
+    parameters = ForecastParameters(steps=12, step_s=HOUR_S, window_rows=24, n_columns=4, sensors=sensors)
     assert ForecastParameters.model_validate_json(parameters.model_dump_json()) == parameters
     window = np.random.default_rng(1).normal(size=(3, 24, 4)).astype(np.float32)
     time_s = seconds([START + pd.Timedelta(days=d) for d in (10, 28, 40)])
@@ -231,9 +232,7 @@ def test_graph_is_small_and_uses_only_what_the_oldest_supported_runtime_has() ->
     sensors = tuple(
         SensorForecast(sensor=f"s{i}", column=i, model=prophet if i % 2 else naive_model(24, 24)) for i in range(8)
     )
-    model = forecast_graph(
-        ForecastParameters(steps=24, step_s=HOUR_S, row_s=HOUR_S, window_rows=48, n_columns=8, sensors=sensors)
-    )
+    model = forecast_graph(ForecastParameters(steps=24, step_s=HOUR_S, window_rows=48, n_columns=8, sensors=sensors))
     # onnxruntime 1.22 has neither Cos in double nor any Where on booleans.
     assert "Cos" not in {node.op_type for node in model.graph.node}
     assert len(model.graph.node) < 150
@@ -261,10 +260,10 @@ def test_a_model_that_cannot_be_exported_is_refused() -> None:
     ("change", "message"),
     [
         ({"window_rows": 20}, "needs 24"),
-        ({"row_s": 7}, "not a multiple"),
+        ({"rows_per_step": 4}, "needs 96"),
         ({"n_columns": 1}, "column 1"),
         ({"steps": 23}, "needs 23 steps"),
-        ({"step_s": 1800, "row_s": 1800}, "expected 48"),
+        ({"step_s": 1800}, "expected 48"),
     ],
 )
 def test_shapes_that_do_not_fit_are_refused(change: dict[str, int], message: str) -> None:
