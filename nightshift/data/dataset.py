@@ -92,7 +92,7 @@ class Dataset:
         if self.metadata.time_kind is not TimeKind.CALENDAR:
             return np.zeros(len(frame), dtype=np.int64)
         local = frame[TIME].dt.tz_convert(self.metadata.timezone).dt.tz_localize(None)
-        return local.to_numpy("datetime64[s]").astype(np.int64)
+        return np.asarray(local, dtype="datetime64[s]").astype(np.int64)
 
     def units(self, part: str) -> NDArray[np.str_]:
         """Return `(rows,)` the id of each row's independent unit: its run, or its civil day when runs are few."""
@@ -171,7 +171,7 @@ def reimport_hint(subject: str) -> str:
 
 
 def _epoch_ns(time: pd.Series[Any]) -> NDArray[np.int64]:
-    return time.dt.tz_convert("UTC").to_numpy("datetime64[ns]").astype(np.int64)
+    return np.asarray(time.dt.tz_convert("UTC").dt.tz_localize(None), dtype="datetime64[ns]").astype(np.int64)
 
 
 def _stratified_half(labels: NDArray[np.float64]) -> NDArray[np.bool_]:

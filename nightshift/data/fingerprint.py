@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nightshift.data.schema import PARTS, Metadata
 
@@ -48,10 +49,11 @@ def _column_bytes(column: pd.Series[Any]) -> bytes:
         stamps = column.dt.tz_convert("UTC").dt.as_unit("ns")
         return b"time" + stamps.to_numpy("datetime64[ns]").astype("<i8").tobytes()
     if pd.api.types.is_string_dtype(column.dtype) or column.dtype == object:
-        codes, values = pd.factorize(column, sort=True)
-        return b"text" + json.dumps([str(v) for v in values]).encode() + codes.astype("<i4").tobytes()
-    values = column.to_numpy()
+        codes, words = pd.factorize(column, sort=True)
+        return b"text" + json.dumps([str(w) for w in words]).encode() + codes.astype("<i4").tobytes()
+    values: NDArray[Any] = column.to_numpy()
     if values.dtype.kind == "f":
         # One bit pattern for "missing", one for zero: the hash is of values, not of representations.
         values = np.where(np.isnan(values), values.dtype.type(np.nan), values + values.dtype.type(0))
-    return values.dtype.str.encode() + values.astype(values.dtype.newbyteorder("<")).tobytes()
+    packed: bytes = values.astype(values.dtype.newbyteorder("<")).tobytes()
+    return values.dtype.str.encode() + packed

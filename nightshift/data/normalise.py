@@ -125,7 +125,8 @@ def _time(column: pd.Series[Any], kind: TimeKind) -> Any:
 
 
 def _text(column: pd.Series[Any]) -> pd.Series[Any]:
-    return column.astype(object).map(str, na_action="ignore").where(column.notna(), None).astype(object)
+    text: pd.Series[Any] = column.astype(object).map(str, na_action="ignore")
+    return text.mask(column.isna(), None).astype(object)
 
 
 def _label(column: pd.Series[Any]) -> np.ndarray[Any, Any]:

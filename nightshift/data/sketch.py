@@ -37,7 +37,8 @@ class SensorSketch(BaseModel):
         """Return a part's rows per bin, missing last; of some days only when given."""
         width = len(self.edges) + 2
         chosen = [c for d, c in self.counts[part].items() if days is None or d in days]
-        return np.sum(np.array(chosen, dtype=np.int64).reshape(-1, width), axis=0)
+        summed: NDArray[np.int64] = np.array(chosen, dtype=np.int64).reshape(-1, width).sum(axis=0)
+        return summed
 
 
 class Sketch(BaseModel):
@@ -67,7 +68,7 @@ def _days(frame: pd.DataFrame, metadata: Metadata) -> NDArray[np.str_]:
     if metadata.time_kind is not TimeKind.CALENDAR:
         return np.full(len(frame), ALL)
     local = frame[TIME].dt.tz_convert(metadata.timezone).dt.tz_localize(None)
-    return local.to_numpy("datetime64[D]").astype(str)
+    return np.asarray(local, dtype="datetime64[D]").astype(np.str_)
 
 
 def _sketch_column(

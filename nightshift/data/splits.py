@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 CUTS = (0.70, 0.85)
 MIN_ROWS = 50
 #: A cut by time may move this share of all rows to keep a labelled stretch whole.
-_SLACK = 0.05
+_SLACK = 0.10
 
 
 def split(frame: pd.DataFrame, time_kind: TimeKind, *, embargo_s: float = 0, seed: int = 0) -> dict[str, pd.DataFrame]:
@@ -116,7 +116,7 @@ def _run_cuts(runs: NDArray[Any]) -> list[int]:
 
 
 def _time_cuts(ordered: pd.DataFrame, embargo_s: float) -> list[int]:
-    """Return two cuts in epoch ns; within 5 % of the rows they avoid labelled stretches, and embargoes that eat them."""
+    """Return two cuts in epoch ns; within 10 % of the rows they and their embargoes avoid labelled stretches."""
     n = len(ordered)
     stamps = _stamps_ns(ordered)
     places = [round(c * n) for c in CUTS]
@@ -127,19 +127,25 @@ def _time_cuts(ordered: pd.DataFrame, embargo_s: float) -> list[int]:
 
 
 def _stamps_ns(frame: pd.DataFrame) -> NDArray[np.int64]:
-    return frame[TIME].dt.tz_convert("UTC").to_numpy("datetime64[ns]").astype(np.int64)
+    return np.asarray(frame[TIME].dt.tz_convert("UTC").dt.tz_localize(None), dtype="datetime64[ns]").astype(np.int64)
 
 
 def _free_cut(at: int, positive: NDArray[Any], stamps: NDArray[np.int64], slack: int, embargo_s: float) -> int:
+    """Return the row nearest to `at` where a cut and its embargo touch nothing positive.
+
+    One that leaves something positive after it comes first: a test part without any could not be judged.
+    """
+    fallback = None
     for step in range(slack + 1):
         for place in (at - step, at + step):
             if not 0 < place < len(stamps):
                 continue
             end = int(np.searchsorted(stamps, stamps[place - 1] + int(embargo_s * 1e9), side="right"))
-            # Nothing positive from one row before the cut to the end of its embargo.
-            if positive[min(max(end, place + 1), len(stamps))] == positive[place - 1]:
+            free = positive[min(max(end, place + 1), len(stamps))] == positive[place - 1]
+            if free and positive[-1] > positive[place]:
                 return place
-    return at
+            fallback = place if free and fallback is None else fallback
+    return at if fallback is None else fallback
 
 
 def _renumbered(cut: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:

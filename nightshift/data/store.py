@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from nightshift.data.dataset import Dataset, reimport_hint
 from nightshift.data.fingerprint import fingerprint as fingerprint_of
 from nightshift.data.schema import PARTS, Metadata, check_subject
-from nightshift.errors import DataError, NightshiftError, UnknownNameError
+from nightshift.errors import DataError, NightshiftError, UnknownNameError, UsageError
 from nightshift.files import write_atomic
 from nightshift.settings import Home
 
@@ -131,6 +131,19 @@ def versions(home: Home, subject: str) -> tuple[str, ...]:
 def reference(subject: str, fingerprint: str) -> str:
     """Return the store key that tasks pass to each other instead of a path."""
     return f"datasets/{check_subject(subject)}/{fingerprint}"
+
+
+def open_reference(home: Home, key: str) -> Dataset:
+    """Open what `reference` names.
+
+    Raises:
+        UsageError: for text that is no reference.
+        UnknownNameError, DataError: as `open_dataset`.
+    """
+    pieces = key.split("/")
+    if len(pieces) != 3 or pieces[0] != "datasets":
+        raise UsageError(f"'{key[:80]}' is no dataset reference.", hint="It reads datasets/<subject>/<fingerprint>.")
+    return open_dataset(home, pieces[1], pieces[2])
 
 
 def land(home: Home, frames: Mapping[str, pd.DataFrame], metadata: Metadata) -> Dataset:

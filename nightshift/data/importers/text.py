@@ -1,0 +1,164 @@
+"""Reads delimited text as it is met in the wild, into text cells; refuses what would have to be guessed."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nightshift.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SEPARATORS = (",", ";", "\t", "|")
+#: A byte-order mark says the encoding for certain. The four-byte ones first: they begin like the two-byte ones.
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?")
+_SAMPLE_LINES = 50
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """What a file holds, and how it was read.
+
+    Attributes:
+        frame: text cells, stripped; an empty cell is "".
+        encoding: that decoded it.
+        separator: between cells.
+        decimal: `.` or `,`.
+        notes: what was repaired on the way.
+    """
+
+    frame: pd.DataFrame
+    encoding: str
+    separator: str
+    decimal: str
+    notes: tuple[str, ...] = ()
+
+
+def read_text_table(
+    path: Path, *, encoding: str | None = None, separator: str | None = None, decimal: str | None = None
+) -> TextTable:
+    """Read a CSV-like file with a header line; what is not given is found out.
+
+    Encodings: by byte-order mark, else UTF-8, else Latin-1 (Windows-1252 is read as its superset). Lines may end in
+    one superfluous separator. Blank lines are skipped.
+
+    Raises:
+        DataError: when the file is missing, empty, binary, in another encoding, ragged (names the line), or has a
+            repeated column name.
+    """
+    import pandas as pd
+
+    text, used = _decode(path, encoding)
+    # Excel's own way of naming the separator, a first line of its own.
+    if excel := re.match(r"sep=(.)\r?\n", text):
+        text, separator = text[excel.end() :], separator or excel[1]
+    sep = separator or _sniff_separator(text, path.name)
+    header, rows, notes = _cells(text, sep, path.name)
+    frame = pd.DataFrame(rows, columns=pd.Index(header), dtype=object)
+    if used == "cp1252":
+        notes.append("the file is not UTF-8; it was read as Latin-1 (Windows-1252)")
+    return TextTable(frame, used, sep, decimal or _sniff_decimal(frame), tuple(notes))
+
+
+def _decode(path: Path, encoding: str | None) -> tuple[str, str]:
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(f"there is no file {path.name}.", hint="Check the path.") from error
+    except OSError as error:
+        raise DataError(f"{path.name} cannot be read: {error.strerror}.", hint="Check the path.") from error
+    if not raw.strip():
+        raise DataError(f"{path.name} is empty.")
+    marked = next((name for mark, name in _MARKS if raw.startswith(mark)), None)
+    if encoding is None and marked is None and b"\x00" in raw[:4096]:
+        raise DataError(
+            f"{path.name} is binary, or UTF-16 without a byte-order mark.",
+            hint="Give `encoding: utf-16-le` in the mapping if it is text; `.parquet` files need that suffix.",
+        )
+    tried = [encoding] if encoding else [marked] if marked else ["utf-8", "cp1252", "latin-1"]
+    for name in tried:
+        try:
+            return raw.decode(name).lstrip("\ufeff"), name
+        except UnicodeDecodeError:
+            continue
+        except LookupError as error:
+            raise DataError(f"'{name}' is no encoding.", hint="Use utf-8, utf-16, latin-1 or another.") from error
+    raise DataError(f"{path.name} is not {tried[0]} text.", hint="Give its `encoding` in the mapping.")
+
+
+def _sniff_separator(text: str, name: str) -> str:
+    lines = [line for line in text[:200_000].splitlines() if line.strip()][:_SAMPLE_LINES]
+    counts = {sep: [len(next(csv.reader([line], delimiter=sep))) for line in lines] for sep in SEPARATORS}
+    # The separator cuts the header and most lines into the same number of cells, and into the most.
+    fitting = {s: c[0] for s, c in counts.items() if c[0] > 1 and Counter(c).most_common(1)[0][0] in (c[0], c[0] + 1)}
+    if fitting:
+        return max(fitting, key=lambda s: (fitting[s], s == ";"))
+    if all(c[0] == 1 for c in counts.values()):
+        return ","
+    raise DataError(f"the separator of {name} could not be told.", hint="Give `separator` in the mapping.")
+
+
+def _cells(text: str, sep: str, name: str) -> tuple[list[str], list[list[str]], list[str]]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=sep, strict=True)
+    notes: list[str] = []
+    rows: list[list[str]] = []
+    header: list[str] | None = None
+    trailing = 0
+    try:
+        for cells in reader:
+            if not any(cell.strip() for cell in cells):
+                continue
+            row = [cell.strip() for cell in cells]
+            if header is None:
+                header = _header(row, name, notes)
+                continue
+            if len(row) > len(header) and not any(row[len(header) :]):
+                trailing += 1
+                row = row[: len(header)]
+            if len(row) != len(header):
+                raise DataError(
+                    f"line {reader.line_num} of {name} has {len(row)} cells, the header has {len(header)}.",
+                    hint="Mend the line" + (" (is a decimal comma also the separator?)." if sep == "," else "."),
+                )
+            rows.append(row)
+    except csv.Error as error:
+        raise DataError(f"line {reader.line_num} of {name}: {error}.", hint="Mend the quotes.") from error
+    if header is None or not rows:
+        raise DataError(f"{name} has a header but no rows.")
+    if trailing:
+        notes.append(f"{trailing} lines ended in a superfluous separator")
+    return header, rows, notes
+
+
+def _header(row: list[str], name: str, notes: list[str]) -> list[str]:
+    # A separator at the end of the header, as some exporters write it, is no column.
+    while row and row[-1] == "":
+        row = row[:-1]
+    if "" in row:
+        notes.append("columns without a name were called column_1, column_2, … by their place")
+        row = [column or f"column_{i + 1}" for i, column in enumerate(row)]
+    twice = [column for column, n in Counter(row).items() if n > 1]
+    if twice:
+        raise DataError(f"{name} has the column '{twice[0]}' more than once.", hint="Rename one of them.")
+    return row
+
+
+def _sniff_decimal(frame: pd.DataFrame) -> str:
+    cells = frame.head(_SAMPLE_LINES).to_numpy().ravel()
+    with_comma = sum(bool(_DECIMAL_COMMA.fullmatch(cell)) for cell in cells)
+    with_dot = sum(bool(re.fullmatch(r"[-+]?\d*\.\d+(?:[eE][-+]?\d+)?", cell)) for cell in cells)
+    return "," if with_comma > with_dot else "."
