@@ -110,6 +110,9 @@ class Home:
             # With an sqlite home of its own a fresh server needs no profile; the ephemeral one is never wanted.
             "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
             "PREFECT_LOGGING_EXTRA_LOGGERS": "nightshift",
+            # Our logger also speaks outside of flow runs, where Prefect would warn at every line.
+            "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+            "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
             "DVC_SITE_CACHE_DIR": str(self.machinery / "dvc-site"),
             "MPLCONFIGDIR": str(self.machinery / "matplotlib"),
             "MPLBACKEND": "Agg",

@@ -1,0 +1,62 @@
+"""A few plain requests to a Prefect server, where importing Prefect (3 s) for one of them would be felt."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import urllib.error
+import urllib.request
+from typing import Any
+
+from nightshift.errors import ServiceError
+
+API_VARIABLE = "PREFECT_API_URL"
+HOST = "127.0.0.1"
+
+
+def health(api_url: str) -> str:
+    """Ask a server for its health; "" when it is well, else what is wrong."""
+    try:
+        status, _ = _send(api_url, "health", None)
+    except (OSError, ValueError) as error:
+        return str(getattr(error, "reason", error))
+    return "" if status == 200 else f"it answers {status}"
+
+
+def ask(path: str, body: dict[str, Any] | None = None, *, accept: tuple[int, ...] = ()) -> tuple[int, Any]:
+    """Send a request to the server of `PREFECT_API_URL` and return (status, answer); with a body it is a POST.
+
+    Raises:
+        ServiceError: when the server does not answer, or with a status that is neither good nor in `accept`.
+    """
+    try:
+        status, answer = _send(os.environ[API_VARIABLE], path, body)
+    except OSError as error:
+        raise ServiceError(f"The Prefect server does not answer: {getattr(error, 'reason', error)}.") from error
+    if status >= 400 and status not in accept:
+        raise ServiceError(f"The Prefect server answers {status} to {path}: {answer}.")
+    return status, answer
+
+
+def _send(api_url: str, path: str, body: dict[str, Any] | None) -> tuple[int, Any]:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"{api_url.rstrip('/')}/{path}", data=data)
+    request.add_header("Content-Type", "application/json")
+    if os.environ.get("PREFECT_API_KEY"):
+        request.add_header("Authorization", f"Bearer {os.environ['PREFECT_API_KEY']}")
+    elif os.environ.get("PREFECT_API_AUTH_STRING"):
+        login = base64.b64encode(os.environ["PREFECT_API_AUTH_STRING"].encode()).decode()
+        request.add_header("Authorization", f"Basic {login}")
+    # A company's proxy has nothing to do with this machine's own server.
+    local = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    send = local.open if f"//{HOST}" in api_url or "//localhost" in api_url else urllib.request.urlopen
+    try:
+        with send(request, timeout=20) as reply:
+            status, text = reply.status, reply.read()
+    except urllib.error.HTTPError as error:
+        status, text = error.code, error.read()
+    try:
+        return status, json.loads(text) if text else None
+    except ValueError:
+        return status, text.decode("utf-8", "replace")[:300]

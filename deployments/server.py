@@ -1,0 +1,273 @@
+"""The Prefect server of a home: one standalone process on the loopback, started once, found again, ended exactly.
+
+The ephemeral server is not used: it answered "database is locked" after a map of 1,000 tasks, where a standalone one
+on the same SQLite served 3,000.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+from deployments import processes
+from deployments.api import API_VARIABLE, HOST, ask, health
+from deployments.processes import ProcessRecord
+from nightshift.errors import ServiceError
+from nightshift.files import write_atomic
+from nightshift.plan import lock
+from nightshift.settings import Home
+
+PREFERRED_PORT = 4200
+SERVER, WORKER = "server", "worker"
+#: The one pool of this machine; the pools of a fleet come with its own deployments.
+POOL = "local-pool"
+# A cold start took 7-23 s on two busy cores.
+START_LIMIT_S = 180.0
+_PORT_TRIES = 3
+
+# Addresses that this process itself has put into PREFECT_API_URL: they are not the user's choice.
+_set_here: set[str] = set()
+
+
+@dataclass(frozen=True)
+class ServerInfo:
+    """A Prefect server that answers.
+
+    Attributes:
+        api_url: for `PREFECT_API_URL`.
+        ui_url: to look around in.
+        pid: of our own server; None for one that `PREFECT_API_URL` names.
+        started: whether this call started it.
+    """
+
+    api_url: str
+    ui_url: str
+    pid: int | None = None
+    started: bool = False
+
+
+@dataclass(frozen=True)
+class ProcessInfo:
+    """One line of `nightshift ps`."""
+
+    name: str
+    pid: int
+    running: bool
+    started_at: str
+    url: str
+    log: str
+
+
+def ensure_server(home: Home) -> ServerInfo:
+    """Return a server that answers, and set `PREFECT_API_URL` for this process and its children.
+
+    The user's own `PREFECT_API_URL` is used as it is; otherwise the home's recorded server, verified; otherwise one is
+    started. Call it before Prefect is imported.
+
+    Raises:
+        ServiceError: when the user's server does not answer, or ours does not come up.
+    """
+    chosen = _users_choice(home)
+    if chosen:
+        problem = health(chosen)
+        if problem:
+            raise ServiceError(
+                f"{API_VARIABLE} is {chosen}, and no Prefect server answers there: {problem}.",
+                hint=f"Start that server, or unset {API_VARIABLE} to use one of Nightshift's own.",
+            )
+        return ServerInfo(chosen, chosen.removesuffix("/").removesuffix("/api"))
+    with lock.held(home, "server", wait=True):
+        record, started = _running(home), False
+        if record is None:
+            record, started = _start(home), True
+    _use(record.url)
+    return ServerInfo(record.url, record.url.removesuffix("/api"), record.pid, started)
+
+
+def up(home: Home, *, worker: bool = True) -> ServerInfo:
+    """Bring up the server, declare the flows of `prefect.yaml`, and start the worker that runs them on this machine.
+
+    Without the worker a run asked for in the UI, or by `prefect deployment run`, would wait for ever.
+
+    Raises:
+        ServiceError: when a part does not come up.
+    """
+    info = ensure_server(home)
+    deploy(home)
+    if worker:
+        ensure_worker(home)
+    return info
+
+
+def ensure_worker(home: Home) -> ProcessRecord:
+    """Return the home's running worker, started if need be; `ensure_server` comes first."""
+    with lock.held(home, "worker", wait=True):
+        kept = processes.read(home, WORKER)
+        url = os.environ[API_VARIABLE]
+        if kept is not None and processes.verified(kept):
+            if kept.url == url:
+                return kept
+            processes.stop([kept])
+        command = processes.python(
+            "-m", "prefect", "--no-prompt", "worker", "start", "--pool", POOL, "--type", "process", "--name", "local"
+        )
+        record = processes.start(home, WORKER, command, url=url)
+        _await_worker(home, record)
+        return record
+
+
+def down(home: Home) -> list[ProcessInfo]:
+    """End what `up` and `ensure_server` started, and nothing else; returns what was ended.
+
+    The worker goes first, so that its flow runs can still tell the server how they ended.
+    """
+    ended: list[ProcessRecord] = []
+    for name in (WORKER, SERVER):
+        with lock.held(home, name, wait=True):
+            record = processes.read(home, name)
+            ended += processes.stop([record] if record else [])
+            processes.forget(home, name)
+    for record in ended:
+        if os.environ.get(API_VARIABLE) == record.url and record.url in _set_here:
+            del os.environ[API_VARIABLE]
+    return [_info(home, record, running=False) for record in ended]
+
+
+def ps(home: Home) -> list[ProcessInfo]:
+    """Return the recorded processes and whether each still runs."""
+    records = [r for name in (SERVER, WORKER) if (r := processes.read(home, name))]
+    return [_info(home, r, running=processes.verified(r) is not None) for r in records]
+
+
+def deploy(home: Home) -> None:
+    """Declare the flows of `prefect.yaml` on the server; the same call again changes nothing.
+
+    Raises:
+        ServiceError: when Prefect refuses them.
+    """
+    from deployments.apply import deploy_all
+
+    deploy_all(home, POOL)
+
+
+def _users_choice(home: Home) -> str:
+    """Return the `PREFECT_API_URL` that the user set, "" when there is none or it is our own server's."""
+    url = os.environ.get(API_VARIABLE, "")
+    record = processes.read(home, SERVER)
+    ours = _set_here | {_last_address(home), record.url if record else ""}
+    return "" if url in ours else url
+
+
+def _last_address(home: Home) -> str:
+    """Return the address of this home's last server; a shell may still export it after `down`."""
+    path = home.run / "address"
+    return path.read_text(encoding="ascii").strip() if path.is_file() else ""
+
+
+def _running(home: Home) -> ProcessRecord | None:
+    """Return the recorded server if it runs, listens and answers; a stale record is deleted."""
+    record = processes.read(home, SERVER)
+    if record is None:
+        return None
+    if processes.verified(record) is None:
+        processes.forget(home, SERVER)
+        return None
+    # A caller that was killed while it waited leaves a server that is still coming up.
+    _await(home, record)
+    return record
+
+
+def _start(home: Home) -> ProcessRecord:
+    home.prefect.mkdir(parents=True, exist_ok=True)
+    last = urlsplit(_last_address(home)).port
+    preferred = last or PREFERRED_PORT
+    for attempt in range(_PORT_TRIES):
+        port = _free_port(preferred if attempt == 0 else 0)
+        command = processes.python(
+            *("-m", "prefect", "--no-prompt", "server", "start", "--host", HOST, "--port", str(port), "--analytics-off")
+        )
+        record = processes.start(home, SERVER, command, port=port, url=f"http://{HOST}:{port}/api")
+        try:
+            _await(home, record)
+        except ServiceError:
+            taken = "already in use" in processes.last_lines(home, record) and attempt + 1 < _PORT_TRIES
+            processes.stop([record])
+            processes.forget(home, SERVER)
+            if not taken:
+                raise
+        else:
+            write_atomic(home.run / "address", record.url.encode())
+            return record
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _await(home: Home, record: ProcessRecord) -> None:
+    """Wait until the recorded process itself holds the port and answers."""
+    deadline = time.monotonic() + START_LIMIT_S
+    problem = "it did not listen"
+    while time.monotonic() < deadline:
+        process = processes.verified(record)
+        if process is None:
+            problem = "it ended"
+            break
+        if processes.listens(process, record.port):
+            problem = health(record.url)
+            if not problem:
+                return
+        time.sleep(0.1)
+    lines = processes.last_lines(home, record)
+    raise ServiceError(
+        f"The Prefect server did not come up on port {record.port}: {problem}.",
+        hint=f"Its log {record.log} ends with:\n{lines}" if lines else f"Its log {record.log} is empty.",
+    )
+
+
+def _await_worker(home: Home, record: ProcessRecord) -> None:
+    """Wait until the server has heard the worker."""
+    deadline = time.monotonic() + START_LIMIT_S
+    while time.monotonic() < deadline and processes.verified(record):
+        _, online = ask(f"work_pools/{POOL}/workers/filter", {"workers": {"status": {"any_": ["ONLINE"]}}})
+        if any(processes.at_s(w["last_heartbeat_time"]) >= record.created_s - 1 for w in online):
+            return
+        time.sleep(0.3)
+    lines = processes.last_lines(home, record)
+    processes.stop([record])
+    processes.forget(home, WORKER)
+    raise ServiceError("The worker did not come up.", hint=f"Its log {record.log} ends with:\n{lines}")
+
+
+def _free_port(preferred: int) -> int:
+    for port in (preferred, 0):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            # As the server binds: a port whose last connections are still in TIME_WAIT is free, a listener's is not.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise ServiceError("No free port on the loopback address.", hint="End some programs and try again.")
+
+
+def _use(url: str) -> None:
+    """Point this process and its children at a server."""
+    _set_here.add(url)
+    os.environ[API_VARIABLE] = url
+    for name in ("NO_PROXY", "no_proxy"):
+        if HOST not in os.environ.get(name, ""):
+            os.environ[name] = ",".join(filter(None, (os.environ.get(name), HOST)))
+    if "prefect" in sys.modules:
+        # Prefect reads its settings once, at import.
+        from prefect.context import refresh_global_settings_context
+
+        refresh_global_settings_context()
+
+
+def _info(home: Home, record: ProcessRecord, *, running: bool) -> ProcessInfo:
+    started_at = datetime.fromtimestamp(record.created_s, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return ProcessInfo(record.name, record.pid, running, started_at, record.url, str(home.root / record.log))

@@ -1,0 +1,21 @@
+"""The parameters that flows share, with what the run form shows for them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from nightshift import families
+
+#: The families by their own names, and the names that users know them by.
+FAMILY_NAMES = [*families.names(), *sorted(a for a, own in families.ALIASES.items() if own in families.names())]
+
+Subject = Annotated[str, Field(title="Machine", examples=["motor_siemens_1la7_001"])]
+Family = Annotated[str, Field(title="Family", json_schema_extra={"enum": list(FAMILY_NAMES)})]
+Families = Annotated[
+    list[Annotated[str, Field(json_schema_extra={"enum": list(FAMILY_NAMES)})]],
+    Field(title="Families", json_schema_extra={"uniqueItems": True}),
+]
+Target = Annotated[str, Field(title="Target", examples=["pi", "server"])]
+Force = Annotated[bool, Field(title="Force")]

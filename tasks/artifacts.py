@@ -1,0 +1,195 @@
+"""What a run shows in the Prefect UI: the metrics table, the findings, and one progress bar per cell."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Callable, Iterable
+from functools import wraps
+from types import TracebackType
+from typing import TYPE_CHECKING, ParamSpec, Self, cast
+
+from nightshift.findings import Finding
+from nightshift.plan.cell import Cell
+from nightshift.plan.records import STAGES
+from nightshift.progress import ProgressEvent
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from nightshift.plan.outcome import CellOutcome
+    from nightshift.problems.evaluation import Evaluation
+
+logger = logging.getLogger("nightshift")
+P = ParamSpec("P")
+
+
+def never_fatal(show: Callable[P, None]) -> Callable[P, None]:
+    """A picture that cannot be shown never costs a training: a failure is logged and left."""
+
+    @wraps(show)
+    def shown(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            show(*args, **kwargs)
+        except Exception as error:
+            logger.warning("Prefect did not take an artifact: %s: %s", type(error).__name__, error)
+
+    return shown
+
+
+def key_of(*words: str) -> str:
+    """Return an artifact key: Prefect allows lower-case letters, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", "-".join(words).lower()).strip("-")
+
+
+@never_fatal
+def show_metrics(cell: Cell, evaluation: Evaluation) -> None:
+    """Show the model beside its baselines and members, on every part."""
+    from prefect.artifacts import create_table_artifact
+
+    names = list(dict.fromkeys(name for row in evaluation.rows for name in row.metrics))
+    table = [
+        {"who": row.who, "kind": row.kind, "part": row.part}
+        | {name: _rounded(row.metrics.get(name)) for name in names if name in row.metrics}
+        for row in evaluation.rows
+    ]
+    direction = "higher" if evaluation.higher_is_better else "lower"
+    note = f"{cell.name}: judged by `{evaluation.primary}` on {evaluation.headline_part}, {direction} is better."
+    create_table_artifact(table, key=key_of(cell.name, "metrics"), description=note)
+
+
+@never_fatal
+def show_findings(cell: Cell, stage: str, findings: Iterable[Finding]) -> None:
+    """Show a stage's findings, the gravest first; nothing when there are none."""
+    from prefect.artifacts import create_table_artifact
+
+    order = ("blocker", "warning", "tip")
+    rows = [
+        {
+            "code": f.code,
+            "severity": str(f.severity),
+            "what": f.what,
+            "why": f.why,
+            "what to do": f.remedy,
+            "mute": f.mute,
+        }
+        for f in sorted(findings, key=lambda f: order.index(str(f.severity)))
+    ]
+    if rows:
+        create_table_artifact(
+            rows, key=key_of(cell.name, stage, "findings"), description=f"{cell.name}: findings of {stage}"
+        )
+
+
+@never_fatal
+def show_outcomes(title: str, key: str, cells: Iterable[CellOutcome]) -> None:
+    """Show how cells ended as one markdown table."""
+    from prefect.artifacts import create_markdown_artifact
+
+    lines = [
+        f"# {title}",
+        "",
+        "| family | target | ended | metric | value | best baseline | version | why |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for cell in cells:
+        why = " ".join(f"{cell.reason} {cell.hint}".replace("|", "/").split())
+        version = f"v{cell.version}" if cell.version else "-"
+        figures = f"{cell.metric or '-'} | {_shown(cell.value)} | {_shown(cell.baseline)}"
+        lines.append(f"| {cell.family} | {cell.target} | **{cell.ending}** | {figures} | {version} | {why or '-'} |")
+    create_markdown_artifact("\n".join(lines), key=key_of(key), description=title)
+
+
+class ProgressBar:
+    """A sink that keeps one progress artifact up to date, at most once a second, from a thread of its own.
+
+    A server that is slow to answer would otherwise hold up the training at every event.
+    """
+
+    def __init__(self, cell: Cell, interval_s: float = 1.0) -> None:
+        self.cell = cell
+        self.interval_s = interval_s
+        self._artifact: UUID | None = None
+        self._percent = 0.0
+        self._sent = 0.0
+        self._changed = threading.Event()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="progress-artifact", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._create()
+        if self._artifact is not None:
+            self._thread.start()
+        return self
+
+    def __call__(self, event: ProgressEvent) -> None:
+        """Take an event; only the newest is sent."""
+        self._percent = percent_of(event)
+        self._changed.set()
+
+    def done(self) -> None:
+        """The chain has ended well."""
+        self._percent = 100.0
+        self._changed.set()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closing.set()
+        self._changed.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=10)
+
+    @never_fatal
+    def _create(self) -> None:
+        from prefect.artifacts import create_progress_artifact
+
+        note = f"{self.cell.name}: the whole chain, percent"
+        self._artifact = cast("UUID", create_progress_artifact(0.0, key_of(self.cell.name, "progress"), note))
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            self._changed.wait()
+            self._changed.clear()
+            self._send()
+            self._closing.wait(self.interval_s)
+        self._send()
+
+    @never_fatal
+    def _send(self) -> None:
+        from prefect.artifacts import update_progress_artifact
+
+        percent = round(self._percent, 1)
+        if self._artifact is not None and percent != self._sent:
+            update_progress_artifact(self._artifact, percent)
+            self._sent = percent
+
+
+#: Shares of the whole chain, percent: where each stage begins. Training is most of it.
+_BEGINS = {
+    "load": 0.0,
+    "validate": 2.0,
+    "train": 6.0,
+    "evaluate": 70.0,
+    "export": 82.0,
+    "register": 92.0,
+    "report": 97.0,
+}
+
+
+def percent_of(event: ProgressEvent) -> float:
+    """Return the progress of the whole chain, 0 to 100."""
+    begin = _BEGINS.get(event.stage, 0.0)
+    position = STAGES.index(event.stage) if event.stage in STAGES else len(STAGES) - 1
+    end = _BEGINS[STAGES[position + 1]] if position + 1 < len(STAGES) else 100.0
+    share = min(1.0, max(0.0, event.step / event.total)) if event.total else 0.0
+    return begin + (end - begin) * share
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.5g}")
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"

@@ -1,0 +1,104 @@
+"""What surrounds the stages of one cell in a flow: its lock, its context, its progress bar, and how it ended."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from nightshift.errors import InterruptedTraining, NotApplicableError
+from nightshift.plan import lock
+from nightshift.plan.cell import Cell
+from nightshift.plan.options import TrainOptions, settings_of
+from nightshift.plan.outcome import CellOutcome, outcome_of
+from nightshift.plan.records import read_record
+from nightshift.plan.state import make_cell
+from nightshift.settings import home
+from nightshift.stages.chain import StageContext, begin
+from tasks import stage
+from tasks.artifacts import ProgressBar, show_outcomes
+
+logger = logging.getLogger("nightshift")
+
+FORCED = "asked for (force)"
+STOPPED = "Stopped on request; run it again to go on from the last finished stage."
+
+
+class CellRun:
+    """One cell on its way through the stages.
+
+    Attributes:
+        outcome: how it ended; None when it was stopped on request.
+    """
+
+    def __init__(self, cell: Cell) -> None:
+        self.cell = cell
+        self.outcome: CellOutcome | None = None
+
+
+def plan_cell(subject: str, family: str, target: str, force: bool, options: TrainOptions) -> Cell:
+    """Make the cell of the subject's current data with the options' config.
+
+    Raises:
+        UnknownNameError: for an unknown subject, family, target or setting.
+        ConfigError: for a config that cannot be used.
+    """
+    # Prefect hears this logger by PREFECT_LOGGING_EXTRA_LOGGERS, which leaves the level to us.
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.INFO)
+    return make_cell(
+        home(),
+        subject,
+        family,
+        target,
+        file=Path(options.config_file) if options.config_file else None,
+        params=settings_of(options, family),
+        forced=FORCED if force else "",
+    )
+
+
+@contextmanager
+def cell_run(cell: Cell, options: TrainOptions) -> Iterator[CellRun]:
+    """Hold a cell while its stages run.
+
+    A family that cannot apply, and a stop on request, end the body quietly: `outcome` tells. Every other
+    error goes on.
+
+    Raises:
+        TransientError: when another process trains the cell.
+    """
+    place, run, clock = home(), CellRun(cell), time.perf_counter()
+    with ExitStack() as held:
+        held.enter_context(lock.held(place, cell.key, busy=f"{cell.name} is being trained by another process."))
+        begin(cell, StageContext(place))
+        had_model = read_record(place, cell.key, "train") is not None
+        bar = held.enter_context(ProgressBar(cell))
+        threads = options.threads or os.cpu_count() or 1
+        token = stage.context.set(StageContext(home=place, progress=bar, threads=threads))
+        held.callback(stage.context.reset, token)
+        try:
+            yield run
+        except NotApplicableError as reason:
+            run.outcome = outcome_of(place, cell, "not applicable", reason=reason.what, hint=reason.hint)
+        except InterruptedTraining as reason:
+            logger.warning("%s: %s", cell.name, reason)
+            return
+        else:
+            run.outcome = _ended(cell, had_model)
+            bar.done()
+        run.outcome = run.outcome.model_copy(update={"seconds": round(time.perf_counter() - clock, 3)})
+        logger.info("%s: %s. %s", cell.name, run.outcome.ending, run.outcome.reason)
+        show_outcomes(cell.name, f"{cell.name}-outcome", [run.outcome])
+
+
+def _ended(cell: Cell, had_model: bool) -> CellOutcome:
+    place = home()
+    registered = read_record(place, cell.key, "register")
+    if registered is not None and registered.status == "pending":
+        return outcome_of(place, cell, "unregistered", reason=registered.error, hint=registered.hint)
+    if had_model:
+        return outcome_of(place, cell, "up to date", reason="no training was done: data, config and code are unchanged")
+    return outcome_of(place, cell, "trained")

@@ -1,0 +1,64 @@
+"""SIGTERM and Ctrl-C while a stage works: the stage is asked to stop, so that it can record its checkpoint."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from nightshift.errors import InterruptedTraining
+
+logger = logging.getLogger("nightshift")
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class StopOnSignal:
+    """Takes the first signal as a wish to stop; a second one acts as if this were not here.
+
+    Prefect's own handler would raise in the middle of whatever runs, and the stage could keep nothing. Outside the main
+    thread signals cannot be taken, and nothing is changed.
+    """
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._take) for number in _SIGNALS}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Put the handlers back; a stage that ended while a stop was wished for is the last one.
+
+        Raises:
+            InterruptedTraining: after SIGTERM.
+            KeyboardInterrupt: after Ctrl-C.
+        """
+        self._restore()
+        if self.signal == signal.SIGINT and (error is None or isinstance(error, InterruptedTraining)):
+            raise KeyboardInterrupt from error
+        if self.signal is not None and error is None:
+            raise InterruptedTraining("Stopped on request.", hint="Run it again to go on from the last stage.")
+
+    def asked(self) -> bool:
+        """Whether a stop is wished for."""
+        return self.signal is not None
+
+    def _take(self, number: int, _frame: FrameType | None) -> None:
+        if self.signal is not None:
+            self._restore()
+            signal.raise_signal(number)
+            return
+        self.signal = number
+        logger.warning("%s: stopping as soon as what is done can be kept", signal.Signals(number).name)
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}

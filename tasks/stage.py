@@ -1,0 +1,153 @@
+"""The Prefect face of a stage: retries, a cache key, persisted results, artifacts, and one call into nightshift."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import logging
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import replace
+from typing import Any
+
+from prefect import Task, task
+from prefect.tasks import exponential_backoff
+from pydantic import BaseModel, ConfigDict
+
+from nightshift.errors import BlockedError, NotApplicableError, TransientError
+from nightshift.plan.cell import Cell
+from nightshift.plan.records import StageRecord, read_record, work_folder
+from nightshift.settings import Home, home
+from nightshift.stages.chain import StageContext, run_stage
+from tasks.artifacts import show_findings
+from tasks.signals import StopOnSignal
+
+logger = logging.getLogger("nightshift")
+
+#: What the cell of this run is worked on with; set by `tasks.cell_run`.
+context: ContextVar[StageContext | None] = ContextVar("stage_context", default=None)
+
+RETRIES = 3
+# 2, 4, 8 s, each up to half as long again, so that cells that failed together do not come back together.
+BACKOFF_S = 2.0
+JITTER = 0.5
+
+
+class StageRef(BaseModel):
+    """A reference to a stage's record: what a task returns and Prefect's cache keeps."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    stage: str
+    cell_key: str
+    status: str
+    record_sha256: str
+
+
+class StageTask:
+    """A stage as a call from a flow; `task` is the Prefect task behind it.
+
+    A cached reference counts only while the record it names, and every file of that record, is what it was: otherwise
+    the task runs, whatever the cache says.
+    """
+
+    def __init__(self, behind: Task[[Cell], StageRef]) -> None:
+        self.task = behind
+        self.stage = behind.name
+        self.__doc__ = behind.fn.__doc__
+
+    def __call__(self, cell: Cell) -> StageRef:
+        """Run the stage of a cell unless it is done."""
+        kept = reference(home(), cell.key, self.stage)
+        if kept is not None:
+            found = self.task(cell)
+            if found == kept:
+                logger.info("%s: %s is up to date, nothing to do", cell.name, self.stage)
+            if found == reference(home(), cell.key, self.stage):
+                return found
+        return self.task.with_options(refresh_cache=True)(cell)
+
+
+def stage(function: Callable[[Cell], StageRef]) -> StageTask:
+    """Make the task of a stage from a function named like its module.
+
+    Retried is only what may work a moment later; the key is (dataset, config, code) and the stage, as in the records.
+    """
+    name = function.__module__.rsplit(".", 1)[-1]
+    return StageTask(
+        task(
+            name=name,
+            task_run_name=name,
+            retries=RETRIES,
+            retry_delay_seconds=exponential_backoff(backoff_factor=BACKOFF_S),
+            retry_jitter_factor=JITTER,
+            retry_condition_fn=may_pass,
+            cache_key_fn=cache_key,
+            persist_result=True,
+            result_serializer="json",
+        )(function)
+    )
+
+
+def cache_key(run: Any, parameters: dict[str, Any]) -> str:
+    """Return the cache key of a stage of a cell."""
+    cell: Cell = parameters["cell"]
+    return f"{cell.name}-{run.task.name}-{cell.key}"
+
+
+def may_pass(_task: object, _run: object, state: Any) -> bool:
+    """Whether a failure may be gone a moment later: I/O, a lock, tracking; never bad data."""
+    try:
+        error = state.result(raise_on_failure=False)
+    except Exception:
+        return False
+    return is_transient(error)
+
+
+def is_transient(error: object) -> bool:
+    """Whether an error is one of the moment."""
+    if isinstance(error, OSError):
+        return error.errno != errno.ENOSPC
+    return isinstance(error, TransientError)
+
+
+def run(name: str, cell: Cell) -> StageRecord:
+    """Run a stage with this run's context, show its findings, and return its record.
+
+    Raises:
+        BlockedError: when findings stop the cell.
+        NotApplicableError: when the family cannot apply to the dataset.
+        InterruptedTraining: when it was asked to stop.
+    """
+    given = context.get() or StageContext(home())
+    with StopOnSignal() as stop:
+        record = run_stage(name, cell, replace(given, should_stop=lambda: stop.asked() or given.should_stop()))
+    show_findings(cell, name, record.findings)
+    for finding in record.findings:
+        logger.warning("%s: %s", cell.name, finding.line())
+    if record.status == "blocked":
+        raise BlockedError(record.error, hint=record.hint, codes=tuple(f.code for f in record.findings))
+    if record.status == "not_applicable":
+        raise NotApplicableError(record.error, hint=record.hint)
+    return record
+
+
+def reference_to(record: StageRecord) -> StageRef:
+    """Return the reference to a record that has just been written."""
+    return _reference(home(), record)
+
+
+def reference(place: Home, cell_key: str, name: str) -> StageRef | None:
+    """Return the reference to a stage's record; None unless it is done and intact."""
+    record = read_record(place, cell_key, name)
+    return _reference(place, record) if record is not None and record.status == "done" else None
+
+
+def _reference(place: Home, record: StageRecord) -> StageRef:
+    path = work_folder(place, record.cell_key) / f"{record.stage}.json"
+    return StageRef(
+        stage=record.stage,
+        cell_key=record.cell_key,
+        status=record.status,
+        record_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+    )
