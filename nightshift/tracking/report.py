@@ -143,9 +143,7 @@ def _state(result: CellResult) -> str:
         return "unfinished"
     if register.status == "pending":
         return "trained, not registered"
-    version = register.summary.get("version")
-    alias = "champion" if result.fact("register", "champion", "promoted") else "challenger"
-    return f"version {version}, {alias}"
+    return f"version {register.summary.get('version')}, {result.alias}"
 
 
 def _section(home: Home, result: CellResult, figures: Path) -> dict[str, Any]:
@@ -267,8 +265,9 @@ def _registered(result: CellResult) -> list[tuple[str, str]]:
     named = {
         "registry name": result.cell.name,
         "MLflow run": result.fact("register", "run_id"),
-        "gate": result.fact("register", "gate", "reason", "gate_reason"),
-        "data version (DVC)": result.fact("register", "dvc", "dvc_file"),
+        "MLflow store": result.fact("register", "tracking_uri"),
+        "gate": result.fact("register", "gate"),
+        "DVC file": result.fact("register", "dvc"),
         "dataset": result.cell.dataset[:12],
         "config": result.cell.config_fingerprint[:12],
         "code": result.cell.code[:12],

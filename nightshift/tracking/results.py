@@ -68,6 +68,11 @@ class CellResult:
         """Wall time of all stages."""
         return sum(r.seconds for r in self.records.values())
 
+    @property
+    def alias(self) -> str:
+        """What the gate made of the version when it was registered."""
+        return "champion" if self.fact("register", "champion") else "challenger"
+
     def fact(self, stage: str, *names: str) -> str | int | float | bool | None:
         """Return the first of some facts that a stage's summary holds, None when it holds none."""
         record = self.records.get(stage)

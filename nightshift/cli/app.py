@@ -1,0 +1,107 @@
+"""Reads the command line, runs one command, and turns every deliberate error into one line and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from nightshift.cli.data_commands import add_history, add_import
+from nightshift.cli.look import add_look
+from nightshift.cli.parser import Parser
+from nightshift.cli.predict import add_predict
+from nightshift.cli.serve import add_serve
+from nightshift.cli.show import print_error, red
+from nightshift.cli.train import add_train
+from nightshift.errors import EXIT_CELL_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, NightshiftError, UnknownNameError
+
+ABOUT = (
+    "Nightshift retrains a fleet's models while the fleet sleeps, and ships each one as a single verified ONNX file."
+)
+EPILOG = """\
+first steps:
+  nightshift demo                                    four models of a demo machine, start to end
+  nightshift import csv my.csv --mapping my.yaml     or: import cmapss | ai4i | nab
+  nightshift train-machine --machine my_machine      all families that apply to it
+  nightshift predict --bundle models/… --input rows.csv
+
+exit codes: 0 done, 1 a cell failed, 2 usage or config, 3 blocked by data, 4 a service is unreachable, 130 interrupted
+Everything is written under NIGHTSHIFT_HOME (default: the checkout, else ~/nightshift).
+`nightshift COMMAND --help` says more."""
+
+
+def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    """Build the parser; `argv` lets `train` offer the named family's own settings as options."""
+    parser = Parser(prog="nightshift", description=ABOUT, epilog=EPILOG)
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the installed version")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", parser_class=Parser)
+    add_import(commands)
+    add_train(commands, argv)
+    add_look(commands)
+    add_predict(commands)
+    add_history(commands)
+    add_serve(commands)
+    named = next((word for word in argv if not word.startswith("-")), None)
+    if named is not None and named not in commands.choices:
+        raise UnknownNameError("command", named, commands.choices, hint="`nightshift --help` lists them.")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(words)
+    except NightshiftError as error:
+        if "--debug" in words:
+            raise
+        print_error(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        print(
+            red("interrupted.") + " Stages that had ended are kept: the same command goes on from there.",
+            file=sys.stderr,
+        )
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader (`| head`) has left; nothing more can be shown to it, at exit neither.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_CELL_FAILED
+    except OSError as error:
+        if "--debug" in words:
+            raise
+        print_error(
+            NightshiftError(f"{error.strerror or error}: {error.filename or 'no file named'}.", hint=_hint(error))
+        )
+        return EXIT_CELL_FAILED
+
+
+class _Version(argparse.Action):
+    """Asks the installed distribution, which takes time that other commands need not spend."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        parser.exit(message=f"nightshift {version('nightshift')}\n")
+
+
+def _run(words: list[str]) -> int:
+    parser = build_parser(words)
+    arguments = parser.parse_args(words)
+    if arguments.command is None:
+        parser.print_help()
+        return EXIT_USAGE
+    code: int = arguments.run(arguments)
+    return code
+
+
+def _hint(error: OSError) -> str:
+    import errno
+
+    return {
+        errno.ENOSPC: "The disk is full; nothing half-written is kept. Free space and run the command again.",
+        errno.EACCES: "Check the permissions, or set NIGHTSHIFT_HOME to a folder of your own.",
+    }.get(error.errno or 0, "`nightshift --debug …` shows where it happened.")

@@ -1,0 +1,89 @@
+"""The block that every training ends with: reached against wanted, size, registry, and where everything lies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nightshift.cli.show import bold, dim, green, red, yellow
+from nightshift.findings import Severity
+from nightshift.plan.cell import Cell
+from nightshift.settings import Home
+from nightshift.tracking.results import CellResult, aims, read_result
+from nightshift.tracking.text import number, seconds, size
+
+_WIDTH = 12
+
+
+def print_closing(home: Home, cell: Cell, ending: str) -> None:
+    """Print the block of one cell."""
+    result = read_result(home, cell)
+    colour = {"trained": green, "failed": red, "blocked": red, "unregistered": yellow}.get(ending, str)
+    took = f"  {dim(seconds(result.seconds))}" if ending in ("trained", "unregistered") else ""
+    print(f"\n{bold(f'{cell.family} for {cell.target}')}: {colour(ending)}{_version(result)}{took}")
+    for label, text in _lines(home, result):
+        print(f"  {label:<{_WIDTH}}{text}")
+
+
+def _version(result: CellResult) -> str:
+    version = result.fact("register", "version")
+    if version is None:
+        return ""
+    return f", version {version} ({result.alias})"
+
+
+def _lines(home: Home, result: CellResult) -> Iterator[tuple[str, str]]:
+    stopped = result.stopped
+    if stopped:
+        yield stopped.stage, f"{stopped.error} {stopped.hint}".strip()
+    yield from _figures(result)
+    manifest = result.manifest
+    if manifest:
+        small = manifest.size_bytes <= result.limits.size_mb * 1e6
+        yield "size", _against(size(manifest.size_bytes), f"{result.limits.size_mb:g} MB", small)
+        p99 = manifest.latency.p99_ms
+        yield (
+            "latency",
+            _against(f"{p99:.3g} ms p99", f"{result.limits.latency_ms:g} ms", p99 <= result.limits.latency_ms),
+        )
+    yield from _places(home, result)
+    for finding in result.findings:
+        if finding.severity is not Severity.TIP:
+            yield "finding", (red if finding.severity is Severity.BLOCKER else yellow)(finding.line())
+
+
+def _figures(result: CellResult) -> Iterator[tuple[str, str]]:
+    found = result.evaluation
+    if found is None:
+        return
+    parts = list(dict.fromkeys(r.part for r in found.rows if r.kind == "model"))
+    wanted = {a.metric: a for a in aims(result)}
+    for metric in dict.fromkeys([found.primary, *wanted]):
+        shown = "  ".join(f"{part} {number(found.score(part, metric))}" for part in parts)
+        best = found.best_baseline() if metric == found.primary else None
+        baseline = f"  best baseline {number(best[1])} ({best[0]})" if best else ""
+        aim = wanted.get(metric)
+        target = f"  target {aim.sign} {aim.wanted:g}{'' if aim.met else ' missed'}" if aim else ""
+        line = f"{shown}{baseline}{target}"
+        yield metric, red(line) if aim and not aim.met else line
+
+
+def _against(measured: str, limit: str, met: bool) -> str:
+    text = f"{measured}, target ≤ {limit}"
+    return text if met else red(f"{text} missed")
+
+
+def _places(home: Home, result: CellResult) -> Iterator[tuple[str, str]]:
+    run = result.fact("register", "run_id")
+    if run:
+        yield "MLflow", f"run {run} in {result.fact('register', 'tracking_uri')}"
+    gate = result.fact("register", "gate")
+    if gate:
+        yield "gate", str(gate)
+    if result.bundle:
+        yield "ONNX", str(result.bundle / "model.onnx")
+    dvc = result.fact("register", "dvc")
+    if dvc and (home.root / str(dvc)).is_file():
+        yield "DVC", str(dvc)
+    page = home.reports / result.cell.subject / "training_report.html"
+    if page.is_file():
+        yield "report", str(page.relative_to(home.root))

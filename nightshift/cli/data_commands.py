@@ -1,0 +1,211 @@
+"""`import`, `demo` and `data log|diff`: how data comes in, and how it changed."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nightshift.cli.extras import need
+from nightshift.cli.parser import Parser, add_command, add_subject
+from nightshift.errors import EXIT_OK
+
+if TYPE_CHECKING:
+    from nightshift.data.dataset import Dataset
+    from nightshift.settings import Home
+
+DEMO_CONFIG = "demo"
+
+
+def add_import(commands: Any) -> None:
+    """Add `import` and `demo`."""
+    demo = add_command(
+        commands,
+        "demo",
+        "train four models of a small simulated machine, start to end",
+        about="Simulate a small machine, land its data, train all four families with small budgets, and leave the "
+        "Prefect server running to look around in.",
+    )
+    demo.add_argument("--data-only", action="store_true", help="land the data and train nothing")
+    demo.add_argument("--force", action="store_true", help="train even what is up to date")
+    demo.add_argument("-v", "--verbose", action="store_true", help="show the log lines of the run")
+    demo.set_defaults(run=_demo)
+
+    parser = add_command(
+        commands,
+        "import",
+        "bring real files in as a dataset",
+        about="Read files, split them once, and land them as an immutable, fingerprinted dataset.",
+        examples=(
+            "nightshift import cmapss data/CMAPSS --subset FD001",
+            "nightshift import csv pump.csv --mapping pump.yaml --machine pump_7",
+            "nightshift import csv --help       # what the mapping holds",
+        ),
+    )
+    kinds = parser.add_subparsers(dest="kind", metavar="KIND", title="kinds", required=True, parser_class=Parser)
+    cmapss = _kind(kinds, "cmapss", "NASA C-MAPSS turbofans: the folder of train_, test_ and RUL_ files")
+    cmapss.add_argument("--subset", metavar="FD00x", help="which, when the folder holds several")
+    _kind(kinds, "ai4i", "AI4I 2020 predictive maintenance: ai4i2020.csv")
+    nab = _kind(kinds, "nab", "a NAB series, such as machine_temperature_system_failure.csv")
+    nab.add_argument("--windows", metavar="JSON", help="combined_windows.json (default: looked for beside the series)")
+    table = _kind(kinds, "csv", "any CSV or Parquet file, with a YAML mapping", epilog=_MAPPING)
+    table.add_argument("--mapping", required=True, metavar="YAML", help="a mapping file, or the name of a shipped one")
+
+
+def add_history(commands: Any) -> None:
+    """Add `data log` and `data diff`."""
+    parser = add_command(commands, "data", "how a machine's data changed: `data log`, `data diff`")
+    kinds = parser.add_subparsers(dest="what", metavar="log|diff", required=True, parser_class=Parser)
+    log = add_command(kinds, "log", "the stored versions of a machine's data, newest first")
+    log.add_argument("subject", metavar="MACHINE")
+    log.set_defaults(run=_log)
+    diff = add_command(
+        kinds,
+        "diff",
+        "rows, columns and drift between two versions",
+        examples=("nightshift data diff pump_7", "nightshift data diff pump_7 3fa1 99c0"),
+    )
+    diff.add_argument("subject", metavar="MACHINE")
+    diff.add_argument("before", nargs="?", metavar="FROM", help="start of a fingerprint (default: the one before)")
+    diff.add_argument("after", nargs="?", metavar="TO", help="start of a fingerprint (default: the current one)")
+    diff.set_defaults(run=_diff)
+
+
+_MAPPING = """\
+a mapping, for example:
+  machine: pump_7
+  time: {column: Timestamp, timezone: Europe/Berlin}     # or {kind: cycles, column: n}, or {kind: none}
+  run: {gap_s: 3600}                                     # or {column: batch}; left out: one run
+  sensors:
+    "Temp [°C]": {name: temperature_c, unit: degC, critical: true, minimum: -40, maximum: 150}
+    Type: {role: category}
+  label: failed                                          # left out: no labels, or from `rul`
+"""
+
+
+def _kind(kinds: Any, name: str, summary: str, epilog: str | None = None) -> argparse.ArgumentParser:
+    parser = add_command(kinds, name, summary)
+    parser.epilog = epilog
+    parser.add_argument("path", metavar="PATH", help="file or folder")
+    add_subject(parser, required=False)
+    parser.set_defaults(run=_import)
+    return parser
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    need("train", "import")
+    from nightshift.settings import use_home
+
+    home = use_home()
+    data = _read(home, arguments)
+    print_landed(home, data)
+    print(f"\nnext: nightshift train-machine --machine {data.subject}")
+    return EXIT_OK
+
+
+def _read(home: Home, arguments: argparse.Namespace) -> Dataset:
+    path, subject = Path(arguments.path).expanduser(), arguments.subject
+    if arguments.kind == "cmapss":
+        from nightshift.data.importers.cmapss import import_cmapss
+
+        return import_cmapss(home, path, subject, subset=arguments.subset)
+    if arguments.kind == "ai4i":
+        from nightshift.data.importers.ai4i import import_ai4i
+
+        return import_ai4i(home, path, subject)
+    if arguments.kind == "nab":
+        from nightshift.data.importers.nab import import_nab
+
+        return import_nab(home, path, subject, windows=Path(arguments.windows) if arguments.windows else None)
+    from nightshift.data.importers.csv_file import import_csv
+
+    return import_csv(home, path, arguments.mapping, subject)
+
+
+def print_landed(home: Home, data: Dataset) -> None:
+    """Say what has landed, and where."""
+    from nightshift.cli.show import bold, table
+
+    metadata = data.metadata
+    print(f"{bold(data.subject)}: {metadata.title or metadata.provenance.source}, data {data.fingerprint[:12]}")
+    rows = [
+        (
+            name,
+            f"{part.rows:,}",
+            f"{part.runs:,}",
+            part.first or "-",
+            part.last or "-",
+            "-" if part.positives is None else f"{part.positives:,}",
+        )
+        for name, part in metadata.parts.items()
+    ]
+    print(table(("part", "rows", "runs", "first", "last", "positive"), rows))
+    kind = "synthetic" if metadata.provenance.kind == "synthetic" else "real"
+    print(f"{len(metadata.sensors)} columns: {', '.join(metadata.columns)}")
+    print(f"to look at: {home.data / kind / data.subject}")
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    need("train", "demo")
+    from nightshift.cli.running import Asked, machine_families, run_machine
+    from nightshift.errors import ConfigError
+    from nightshift.plan.options import TrainOptions
+    from nightshift.settings import find_config, use_home
+    from nightshift.simulate.wear import land_demo
+
+    home = use_home()
+    data = land_demo(home)
+    print_landed(home, data)
+    if arguments.data_only:
+        return EXIT_OK
+    config = find_config(home, ".", DEMO_CONFIG)
+    if config is None:
+        raise ConfigError(f"{DEMO_CONFIG}.yaml is missing among the shipped configs.", hint="Install Nightshift again.")
+    print()
+    asked = Asked(
+        home=home,
+        subject=data.subject,
+        target="pi",
+        families=tuple(machine_families()),
+        options=TrainOptions(config_file=str(config)),
+        force=arguments.force,
+        verbose=arguments.verbose,
+    )
+    code = run_machine(asked)
+    _where_to_look(home, data.subject)
+    return code
+
+
+def _where_to_look(home: Home, subject: str) -> None:
+    from deployments.server import ps
+    from nightshift.cli.show import bold
+
+    page = home.reports / subject / "training_report.html"
+    print(f"\n{bold('to look at')}")
+    print(f"  report       {page}")
+    for process in ps(home):
+        if process.running and process.url:
+            print(f"  Prefect UI   {process.url.removesuffix('/api')}")
+    print(f"  MLflow       mlflow ui --backend-store-uri {home.mlflow_uri}")
+    print(f"  models       {home.models}")
+    print("stop the server with: make down   (or: nightshift down)")
+
+
+def _log(arguments: argparse.Namespace) -> int:
+    need("train", "data")
+    from nightshift.cli.show import table
+    from nightshift.data.history import log
+    from nightshift.settings import use_home
+
+    entries = log(use_home(), arguments.subject)
+    print(table(*entries))
+    return EXIT_OK
+
+
+def _diff(arguments: argparse.Namespace) -> int:
+    need("train", "data")
+    from nightshift.data.history import diff
+    from nightshift.settings import use_home
+
+    print(diff(use_home(), arguments.subject, arguments.before, arguments.after))
+    return EXIT_OK

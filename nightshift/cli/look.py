@@ -1,0 +1,136 @@
+"""`status`, `report` and `reproduce`: what there is."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any
+
+from nightshift.cli.extras import need
+from nightshift.cli.parser import add_command, add_subject
+from nightshift.errors import EXIT_CELL_FAILED, EXIT_OK
+
+if TYPE_CHECKING:
+    from nightshift.settings import Home
+
+_COLUMNS = ("subject", "family", "target", "state", "why", "version", "metric", "value")
+
+
+def add_look(commands: Any) -> None:
+    """Add the commands."""
+    status = add_command(
+        commands,
+        "status",
+        "which models are fresh, stale or failed, and why",
+        examples=("nightshift status", "nightshift status --machine pump_7 --json"),
+    )
+    add_subject(status, required=False)
+    status.add_argument("--json", action="store_true", help="one JSON list, for scripts")
+    status.set_defaults(run=_status)
+
+    report = add_command(
+        commands,
+        "report",
+        "write a machine's training report again and say where it lies",
+        examples=("nightshift report motor_siemens_1la7_001",),
+    )
+    report.add_argument("subject", metavar="MACHINE")
+    report.set_defaults(run=_report)
+
+    again = add_command(
+        commands,
+        "reproduce",
+        "train again from what an MLflow run recorded, and compare",
+        about="Retrain from the recorded data, config, seed and commit of an MLflow run, and compare the results.",
+        examples=("nightshift reproduce 3f2a…  # the run id that every training prints",),
+    )
+    again.add_argument("run_id", metavar="RUN_ID")
+    again.set_defaults(run=_reproduce)
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    need("train", "status")
+    from nightshift.plan.state import current_fingerprint
+    from nightshift.settings import use_home
+
+    home = use_home()
+    if arguments.subject:
+        current_fingerprint(home, arguments.subject)  # an unknown machine is an error, not an empty list
+    rows = _status_rows(home, arguments.subject)
+    if arguments.json:
+        print(json.dumps(rows, indent=1))
+    elif rows:
+        from nightshift.cli.show import table
+
+        shown = [tuple("" if row[c] is None else str(row[c]) for c in _COLUMNS) for row in rows]
+        print(table(_COLUMNS, shown))
+    else:
+        print("No data has landed yet: `nightshift demo` or `nightshift import …` brings the first machine.")
+    return EXIT_OK
+
+
+def _status_rows(home: Home, subject: str | None) -> list[dict[str, Any]]:
+    """Return one row per cell ever worked on, with its last config, and one per machine without any."""
+    from nightshift.plan.state import newest_cells
+
+    cells = newest_cells(home, subject)
+    folder = home.data / "current"
+    landed = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
+    rows = [_status_row(home, cell) for cell in cells]
+    for name in landed:
+        if (subject is None or name == subject) and name not in {c.subject for c in cells}:
+            empty = dict.fromkeys(_COLUMNS)
+            rows.append(empty | {"subject": name, "state": "stale", "why": "never trained"})
+    return sorted(rows, key=lambda r: str(r["subject"]))
+
+
+def _status_row(home: Home, cell: Any) -> dict[str, Any]:
+    from nightshift.errors import NightshiftError
+    from nightshift.plan.code import code_fingerprint
+    from nightshift.plan.state import current_fingerprint, state
+    from nightshift.tracking.results import read_result
+    from nightshift.tracking.text import number
+
+    result = read_result(home, cell)
+    found = result.evaluation
+    try:
+        now = {"dataset": current_fingerprint(home, cell.subject), "code": code_fingerprint(cell.family)}
+        standing = state(home, cell.model_copy(update=now))
+        where, why = str(standing.state), standing.reason
+    except NightshiftError as error:
+        where, why = "stale", error.what
+    return {
+        "subject": cell.subject,
+        "family": cell.family,
+        "target": cell.target,
+        "state": where,
+        "why": why,
+        "version": result.fact("register", "version"),
+        "metric": found.primary if found else None,
+        "value": number(found.score(found.headline_part)) if found else None,
+    }
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    need("train", "report")
+    from nightshift.plan.state import current_fingerprint, newest_cells
+    from nightshift.settings import use_home
+    from nightshift.tracking.report import write_report
+
+    home = use_home()
+    if not newest_cells(home, arguments.subject):
+        current_fingerprint(home, arguments.subject)
+    report = write_report(home, arguments.subject)
+    print(report.html)
+    print(report.markdown)
+    return EXIT_OK
+
+
+def _reproduce(arguments: argparse.Namespace) -> int:
+    need("train", "reproduce")
+    from nightshift.settings import use_home
+    from nightshift.tracking.reproduce import reproduce
+
+    again = reproduce(use_home(), arguments.run_id)
+    print(again)
+    return EXIT_OK if again else EXIT_CELL_FAILED

@@ -1,0 +1,170 @@
+"""Runs cells for a command: asks the records first, and only what is stale meets Prefect."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nightshift import families
+from nightshift.cli.closing import print_closing
+from nightshift.cli.show import bold, dim, yellow
+from nightshift.errors import EXIT_INTERRUPTED, EXIT_OK
+from nightshift.plan.cell import Cell
+from nightshift.plan.options import TrainOptions, settings_of
+from nightshift.plan.state import State, make_cell, state
+from nightshift.settings import Home
+
+if TYPE_CHECKING:
+    from nightshift.plan.outcome import CellOutcome
+
+#: What people ask first, first; families that are not named here follow.
+_ORDER = ("classification", "rul", "anomaly", "forecast")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a command line asks for.
+
+    Attributes:
+        families: own names, each once.
+        verbose: whether Prefect's log lines are shown.
+    """
+
+    home: Home
+    subject: str
+    target: str
+    families: tuple[str, ...]
+    options: TrainOptions
+    force: bool = False
+    verbose: bool = False
+
+    def cells(self) -> list[Cell]:
+        """Return the cells as the flow will make them.
+
+        Raises:
+            UnknownNameError: for an unknown machine, family, target or setting.
+            ConfigError: for a config that cannot be used.
+        """
+        file = Path(self.options.config_file) if self.options.config_file else None
+        return [
+            make_cell(
+                self.home,
+                self.subject,
+                family,
+                self.target,
+                file=file,
+                params=settings_of(self.options, family, self.families),
+            )
+            for family in self.families
+        ]
+
+
+def machine_families() -> list[str]:
+    """Return the families of machines, in the order that people ask."""
+    names = [n for n in families.names() if families.get(n).group == "machine"]
+    return sorted(names, key=lambda n: _ORDER.index(n) if n in _ORDER else len(_ORDER))
+
+
+def run_cell(asked: Asked) -> int:
+    """Train one cell unless it is up to date, and return the exit code.
+
+    Raises:
+        NightshiftError: when the cell is blocked or fails.
+    """
+    cells = asked.cells()
+    if _nothing_to_do(asked, cells):
+        return EXIT_OK
+
+    def call() -> Any:
+        from flows.train import train
+
+        options = asked.options.model_copy(update={"families": {}})
+        return train(asked.subject, asked.families[0], asked.target, asked.force, options, return_state=True)
+
+    ended = _run(asked, cells, call)
+    if ended.is_cancelled():
+        return _interrupted()
+    outcome = ended.result()
+    return _close(asked, cells, [outcome])
+
+
+def run_machine(asked: Asked) -> int:
+    """Train all cells of one machine unless they are up to date, and return the exit code.
+
+    Raises:
+        NightshiftError: when something other than single cells fails.
+    """
+    from nightshift.plan.outcome import CellsFailedError
+
+    cells = asked.cells()
+    if _nothing_to_do(asked, cells):
+        return EXIT_OK
+
+    def call() -> Any:
+        from flows.machine import train_machine
+
+        wanted = list(asked.families)
+        return train_machine(asked.subject, wanted, asked.target, asked.force, asked.options, return_state=True)
+
+    ended = _run(asked, cells, call)
+    if ended.is_cancelled():
+        return _interrupted()
+    outcome = ended.result(raise_on_failure=False)
+    if isinstance(outcome, CellsFailedError):
+        outcome = outcome.outcome
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return _close(asked, cells, outcome.cells)
+
+
+def _nothing_to_do(asked: Asked, cells: Sequence[Cell]) -> bool:
+    """Whether every cell is fresh, or cannot apply; then say so."""
+    if asked.force:
+        return False
+    states = [state(asked.home, cell) for cell in cells]
+    settled = [s.state is State.FRESH or (s.record and s.record.status == "not_applicable") for s in states]
+    if not all(settled):
+        return False
+    for cell, found in zip(cells, states, strict=True):
+        print_closing(asked.home, cell, "up to date" if found.state is State.FRESH else "not applicable")
+    print("\nNothing to do: data, config and code are unchanged. --force trains anyway.")
+    return True
+
+
+def _run(asked: Asked, cells: Sequence[Cell], call: Callable[[], Any]) -> Any:
+    """Call a flow against the home's server, showing progress meanwhile; returns the flow's final state."""
+    from nightshift.cli.watch import watched
+
+    if not asked.verbose:
+        # The run's lines go to the Prefect UI; here they would stand between the bars.
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    print(f"{bold(asked.subject)}: {', '.join(asked.families)} for {asked.target}")
+    from deployments.server import ensure_server
+
+    server = ensure_server(asked.home)
+    note = "started it; `nightshift down` ends it" if server.started else "found it running"
+    print(dim(f"Prefect: {server.ui_url} ({note})"), flush=True)
+    with watched(asked.home, cells):
+        return call()
+
+
+def _close(asked: Asked, cells: Sequence[Cell], outcomes: Sequence[CellOutcome]) -> int:
+    from nightshift.plan.outcome import MachineOutcome
+
+    by_family = {o.family: o for o in outcomes}
+    for cell in cells:
+        outcome = by_family[cell.family]
+        print_closing(asked.home, cell, outcome.ending)
+        if outcome.ending in ("unregistered", "not applicable") or not outcome.cell_key:
+            print(f"  {outcome.reason} {outcome.hint}".rstrip())
+    return MachineOutcome(subject=asked.subject, target=asked.target, cells=tuple(outcomes)).exit_code
+
+
+def _interrupted() -> int:
+    kept = "What had ended is kept: the same command goes on from there."
+    print(f"{yellow('stopped on request.', sys.stderr)} {kept}", file=sys.stderr)
+    return EXIT_INTERRUPTED

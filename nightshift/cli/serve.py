@@ -1,0 +1,77 @@
+"""`up`, `down`, `ps` and `deploy`: the processes of this machine."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from nightshift.cli.extras import need
+from nightshift.cli.parser import add_command
+from nightshift.errors import EXIT_OK
+
+
+def add_serve(commands: Any) -> None:
+    """Add the commands."""
+    up = add_command(
+        commands,
+        "up",
+        "start the Prefect server and a worker on this machine",
+        about="Start the Prefect server, declare the flows on it, and start the worker that runs them on this machine. "
+        "Doing it again changes nothing.",
+    )
+    up.add_argument("--no-worker", action="store_true", help="the server only")
+    up.set_defaults(run=_up)
+    add_command(commands, "down", "stop what `up` and `demo` started, and nothing else").set_defaults(run=_down)
+    add_command(commands, "ps", "which processes run, where, and their logs").set_defaults(run=_ps)
+    add_command(commands, "deploy", "declare the flows of prefect.yaml on the server").set_defaults(run=_deploy)
+
+
+def _up(arguments: argparse.Namespace) -> int:
+    need("worker", "up")
+    from deployments.server import up
+    from nightshift.settings import use_home
+
+    home = use_home()
+    print("Starting the Prefect server (10 to 30 s when it is cold) ...", flush=True)
+    info = up(home, worker=not arguments.no_worker)
+    print(f"Prefect UI:   {info.ui_url}\nPrefect API:  {info.api_url}\nstop it with: nightshift down")
+    return EXIT_OK
+
+
+def _down(_arguments: argparse.Namespace) -> int:
+    need("worker", "down")
+    from deployments.server import down
+    from nightshift.settings import use_home
+
+    ended = down(use_home())
+    for process in ended:
+        print(f"stopped {process.name} (pid {process.pid})")
+    if not ended:
+        print("nothing was running")
+    return EXIT_OK
+
+
+def _ps(_arguments: argparse.Namespace) -> int:
+    need("worker", "ps")
+    from deployments.server import ps
+    from nightshift.cli.show import table
+    from nightshift.settings import use_home
+
+    home = use_home()
+    rows = [
+        (p.name, str(p.pid), "running" if p.running else "not running", p.started_at, p.url, p.log) for p in ps(home)
+    ]
+    print(table(("name", "pid", "state", "since", "address", "log"), rows) if rows else "nothing is running")
+    return EXIT_OK
+
+
+def _deploy(_arguments: argparse.Namespace) -> int:
+    need("worker", "deploy")
+    from deployments.server import deploy, ensure_server
+    from nightshift.settings import use_home
+
+    home = use_home()
+    info = ensure_server(home)
+    deploy(home)
+    print(f"The flows of prefect.yaml are declared at {info.ui_url}/deployments")
+    return EXIT_OK
