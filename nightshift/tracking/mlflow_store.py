@@ -1,0 +1,220 @@
+"""Opens the MLflow store: probed first, migrated once, with retries on what may pass in a moment.
+
+Two things make the probe and the lock needed. A cold SQLite store that several processes open at once breaks most of
+them, since each runs the migrations. And MLflow meets a locked database at opening with fifteen retries whose pauses
+double up to half an hour; SQLite itself answers the same question at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sqlite3
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from nightshift.errors import ServiceError, TransientError
+from nightshift.plan import lock
+from nightshift.settings import Home
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+logger = logging.getLogger("nightshift")
+
+Value = TypeVar("Value")
+
+_SQLITE = "sqlite:///"
+_LOCK = "mlflow"
+
+# MLflow's own defaults keep a command waiting for about four minutes on a server that is not there.
+_HTTP_DEFAULTS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to try.
+
+    Attributes:
+        attempts: in all.
+        wait_s: first pause; doubled each time, with jitter.
+        longest_s: longest pause.
+        probe_s: how long SQLite may wait for its lock at opening.
+    """
+
+    attempts: int = 4
+    wait_s: float = 0.5
+    longest_s: float = 8.0
+    probe_s: float = 5.0
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open store.
+
+    Attributes:
+        client: MLflow's own; callers wrap their use of it in `told_apart`.
+        uri: where it is, without credentials.
+        home: whose store it is.
+    """
+
+    client: MlflowClient
+    uri: str
+    home: Home
+
+    def experiment(self, name: str) -> str:
+        """Return the id of an experiment, made when it is not there; artifacts of a SQLite store lie in the home."""
+        found = self.client.get_experiment_by_name(name)
+        if found is not None:
+            if found.lifecycle_stage == "deleted":
+                self.client.restore_experiment(found.experiment_id)
+            return str(found.experiment_id)
+        location = self.home.artifacts.as_uri() if self.home.mlflow_uri.startswith(_SQLITE) else None
+        with lock.held(self.home, _LOCK, wait=True):
+            found = self.client.get_experiment_by_name(name)
+            if found is not None:
+                return str(found.experiment_id)
+            return str(self.client.create_experiment(name, artifact_location=location))
+
+
+def open_store(home: Home, patience: Patience | None = None) -> Store:
+    """Open the store of a home.
+
+    Raises:
+        TransientError: when it is locked or does not answer; try again.
+        ServiceError: when it is no MLflow store of this version; says how to mend it.
+    """
+    given = patience or Patience()
+    uri = home.mlflow_uri
+    for name, value in _HTTP_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    if uri.startswith(_SQLITE):
+        _probe(Path(uri.removeprefix(_SQLITE).partition("?")[0]), given.probe_s)
+    import mlflow  # noqa: F401 - seconds, and other processes need not wait for them under the lock
+
+    with lock.held(home, _LOCK, wait=True), told_apart(uri):
+        return Store(client=_client(uri), uri=without_credentials(uri), home=home)
+
+
+def retried(work: Callable[[], Value], patience: Patience | None = None) -> Value:
+    """Do work that may be done twice; tried again after a `TransientError`, with growing pauses and jitter.
+
+    Raises:
+        TransientError: when the last attempt failed too.
+    """
+    import tenacity
+
+    given = patience or Patience()
+    value: Value = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(TransientError),
+        stop=tenacity.stop_after_attempt(given.attempts),
+        wait=tenacity.wait_exponential_jitter(initial=given.wait_s, max=given.longest_s, jitter=given.wait_s),
+        before_sleep=_say,
+        reraise=True,
+    )(work)
+    return value
+
+
+@contextmanager
+def told_apart(uri: str) -> Iterator[None]:
+    """Turn what MLflow raises into what may be tried again (`TransientError`) and what may not (`ServiceError`).
+
+    MLflow logs a database error as a traceback before it raises it: the log of that one module is kept quiet.
+    """
+    import requests
+    import sqlalchemy.exc
+    from mlflow.exceptions import MlflowException
+
+    place = without_credentials(uri)
+    noisy = logging.getLogger("mlflow.store.db.utils")
+    level = noisy.level
+    noisy.setLevel(logging.CRITICAL)
+    try:
+        yield
+    except (requests.RequestException, sqlalchemy.exc.OperationalError, ConnectionError) as error:
+        raise TransientError(f"MLflow at {place} cannot be reached: {_first(error)}.", hint=_HINT) from error
+    except MlflowException as error:
+        if str(error.error_code) == "TEMPORARILY_UNAVAILABLE" or _is_about_the_line(error):
+            raise TransientError(f"MLflow at {place} cannot be reached: {_first(error)}.", hint=_HINT) from error
+        if "out-of-date database schema" in str(error):
+            raise ServiceError(
+                f"MLflow's database at {place} has the tables of another version.",
+                hint=f"Back it up, then run `mlflow db upgrade {place}`.",
+            ) from error
+        raise ServiceError(f"MLflow at {place} refused: {_first(error)}.") from error
+    finally:
+        noisy.setLevel(level)
+
+
+_HINT = "See that the server is up and that no other program holds the database; what was trained is kept."
+
+
+def without_credentials(uri: str) -> str:
+    """Return a URI that can be shown."""
+    return re.sub(r"//[^/@]*@", "//", uri)
+
+
+def _client(uri: str) -> Any:
+    with warnings.catch_warnings():
+        # SQLAlchemy 2.1 tells MLflow's authors about `noload`; nothing that a user of Nightshift could change.
+        warnings.filterwarnings("ignore", category=DeprecationWarning, message="The ``noload`` loader strategy")
+        from mlflow import MlflowClient
+
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        client.search_experiments(max_results=1)
+        client.search_registered_models(max_results=1)
+    return client
+
+
+def _probe(path: Path, wait_s: float) -> None:
+    """Ask SQLite itself whether the file can be written now.
+
+    Raises:
+        TransientError: when it is locked.
+        ServiceError: when it is no database, or cannot be opened.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        return
+    try:
+        connection = sqlite3.connect(path, timeout=wait_s, isolation_level=None)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+        finally:
+            connection.close()
+    except sqlite3.OperationalError as error:
+        if "lock" in str(error) or "busy" in str(error):
+            raise TransientError(f"MLflow's database {path.name} is locked.", hint=_HINT) from error
+        raise ServiceError(f"MLflow's database {path.name} cannot be opened: {error}.", hint=_RESTORE) from error
+    except sqlite3.DatabaseError as error:
+        raise ServiceError(f"MLflow's database {path.name} is damaged: {error}.", hint=_RESTORE) from error
+
+
+_RESTORE = "Restore it from a backup, or set it aside with `mv`: bundles under models/ are kept."
+
+
+def _is_about_the_line(error: Exception) -> bool:
+    """MLflow's REST client wraps a refused connection in an exception without a code of its own."""
+    text = str(error)
+    return any(
+        sign in text for sign in ("Max retries exceeded", "Connection refused", "API request to http", "502", "503")
+    )
+
+
+def _first(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return without_credentials(lines[0] if lines else type(error).__name__)[:200].rstrip(".")
+
+
+def _say(state: Any) -> None:
+    logger.warning("%s Trying again (%d).", state.outcome.exception(), state.attempt_number + 1)

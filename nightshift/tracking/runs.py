@@ -1,0 +1,289 @@
+"""One MLflow run per cell and bundle: everything that made the model, everything that judged it, and the graph.
+
+A run is found again by its tags, so that an attempt that was cut short is continued, not doubled.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nightshift import families
+from nightshift.edge.manifest import MODEL_FILE, Interface
+from nightshift.plan.cell import Cell
+from nightshift.plan.code import installed_version
+from nightshift.settings import checkout
+from nightshift.tracking.finished import EVALUATION_FILE, LOGGED, Finished
+from nightshift.tracking.mlflow_store import Store, told_apart
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.models import ModelSignature
+
+#: Names of tags, on runs and on model versions alike.
+CELL_KEY, BUNDLE_ID, DATASET = "nightshift.cell_key", "nightshift.bundle_sha256", "nightshift.dataset"
+COMPLETE = "nightshift.complete"
+
+#: Artifacts of a run.
+CELL_FILE, FINDINGS_FILE, ENVIRONMENT_FILE, GATE_FILE = "cell.json", "findings.json", "environment.json", "gate.json"
+MODEL_FOLDER = "model"
+
+# MLflow refuses longer values, other characters in names, and larger batches.
+_MAX_VALUE, _MAX_NAME, _BATCH_PARAMS, _BATCH_METRICS = 6000, 250, 100, 1000
+_NOT_IN_NAMES = re.compile(r"[^\w\-. :/]")
+
+# What a device needs to run the graph, and nothing else; MLflow's own search for requirements takes 5 to 9 s.
+_RUNTIME = ("onnxruntime", "numpy")
+_ALWAYS = ("nightshift", "numpy", "onnx", "onnxruntime", "pandas")
+
+
+def log_run(store: Store, finished: Finished) -> str:
+    """Log a finished cell and return its run id; a run of the same bundle is continued or, when whole, kept.
+
+    Raises:
+        TransientError: when MLflow cannot be reached.
+        ServiceError: when it refuses.
+    """
+    with told_apart(store.uri):
+        experiment = store.experiment(finished.cell.subject)
+        run = _find(store, experiment, finished) or _create(store, experiment, finished)
+        run_id = str(run.info.run_id)
+        if run.data.tags.get(COMPLETE) == "true":
+            return run_id
+        _log_params(store, run_id, finished)
+        _log_metrics(store, run_id, finished)
+        _log_dataset(store, run_id, finished)
+        with _scratch(store) as folder:
+            _write_artifacts(folder, finished)
+            store.client.log_artifacts(run_id, str(folder))
+        store.client.set_tag(run_id, COMPLETE, "true")
+        store.client.set_terminated(run_id, status="FINISHED")
+    return run_id
+
+
+def log_gate(store: Store, run_id: str, decision_json: str) -> None:
+    """Keep the gate's decision with the run; a later one replaces it."""
+    with told_apart(store.uri):
+        store.client.log_text(run_id, decision_json, GATE_FILE)
+
+
+def read_artifact(store: Store, run_id: str, name: str) -> bytes:
+    """Return a run's artifact.
+
+    Raises:
+        ServiceError: when the run or the artifact is not there.
+        TransientError: when MLflow cannot be reached.
+    """
+    with told_apart(store.uri), _scratch(store) as folder:
+        return Path(store.client.download_artifacts(run_id, name, str(folder))).read_bytes()
+
+
+def environment(cell: Cell) -> dict[str, Any]:
+    """Return what besides data and config decides a result: commit, code fingerprint, Python, library versions."""
+    names = sorted({*_ALWAYS, *families.get(cell.family).libraries})
+    commit, dirty = git_state()
+    return {
+        "code": cell.code,
+        "commit": commit,
+        "uncommitted_changes": dirty,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "libraries": {name: installed_version(name) for name in names},
+    }
+
+
+def git_state() -> tuple[str | None, bool]:
+    """Return (commit, whether files differ from it) of the checkout that runs; (None, False) without git."""
+    root = checkout()
+    commit = _git(root, "rev-parse", "HEAD") if root else None
+    if root is None or commit is None:
+        return None, False
+    return commit, bool(_git(root, "status", "--porcelain", "--untracked-files=no"))
+
+
+def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return nested settings as `a.b.c -> text`; lists as JSON."""
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            flat |= flattened(value, f"{name}.")
+        else:
+            flat[name] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return flat
+
+
+def params_of(finished: Finished) -> dict[str, str]:
+    """Return all hyperparameters: the resolved config, the target's limits, and what training chose."""
+    train = finished.records.get("train")
+    chosen = {f"fitted.{k}": v for k, v in (train.summary if train else {}).items()}
+    return {_name(k): v[:_MAX_VALUE] for k, v in flattened({**finished.cell.config, **chosen}).items()}
+
+
+def metrics_of(finished: Finished) -> dict[str, float]:
+    """Return every figure of the table: `test/f1` of the model, `baseline/<who>/test/f1`, `member/<who>/…`."""
+    found: dict[str, float | None] = {}
+    for row in finished.evaluation.rows:
+        start = row.part if row.kind == "model" else f"{row.kind}/{row.who}/{row.part}"
+        found |= {f"{start}/{name}": value for name, value in row.metrics.items()}
+    manifest = finished.manifest
+    found |= {
+        "bundle/size_mb": manifest.size_bytes / 1e6,
+        "bundle/latency_p50_ms": manifest.latency.p50_ms,
+        "bundle/latency_p99_ms": manifest.latency.p99_ms,
+        "bundle/parity_flips": float(manifest.parity.flips),
+    }
+    found |= {f"bundle/parity_max_abs/{name}": value for name, value in manifest.parity.max_abs.items()}
+    found |= {f"seconds/{stage}": record.seconds for stage, record in finished.records.items()}
+    return {_name(k): float(v) for k, v in found.items() if v is not None}
+
+
+def tags_of(finished: Finished) -> dict[str, str]:
+    """Return what a run or a version is found by."""
+    cell = finished.cell
+    commit, dirty = git_state()
+    tags = {
+        CELL_KEY: cell.key,
+        BUNDLE_ID: finished.bundle_id,
+        DATASET: cell.dataset,
+        "nightshift.subject": cell.subject,
+        "nightshift.family": cell.family,
+        "nightshift.target": cell.target,
+        "nightshift.config": cell.config_fingerprint,
+        "nightshift.code": cell.code,
+        "nightshift.version": installed_version("nightshift"),
+        "nightshift.reason": cell.forced,
+        "nightshift.findings": " ".join(sorted({f.code for f in finished.findings})),
+        "mlflow.source.git.commit": commit or "",
+        "nightshift.uncommitted_changes": str(dirty).lower() if commit else "",
+    }
+    return {k: v for k, v in tags.items() if v}
+
+
+def signature_of(interface: Interface) -> ModelSignature:
+    """Return MLflow's signature of a bundle's inputs and outputs; free dimensions are -1."""
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    window = (-1, interface.window_rows, len(interface.columns))
+    inputs = [TensorSpec(np.dtype("float32"), window, "window")]
+    if interface.uses_time:
+        inputs.append(TensorSpec(np.dtype("int64"), (-1,), "time_s"))
+    outputs = [
+        TensorSpec(np.dtype(o.dtype), tuple(d if isinstance(d, int) else -1 for d in o.shape), o.name)
+        for o in interface.outputs
+    ]
+    return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
+
+
+def _find(store: Store, experiment: str, finished: Finished) -> Run | None:
+    """Return the run of this bundle; runs of the cell that a crash left open are closed."""
+    found = store.client.search_runs([experiment], f"tags.`{CELL_KEY}` = '{finished.cell.key}'")
+    same = None
+    for run in found:
+        if run.data.tags.get(BUNDLE_ID) == finished.bundle_id:
+            same = same or run
+        elif run.info.status == "RUNNING":
+            store.client.set_terminated(run.info.run_id, status="KILLED")
+    return same
+
+
+def _create(store: Store, experiment: str, finished: Finished) -> Run:
+    train = finished.records.get("train")
+    note = f"{finished.cell.name}, trained {train.started_at}" if train else finished.cell.name
+    tags = {**tags_of(finished), "mlflow.note.content": note, "mlflow.source.name": "nightshift"}
+    return store.client.create_run(experiment, run_name=finished.cell.name, tags=tags)
+
+
+def _log_params(store: Store, run_id: str, finished: Finished) -> None:
+    from mlflow.entities import Param
+
+    params = [Param(k, v) for k, v in params_of(finished).items()]
+    for first in range(0, len(params), _BATCH_PARAMS):
+        store.client.log_batch(run_id, params=params[first : first + _BATCH_PARAMS])
+
+
+def _log_metrics(store: Store, run_id: str, finished: Finished) -> None:
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    logged = store.client.get_run(run_id).data.metrics
+    metrics = [Metric(k, v, now, 0) for k, v in metrics_of(finished).items() if k not in logged]
+    for first in range(0, len(metrics), _BATCH_METRICS):
+        store.client.log_batch(run_id, metrics=metrics[first : first + _BATCH_METRICS])
+
+
+def _log_dataset(store: Store, run_id: str, finished: Finished) -> None:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    cell = finished.cell
+    source = json.dumps({"reference": f"datasets/{cell.subject}/{cell.dataset}"})
+    # MLflow's digest holds 36 characters; the whole fingerprint stands in the tag.
+    dataset = Dataset(name=cell.subject, digest=cell.dataset[:12], source_type="nightshift", source=source)
+    store.client.log_inputs(run_id, datasets=[DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+
+
+def _write_artifacts(folder: Path, finished: Finished) -> None:
+    (folder / CELL_FILE).write_text(finished.cell.model_dump_json(indent=1), encoding="utf-8")
+    (folder / EVALUATION_FILE).write_text(finished.evaluation.model_dump_json(), encoding="utf-8")
+    (folder / ENVIRONMENT_FILE).write_text(json.dumps(environment(finished.cell), indent=1), encoding="utf-8")
+    findings = [f.model_dump(mode="json") | {"why": f.why} for f in finished.findings]
+    (folder / FINDINGS_FILE).write_text(json.dumps(findings, indent=1, ensure_ascii=False), encoding="utf-8")
+    _write_model(folder / MODEL_FOLDER, finished)
+
+
+def _write_model(folder: Path, finished: Finished) -> None:
+    """Write MLflow's ONNX model folder around the bundle's own files, byte for byte."""
+    import mlflow.onnx
+    import onnx
+
+    quiet = logging.getLogger("mlflow.utils.environment")
+    level = quiet.level
+    # It warns that pip is not installed here, which nothing of this needs.
+    quiet.setLevel(logging.ERROR)
+    try:
+        mlflow.onnx.save_model(
+            onnx.load(finished.bundle / MODEL_FILE),
+            folder,
+            signature=signature_of(finished.manifest.interface),
+            pip_requirements=[f"{name}=={installed_version(name)}" for name in _RUNTIME],
+            onnx_execution_providers=["CPUExecutionProvider"],
+            save_as_external_data=False,
+        )
+    finally:
+        quiet.setLevel(level)
+    for name in LOGGED:
+        if (finished.bundle / name).is_file():
+            shutil.copyfile(finished.bundle / name, folder / name)
+
+
+@contextmanager
+def _scratch(store: Store) -> Iterator[Path]:
+    store.home.tmp.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=store.home.tmp) as folder:
+        yield Path(folder)
+
+
+def _name(text: str) -> str:
+    return _NOT_IN_NAMES.sub("_", text)[:_MAX_NAME]
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=20, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

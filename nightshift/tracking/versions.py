@@ -1,0 +1,104 @@
+"""Versions of models as the MLflow registry knows them. Its aliases alone say who is champion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nightshift.errors import ServiceError, UnknownNameError
+from nightshift.plan.cell import Cell
+from nightshift.tracking import runs
+from nightshift.tracking.mlflow_store import Store, told_apart
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+CHALLENGER, CHAMPION = "challenger", "champion"
+STATE, PENDING, READY = "nightshift.state", "pending", "ready"
+GATE, GATE_REASONS = "nightshift.gate", "nightshift.gate_reasons"
+MEMBERS, MEMBERS_CUT = "nightshift.members", "nightshift.members_cut"
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version.
+
+    Attributes:
+        name: `<subject>.<family>.<target>`.
+        version: N.
+        run_id: of the MLflow run that made it.
+        tags: of the version.
+    """
+
+    name: str
+    version: int
+    run_id: str
+    tags: Mapping[str, str]
+
+    @property
+    def bundle_id(self) -> str:
+        """SHA-256 of its `bundle.json`."""
+        return self.tags.get(runs.BUNDLE_ID, "")
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether its registration has not ended."""
+        return self.tags.get(STATE) == PENDING
+
+
+def champion(store: Store, name: str) -> Version | None:
+    """Return the champion of a model, None when there is none."""
+    return _by_alias(store, name, CHAMPION)
+
+
+def challenger(store: Store, name: str) -> Version | None:
+    """Return the newest registered version of a model, None when there is none."""
+    return _by_alias(store, name, CHALLENGER)
+
+
+def of_cell(store: Store, cell: Cell) -> list[Version]:
+    """Return the versions of a cell that are not deleted, newest first."""
+    with told_apart(store.uri):
+        query = f"name = '{cell.name}' and tags.`{runs.CELL_KEY}` = '{cell.key}'"
+        found = [_version(v) for v in store.client.search_model_versions(query)]
+    return sorted(found, key=lambda v: -v.version)
+
+
+def promote(store: Store, name: str, version: int) -> Version:
+    """Make a version champion by hand, and return it.
+
+    Raises:
+        UnknownNameError: when the model has no such version.
+        ServiceError: when its registration has not ended.
+    """
+    with told_apart(store.uri):
+        known = {int(v.version): v for v in store.client.search_model_versions(f"name = '{name}'")}
+        if version not in known:
+            raise UnknownNameError(f"version of {name}", str(version), [str(v) for v in known])
+        found = _version(known[version])
+        if found.tags.get(STATE) != READY:
+            raise ServiceError(
+                f"version {version} of {name} is not whole yet.", hint="The next `nightshift train` finishes it."
+            )
+        store.client.set_registered_model_alias(name, CHAMPION, str(version))
+        store.client.set_model_version_tag(name, str(version), GATE, "promoted by hand")
+    return found
+
+
+def delete(store: Store, held: Version) -> None:
+    """Give a version up; its number is not used again."""
+    with told_apart(store.uri):
+        store.client.delete_model_version(held.name, str(held.version))
+
+
+def _by_alias(store: Store, name: str, alias: str) -> Version | None:
+    with told_apart(store.uri):
+        for model in store.client.search_registered_models(f"name = '{name}'"):
+            if alias in model.aliases:
+                return _version(store.client.get_model_version(name, str(model.aliases[alias])))
+    return None
+
+
+def _version(found: ModelVersion) -> Version:
+    return Version(str(found.name), int(found.version), str(found.run_id), dict(found.tags))
