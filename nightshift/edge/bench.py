@@ -1,0 +1,52 @@
+"""Measures a bundle where it stands: one row, one thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nightshift.edge.manifest import Latency
+from nightshift.edge.runtime import Model
+
+#: Calls before measuring: the first ones allocate.
+_WARM_UP = 30
+
+
+def measure(model: Model, inputs: Mapping[str, NDArray[Any]] | None = None, *, runs: int = 300) -> Latency:
+    """Return the latency of one row.
+
+    Args:
+        model: to be measured.
+        inputs: rows to take in turn; the middle of every column's range when left out.
+        runs: calls measured, after a warm-up.
+    """
+    given = dict(inputs) if inputs is not None else middle_row(model)
+    n_rows = len(given["window"])
+    ones = [{name: values[i : i + 1] for name, values in given.items()} for i in range(min(n_rows, runs))]
+    for i in range(_WARM_UP):
+        model.run(ones[i % len(ones)])
+    seconds = np.empty(runs)
+    for i in range(runs):
+        start = time.perf_counter()
+        model.run(ones[i % len(ones)])
+        seconds[i] = time.perf_counter() - start
+    p50, p99 = np.percentile(seconds, [50, 99]) * 1e3
+    return Latency(p50_ms=float(p50), p99_ms=float(p99), runs=runs)
+
+
+def middle_row(model: Model) -> dict[str, NDArray[Any]]:
+    """Return inputs of one window that stands in the middle of every column's range, 0 where none is known."""
+    interface = model.interface
+    middle = [
+        0.0 if column.minimum is None or column.maximum is None else (column.minimum + column.maximum) / 2
+        for column in interface.columns
+    ]
+    window = np.tile(np.array(middle, np.float32), (1, interface.window_rows, 1))
+    inputs: dict[str, NDArray[Any]] = {"window": window}
+    if interface.uses_time:
+        inputs["time_s"] = np.zeros(1, np.int64)
+    return inputs

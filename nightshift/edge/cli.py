@@ -1,0 +1,208 @@
+"""`nightshift-edge run|bench|verify`: what a device does with a bundle, on the base install."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nightshift.errors import EXIT_OK, NightshiftError
+
+if TYPE_CHECKING:
+    from nightshift.edge.rows import Rows
+    from nightshift.edge.runtime import Model
+
+Cells = list[Any]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.act(arguments))
+    except NightshiftError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader (`| head`) has seen enough; what is still buffered has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+
+
+def predict(bundle: Path | str, rows: Path | str, output: Path | str | None = None, *, every_row: bool = False) -> int:
+    """Answer the rows of a CSV file as CSV, on the terminal or into a file, and return how many were answered.
+
+    A forecast is made from the last row of the file alone unless `every_row`; every other model answers each row.
+
+    Raises:
+        BundleError: when the bundle or the rows cannot be used; then no file is written.
+    """
+    from nightshift.edge.rows import read_csv
+    from nightshift.edge.runtime import Model
+
+    model = Model.load(bundle)
+    table = read_csv(Path(rows), model.manifest)
+    n_rows = len(table.values)
+    forecast = model.interface.steps is not None
+    ends = np.arange(n_rows - 1 if forecast and not every_row else 0, n_rows)
+    answers = [model.run(inputs) for inputs in model.windows(table, ends)]
+    whole = {name: np.concatenate([part[name] for part in answers]) for name in answers[0]}
+    lines = _forecast_lines(model, table, ends, whole) if forecast else _row_lines(model, table, ends, whole)
+    with _sink(output) as file:
+        csv.writer(file, lineterminator="\n").writerows(lines)
+    return len(ends)
+
+
+def _row_lines(model: Model, table: Rows, ends: NDArray[np.intp], answers: dict[str, NDArray[Any]]) -> Iterator[Cells]:
+    """Yield one line a row: its run and time as written, then every output, spread over its columns."""
+    names: list[str] = []
+    columns: list[list[str]] = []
+    spread = {"probability": model.interface.classes, "score": model.interface.members}
+    for name, values in answers.items():
+        flat = values.reshape(len(values), -1)
+        labels = spread.get(name) or [str(i) for i in range(flat.shape[1])]
+        names += [name] if flat.shape[1] == 1 and name not in spread else [f"{name}_{label}" for label in labels]
+        columns += [_cells(flat[:, i]) for i in range(flat.shape[1])]
+    kept = _kept(table)
+    yield [*kept, *names]
+    for i, row in enumerate(ends):
+        yield [*(values[row] for values in kept.values()), *(column[i] for column in columns)]
+
+
+def _forecast_lines(
+    model: Model, table: Rows, ends: NDArray[np.intp], answers: dict[str, NDArray[Any]]
+) -> Iterator[Cells]:
+    """Yield one line per forecast time and sensor; times are the machine's own wall clock."""
+    interface = model.interface
+    kept = {name: values for name, values in _kept(table).items() if name == "run"}
+    yield [*kept, "time", "sensor", *answers]
+    for i, row in enumerate(ends):
+        lead = [values[row] for values in kept.values()]
+        origin = 0 if table.civil_s is None else int(table.civil_s[row])
+        for step in range(interface.steps or 0):
+            moment = origin + round((step + 1) * (interface.step_s or 0.0))
+            at = datetime.fromtimestamp(moment, UTC).replace(tzinfo=None).isoformat()
+            for k, sensor in enumerate(interface.sensors):
+                yield [*lead, at, sensor, *(_cells(values[i, step, k : k + 1])[0] for values in answers.values())]
+
+
+def _kept(table: Rows) -> dict[str, Sequence[str]]:
+    return {name: values for name, values in (("run", table.runs), ("time", table.time)) if values}
+
+
+def _cells(values: NDArray[Any]) -> list[str]:
+    if np.issubdtype(values.dtype, np.integer):
+        return [str(v) for v in values.tolist()]
+    return ["" if np.isnan(v) else f"{v:.7g}" for v in values.tolist()]
+
+
+@contextmanager
+def _sink(output: Path | str | None) -> Iterator[TextIO]:
+    """Give the terminal, or a file that appears only once it is whole."""
+    if output is None:
+        yield sys.stdout
+        return
+    path = Path(output)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        temporary.replace(path)
+    except OSError as error:
+        raise NightshiftError(f"{path} cannot be written: {error.strerror}.", hint="Choose another place.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    predict(arguments.bundle, arguments.input, arguments.output, every_row=arguments.every_row)
+    return EXIT_OK
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from nightshift.edge.bench import measure
+    from nightshift.edge.runtime import Model
+
+    start = time.perf_counter()
+    model = Model.load(arguments.bundle)
+    loaded_s = time.perf_counter() - start
+    latency = measure(model, runs=arguments.runs)
+    print(f"model    {model.manifest.subject}.{model.manifest.family}.{model.manifest.target}")
+    print(f"size     {model.manifest.size_bytes / 1e6:.2f} MB")
+    print(f"load     {loaded_s:.2f} s")
+    print(
+        f"latency  p50 {latency.p50_ms:.3f} ms, p99 {latency.p99_ms:.3f} ms, one row, one thread, {latency.runs} runs"
+    )
+    memory = _peak_memory_mb()
+    if memory is not None:
+        print(f"memory   {memory:.0f} MB resident at most, this process with Python")
+    return EXIT_OK
+
+
+def _peak_memory_mb() -> float | None:
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return None
+    unit = 1e6 if sys.platform == "darwin" else 1e3
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    """Load the bundle, which checks hashes and graph, and answer one row."""
+    import onnxruntime
+
+    from nightshift.edge.bench import middle_row
+    from nightshift.edge.runtime import Model
+
+    model = Model.load(arguments.bundle)
+    answers = model.run(middle_row(model))
+    shapes = ", ".join(f"{name} {list(values.shape)}" for name, values in answers.items())
+    parity = model.manifest.parity
+    print(f"bundle   {model.bundle_id}")
+    print(f"model    {model.manifest.subject}.{model.manifest.family}.{model.manifest.target}")
+    print(f"files    {len(model.manifest.hashes)} as listed")
+    print(f"parity   {parity.rows} rows, {parity.flips} flips, {'ok' if parity.ok else 'NOT ok'} where it was exported")
+    print(f"answers  {shapes}, onnxruntime {onnxruntime.__version__}")
+    return EXIT_OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="nightshift-edge", description="Run, measure or check a bundle on a device.")
+    commands = parser.add_subparsers(required=True, metavar="run|bench|verify")
+    run = _command(commands, "run", _run, "answer the rows of a CSV file")
+    run.add_argument("--input", required=True, help="CSV with a header: the bundle's columns by name, `time`, `run`")
+    run.add_argument("--output", help="write here instead of to the terminal")
+    run.add_argument("--every-row", action="store_true", help="forecast from every row, not from the last alone")
+    bench = _command(commands, "bench", _bench, "measure load time, latency of one row, and memory")
+    bench.add_argument("--runs", type=_positive, default=300, help="calls to measure (default 300)")
+    _command(commands, "verify", _verify, "check hashes and graph, and answer one row")
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, got {value}")
+    return value
+
+
+def _command(commands: Any, name: str, act: Any, text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    parser.add_argument("bundle", help="folder that holds bundle.json")
+    parser.set_defaults(act=act)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

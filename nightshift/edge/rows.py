@@ -1,0 +1,201 @@
+"""Turns rows as people have them (a CSV with a header) into the numbers that a bundle takes."""
+
+from __future__ import annotations
+
+import calendar
+import csv
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nightshift.edge.manifest import BundleManifest, Column
+from nightshift.errors import BundleError, nearest
+
+TIME, RUN = "time", "run"
+_MISSING = frozenset({"", "nan", "na", "n/a", "null", "none", "-"})
+_SEPARATORS = (";", "\t", ",")
+_UNIT = re.compile(r"(?P<name>.*\S)\s*[\[(](?P<unit>[^\])]*)[\])]")
+_HOUR_S = 3600.0
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Consecutive rows, oldest first, in the order of a bundle's columns.
+
+    Attributes:
+        values: `(n, n_columns)` float32 in the columns' units; NaN = missing; categories as their index.
+        run: `(n,)` each row's run; windows stay within one.
+        civil_s: `(n,)` int64 the machine's wall clock in seconds, counted as if it were UTC; None without a time.
+        time: `(n,)` times as written, () without.
+        runs: `(n,)` runs as written, () without.
+    """
+
+    values: NDArray[np.float32]
+    run: NDArray[np.intp]
+    civil_s: NDArray[np.int64] | None = None
+    time: tuple[str, ...] = ()
+    runs: tuple[str, ...] = field(default=())
+
+
+def read_csv(path: Path, manifest: BundleManifest) -> Rows:
+    """Read a CSV with a header line for a bundle.
+
+    Separators `,` `;` and tab, and a byte-order mark, are recognised; with `;` or tab a comma is a decimal comma.
+    Columns are found by name, in any order; other columns are left out. A unit in the header, `speed [rpm]`, must be
+    the bundle's. `time` is ISO 8601 (naive = the machine's own clock) or epoch seconds; `run` is optional.
+
+    Raises:
+        BundleError: naming the line and column, when the file is not that.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror}.", hint="Check the path.") from error
+    except UnicodeDecodeError as error:
+        raise BundleError(f"{path.name} is not UTF-8 text.", hint="Save it as UTF-8.") from error
+    header, *_ = text.split("\n", 1)
+    separator = max(_SEPARATORS, key=header.count)
+    lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
+    named = [(i, row) for i, row in enumerate(lines, start=1) if any(cell.strip() for cell in row)]
+    if len(named) < 2:
+        raise BundleError(f"{path.name} holds no rows under a header line.")
+    names = [cell.strip() for cell in named[0][1]]
+    while names and not names[-1]:
+        names.pop()
+    table: dict[str, list[str]] = {name: [] for name in names}
+    if len(table) != len(names):
+        raise BundleError(f"{path.name} has a column name twice.")
+    for number, row in named[1:]:
+        if len(row) < len(names) or any(cell.strip() for cell in row[len(names) :]):
+            raise BundleError(f"line {number} of {path.name} has {len(row)} cells, the header has {len(names)}.")
+        for name, cell in zip(names, row, strict=False):
+            table[name].append(cell.strip())
+    return _Reader(manifest, [number for number, _ in named[1:]], decimal_comma=separator != ",").read(table)
+
+
+def rows_of(table: Mapping[str, Sequence[object]], manifest: BundleManifest) -> Rows:
+    """Make rows of columns of numbers or text, by name; the same rules as for a CSV.
+
+    Raises:
+        BundleError: naming the row (from 1) and column, when a value or column is not what the bundle takes.
+    """
+    text = {name: ["" if v is None else str(v) for v in column] for name, column in table.items()}
+    sizes = {len(column) for column in text.values()}
+    if len(sizes) != 1 or sizes == {0}:
+        raise BundleError(f"columns must be of one length and not empty, got lengths {sorted(sizes)}.")
+    return _Reader(manifest, list(range(1, sizes.pop() + 1)), decimal_comma=False).read(text)
+
+
+class _Reader:
+    """Reads columns of text for one bundle; `lines` are the numbers that errors name."""
+
+    def __init__(self, manifest: BundleManifest, lines: Sequence[int], *, decimal_comma: bool) -> None:
+        self._manifest = manifest
+        self._lines = lines
+        self._decimal_comma = decimal_comma
+
+    def read(self, table: Mapping[str, Sequence[str]]) -> Rows:
+        columns = self._manifest.interface.columns
+        found = self._by_name(list(table), columns)
+        values = np.empty((len(self._lines), len(columns)), np.float32)
+        for i, column in enumerate(columns):
+            cells = table[found[column.name]]
+            values[:, i] = self._codes(column, cells) if column.categories else self._numbers(column.name, cells)
+        runs = tuple(table.get(RUN, ()))
+        run = np.unique(np.array(runs), return_inverse=True)[1] if runs else np.zeros(len(values), np.intp)
+        time = tuple(table.get(TIME, ()))
+        civil = self._civil(time, run) if time and self._manifest.time_kind == "calendar" else None
+        return Rows(values, run.astype(np.intp), civil, time, runs)
+
+    def _by_name(self, names: Sequence[str], columns: Sequence[Column]) -> dict[str, str]:
+        """Return bundle column -> header, and hold stated units against the bundle's."""
+        found = {name: name for name in names}
+        units: dict[str, str] = {}
+        for name in names:
+            match = _UNIT.fullmatch(name)
+            if match and name not in {c.name for c in columns}:
+                found.setdefault(match["name"], name)
+                units[match["name"]] = match["unit"].strip()
+        for column in columns:
+            if column.name not in found:
+                raise BundleError(f"column '{column.name}' is missing.", hint=nearest(column.name, names))
+            stated = units.get(column.name)
+            if stated is not None and stated != column.unit:
+                raise BundleError(
+                    f"column '{column.name}' is in '{stated}', the model takes '{column.unit or 'no unit'}'.",
+                    hint="Convert the column.",
+                )
+        return found
+
+    def _numbers(self, name: str, cells: Sequence[str]) -> NDArray[np.float32]:
+        out = np.empty(len(cells), np.float64)
+        for i, cell in enumerate(cells):
+            text = cell.replace(",", ".") if self._decimal_comma else cell
+            try:
+                out[i] = np.nan if text.strip().lower() in _MISSING else float(text)
+            except ValueError:
+                raise BundleError(
+                    f"line {self._lines[i]}, column '{name}': '{cell[:40]}' is no number.",
+                    hint="Leave a missing value empty.",
+                ) from None
+        with np.errstate(over="ignore"):
+            return out.astype(np.float32)
+
+    @staticmethod
+    def _codes(column: Column, cells: Sequence[str]) -> NDArray[np.float32]:
+        code = {value: i for i, value in enumerate(column.categories)}
+        return np.array([code.get(cell, column.unseen_code) for cell in cells], np.float32)
+
+    def _civil(self, cells: Sequence[str], run: NDArray[np.intp]) -> NDArray[np.int64]:
+        """Return wall-clock seconds as if UTC; time must not go back within a run."""
+        zone = _zone(self._manifest.timezone)
+        civil = np.empty(len(cells), np.int64)
+        instant = np.empty(len(cells), np.float64)
+        for i, cell in enumerate(cells):
+            try:
+                civil[i], instant[i] = _clock(cell, zone)
+            except (ValueError, OverflowError, OSError):
+                raise BundleError(
+                    f"line {self._lines[i]}, column '{TIME}': '{cell[:40]}' is no time.",
+                    hint="Write ISO 8601, 2026-01-31T13:00:00Z, or epoch seconds.",
+                ) from None
+        # In autumn a naive clock shows one hour twice, and its second pass reads as the first.
+        slack_s = 0.0 if zone is UTC else _HOUR_S
+        back = np.flatnonzero((np.diff(instant) < -slack_s) & (np.diff(run) == 0))
+        if back.size:
+            raise BundleError(
+                f"line {self._lines[int(back[0]) + 1]}: time goes back within a run.",
+                hint="Sort the rows by run and time, oldest first.",
+            )
+        return civil
+
+
+def _zone(name: str) -> tzinfo:
+    if name == "UTC":
+        return UTC
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise BundleError(
+            f"this device does not know the time zone '{name}'.", hint="Install its tzdata package."
+        ) from error
+
+
+def _clock(cell: str, zone: tzinfo) -> tuple[int, float]:
+    """Return (civil seconds, seconds since the epoch) of a time as written; an ambiguous hour is the first."""
+    try:
+        moment = datetime.fromtimestamp(float(cell), UTC)
+    except ValueError:
+        moment = datetime.fromisoformat(cell)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=zone)
+    wall = moment.astimezone(zone)
+    return calendar.timegm(wall.timetuple()), moment.timestamp()
