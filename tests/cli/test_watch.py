@@ -1,0 +1,69 @@
+"""Progress, from the files that cells write."""
+
+from __future__ import annotations
+
+import pytest
+
+from nightshift.cli.watch import PlainView, described, watched
+from nightshift.plan.records import work_folder
+from nightshift.progress import FileSink, ProgressEvent
+from nightshift.settings import Home
+from tests.tracking.cells import a_cell
+
+
+def event(stage: str, step: float = 0, total: float = 0, at: float = 100.0, message: str = "") -> ProgressEvent:
+    return ProgressEvent(cell=a_cell().key, stage=stage, step=step, total=total, at=at, message=message)
+
+
+def test_plain_lines_show_each_stage_and_now_and_then_a_step(capsys: pytest.CaptureFixture[str]) -> None:
+    view, cell = PlainView(), a_cell()
+    for given in (
+        event("train", at=0),
+        event("train", 1, 5, at=3, message="too soon"),
+        event("train", 2, 5, at=30, message="LightGBM"),
+        event("evaluate", at=31),
+    ):
+        view.show(cell, given)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines] == [
+        ["classification", "train"],
+        ["classification", "train", "2/5", "LightGBM"],
+        ["classification", "evaluate"],
+    ]
+
+
+def test_only_what_happens_from_now_on_is_shown(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    cell = a_cell()
+    sink = FileSink(work_folder(home, cell.key) / "progress.jsonl")
+    sink(event("load"))
+    with watched(home, [cell]):
+        sink(event("validate"))
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == ["validate"]
+
+
+def test_a_file_that_was_set_aside_begins_anew(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    cell = a_cell()
+    path = work_folder(home, cell.key) / "progress.jsonl"
+    for stage in ("load", "validate", "train"):
+        FileSink(path)(event(stage))
+    with watched(home, [cell]):
+        path.unlink()
+        FileSink(path)(event("export"))
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == ["export"]
+
+
+def test_a_torn_line_waits_for_its_end(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    cell = a_cell()
+    path = work_folder(home, cell.key) / "progress.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"")
+    with watched(home, [cell]):
+        path.write_text(event("load").to_json() + "\n" + '{"cell": "half', encoding="utf-8")
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == ["load"]
+
+
+def test_an_event_reads_as_step_message_and_figures() -> None:
+    shown = described(
+        ProgressEvent(cell="", stage="train", step=2, total=4, message="XGBoost", metrics={"f1": 0.81234})
+    )
+    assert shown == "2/4 XGBoost f1=0.8123"
