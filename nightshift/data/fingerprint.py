@@ -46,8 +46,8 @@ def _column_bytes(column: pd.Series[Any]) -> bytes:
     import pandas as pd
 
     if isinstance(column.dtype, pd.DatetimeTZDtype):
-        stamps = column.dt.tz_convert("UTC").dt.as_unit("ns")
-        return b"time" + stamps.to_numpy("datetime64[ns]").astype("<i8").tobytes()
+        stamps = np.asarray(column.dt.tz_convert("UTC").dt.tz_localize(None), dtype="datetime64[ns]")
+        return b"time" + stamps.astype("<i8").tobytes()
     if pd.api.types.is_string_dtype(column.dtype) or column.dtype == object:
         codes, words = pd.factorize(column, sort=True)
         return b"text" + json.dumps([str(w) for w in words]).encode() + codes.astype("<i4").tobytes()
@@ -55,5 +55,5 @@ def _column_bytes(column: pd.Series[Any]) -> bytes:
     if values.dtype.kind == "f":
         # One bit pattern for "missing", one for zero: the hash is of values, not of representations.
         values = np.where(np.isnan(values), values.dtype.type(np.nan), values + values.dtype.type(0))
-    packed: bytes = values.astype(values.dtype.newbyteorder("<")).tobytes()
+    packed = bytes(values.astype(values.dtype.newbyteorder("<")).tobytes())
     return values.dtype.str.encode() + packed

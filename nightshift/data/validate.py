@@ -1,0 +1,90 @@
+"""Every remark that data alone can earn: the schema by pandera, and the coded findings."""
+
+from __future__ import annotations
+
+from nightshift.data.checks.labels import check_labels, check_rul
+from nightshift.data.checks.order import check_order, few_rows
+from nightshift.data.checks.rows import Rows, listed
+from nightshift.data.checks.schema import schema_findings
+from nightshift.data.checks.sensors import check_sensors
+from nightshift.data.dataset import Dataset
+from nightshift.data.drift import SensorDrift, drift
+from nightshift.data.history import read_sketch
+from nightshift.data.schema import PARTS, Metadata
+from nightshift.findings import Finding, Severity, finding
+
+#: What a family may need -> (what is missing, what to do about it).
+_NEEDS = {
+    "rul": (
+        "`rul` column not found in {source}.",
+        "Regenerate with RUL enabled, or train only classification, anomaly, forecast.",
+    ),
+    "labels": (
+        "`failure_status` column not found in {source}, nor `rul` with a horizon or alarm limits to derive it from.",
+        "Add labels, or train only anomaly, forecast.",
+    ),
+    "runs": (
+        "the rows of {source} are independent, without runs in time.",
+        "Map a time column, or train classification.",
+    ),
+    "clock": ("no clock time in {source}.", "Map a calendar time column, or train the other families."),
+}
+_ORDER = (Severity.BLOCKER, Severity.WARNING, Severity.TIP)
+
+
+def validate(data: Dataset, needs: frozenset[str] = frozenset(), family: str = "") -> list[Finding]:
+    """Return all findings on a dataset that concern a family, blockers first.
+
+    Args:
+        data: any dataset.
+        needs: what the family needs; labels and `rul` are checked only where they matter.
+        family: the family's name, for the message of what it needs.
+
+    Raises:
+        DataError: when the files cannot be read at all.
+    """
+    rows = Rows({part: data.frame(part) for part in PARTS}, data.metadata)
+    found = missing_needs(data.metadata, needs, family)
+    broken = schema_findings(rows)
+    if broken:
+        # The other checks rely on the types.
+        found += [*broken, *few_rows(rows)]
+    else:
+        found += [*check_order(rows), *check_sensors(rows), *_drift(data)]
+        found += check_labels(rows) if "labels" in needs & data.metadata.offers else []
+        found += check_rul(rows) if "rul" in needs & data.metadata.offers else []
+    found += _unused(data.metadata)
+    return sorted(found, key=lambda f: (_ORDER.index(f.severity), f.code))
+
+
+def missing_needs(metadata: Metadata, needs: frozenset[str], family: str = "") -> list[Finding]:
+    """Return a D001 for each thing that a family needs and the dataset does not offer."""
+    source = metadata.provenance.source or metadata.subject
+    found = []
+    for need in sorted(needs - metadata.offers):
+        what, remedy = _NEEDS.get(need, (f"{{source}} offers no {need}.", "Land data that does."))
+        text = what.format(source=source).removesuffix(".")
+        found.append(finding("D001", f"{text}{f' ({family} needs it)' if family else ''}.", remedy=remedy))
+    return found
+
+
+def _drift(data: Dataset) -> list[Finding]:
+    sketch = read_sketch(data)
+    told: dict[str, SensorDrift] = {}
+    for part in ("val", "test"):
+        for sensor in drift(sketch, part):
+            if sensor.drifted and (sensor.name not in told or told[sensor.name].psi < sensor.psi):
+                told[sensor.name] = sensor
+    if not told:
+        return []
+    worst = sorted(told.values(), key=lambda d: -d.psi)
+    names = listed([f"{d.name} (PSI {d.psi:.2f}, KS {d.ks:.2f})" for d in worst])
+    return [finding("D016", f"val or test lie apart from train in {names}.", columns=[d.name for d in worst])]
+
+
+def _unused(metadata: Metadata) -> list[Finding]:
+    unused = metadata.provenance.details.get("unused_columns")
+    if not isinstance(unused, list) or not unused:
+        return []
+    names = [str(column) for column in unused]
+    return [finding("D021", f"the source also holds {listed(names)}.", columns=names)]
