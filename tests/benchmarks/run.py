@@ -85,9 +85,8 @@ def show(rows: Sequence[Row]) -> None:
         lines.append((row["name"], f"{row['value']:.4g}", row["unit"], limit, verdict))
     print()
     print(table(("figure", "value", "unit", "limit", ""), lines))
-    print(
-        f"\n{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; {RESULT.relative_to(ROOT)}"
-    )
+    where = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    print(f"\n{where}; {RESULT.relative_to(ROOT)}")
 
 
 def _read() -> list[Row]:
