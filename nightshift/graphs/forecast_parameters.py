@@ -287,7 +287,7 @@ def prophet_bands(model: ProphetParameters, time_s: Ints, steps: int, step_s: in
     n = np.maximum((t - 1.0) / dt, 0.0)
     spread = model.spread_per_step(dt) * np.maximum(n * n * n / 3.0 - n / 12.0, 0.0) * slope_of_z**2
     sd = model.y_scale * np.sqrt(model.sigma_obs**2 + spread * factor**2)
-    yhat = (trend * model.y_scale + model.floor) * factor + additive * model.y_scale
+    yhat = (trend * model.y_scale + model.floor) * factor + additive
     return Bands(
         yhat, yhat - model.band80 * sd, yhat + model.band80 * sd, yhat - model.band95 * sd, yhat + model.band95 * sd
     )
@@ -307,11 +307,14 @@ def _trend(model: ProphetParameters, t: Floats) -> tuple[Floats, Floats]:
     return cap * share, cap * share * (1.0 - share)
 
 
-def _seasonal(model: ProphetParameters, time_s: Ints) -> tuple[Floats, Floats]:
-    """Return the additive term (scaled) and 1 + the multiplicative term, both shaped like `time_s`."""
-    additive, factor = np.zeros(time_s.shape), np.ones(time_s.shape)
+def prophet_components(model: ProphetParameters, time_s: Ints) -> dict[str, Floats]:
+    """Return each seasonality by name at civil times of any shape; additive ones in the sensor's unit.
+
+    A daily pattern that differs between working days and weekends is one entry per day type, zero on the other days.
+    """
     angle = np.pi * 2 * (time_s / DAY_S)
     beta = np.asarray(model.beta)
+    found: dict[str, Floats] = {}
     for season in model.seasonalities:
         mine, beta = beta[: 2 * season.fourier_order], beta[2 * season.fourier_order :]
         term = np.zeros(time_s.shape)
@@ -320,10 +323,19 @@ def _seasonal(model: ProphetParameters, time_s: Ints) -> tuple[Floats, Floats]:
             term += mine[2 * order - 2] * np.sin(c) + mine[2 * order - 1] * np.cos(c)
         if season.day_type != "any":
             term = np.where(is_workday(time_s) == (season.day_type == "workday"), term, 0.0)
+        found[season.name] = term * (model.y_scale if season.mode == "additive" else 1.0)
+    return found
+
+
+def _seasonal(model: ProphetParameters, time_s: Ints) -> tuple[Floats, Floats]:
+    """Return the additive term in the sensor's unit and 1 + the multiplicative term, both shaped like `time_s`."""
+    additive, factor = np.zeros(time_s.shape), np.ones(time_s.shape)
+    terms = prophet_components(model, time_s)
+    for season in model.seasonalities:
         if season.mode == "additive":
-            additive = additive + term
+            additive = additive + terms[season.name]
         else:
-            factor = factor + term
+            factor = factor + terms[season.name]
     return additive, factor
 
 
