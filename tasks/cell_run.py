@@ -18,7 +18,7 @@ from nightshift.plan.records import read_record
 from nightshift.plan.state import make_cell
 from nightshift.settings import home
 from nightshift.stages.chain import StageContext, begin
-from tasks import stage
+from tasks import logs, stage
 from tasks.artifacts import ProgressBar, show_outcomes
 
 logger = logging.getLogger("nightshift")
@@ -46,9 +46,7 @@ def plan_cell(subject: str, family: str, target: str, force: bool, options: Trai
         UnknownNameError: for an unknown subject, family, target or setting.
         ConfigError: for a config that cannot be used.
     """
-    # Prefect hears this logger by PREFECT_LOGGING_EXTRA_LOGGERS, which leaves the level to us.
-    if logger.level == logging.NOTSET:
-        logger.setLevel(logging.INFO)
+    logs.set_up()
     return make_cell(
         home(),
         subject,

@@ -11,6 +11,9 @@ from nightshift import families
 from nightshift.errors import ConfigError, nearest
 from nightshift.plan.config import merge
 
+# Fields that are config keys under the same name.
+_CONFIG_KEYS = {"preset", "time_limit_s", "contamination", "forecast_h", "seed"}
+
 
 class TrainOptions(BaseModel):
     """How to train. What is left empty comes from the configs of family, target and machine."""
@@ -70,9 +73,7 @@ def settings_of(options: TrainOptions, family: str, chosen: Sequence[str] = ()) 
     """
     own = families.canonical(family)
     known = {name: set(families.get(name).config.model_fields) for name in {own, *map(families.canonical, chosen)}}
-    named = options.model_dump(exclude_none=True, include={"preset", "time_limit_s", "contamination", "seed"})
-    if options.forecast_h is not None:
-        named["horizon_h"] = options.forecast_h
+    named = options.model_dump(exclude_none=True, include=_CONFIG_KEYS)
     general: Mapping[str, Any] = merge(named, options.settings)
     for key in general:
         if not any(key in fields for fields in known.values()):

@@ -1,0 +1,121 @@
+"""Recording, verifying and ending processes; none of them is Prefect, so that it takes no time."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from deployments import processes
+from nightshift.settings import Home
+
+# A process that starts another in a session of its own, as a worker starts flow runs, and names it.
+FAMILY = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"], start_new_session=True)
+print(child.pid, flush=True)
+time.sleep(120)
+"""
+STUBBORN = (
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(120)"
+)
+
+
+@pytest.fixture
+def started(home: Home):
+    records = []
+
+    def start(code: str, name: str = "server"):
+        records.append(processes.start(home, name, processes.python("-c", code)))
+        return records[-1]
+
+    yield start
+    processes.stop(records, grace_s=0.1)
+
+
+def await_line(home: Home, record: processes.ProcessRecord) -> str:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        lines = processes.last_lines(home, record)
+        if lines:
+            return lines
+        time.sleep(0.05)
+    raise AssertionError("the process said nothing")
+
+
+def test_a_started_process_is_its_own_session_and_is_recorded(home, started):
+    record = started("import time; print('hello'); time.sleep(120)")
+    assert processes.read(home, "server") == record
+    assert processes.verified(record)
+    assert os.getsid(record.pid) == record.pid
+    assert await_line(home, record) == "hello"
+
+
+def test_a_record_counts_for_the_same_process_only(home, started):
+    record = started("import time; time.sleep(120)")
+    reused = {
+        "an earlier start": record.model_copy(update={"created_s": record.created_s - 60}),
+        "another command": record.model_copy(update={"command": (*record.command[:-1], "other")}),
+        "no such pid": record.model_copy(update={"pid": 2**22 + 1}),
+    }
+    assert {why: processes.verified(r) for why, r in reused.items()} == dict.fromkeys(reused)
+
+
+def test_stopping_a_stale_record_ends_nobody(home, started):
+    bystander = started("import time; time.sleep(120)")
+    stale = bystander.model_copy(update={"created_s": bystander.created_s - 60})
+    assert processes.stop([stale]) == []
+    assert processes.verified(bystander)
+
+
+def test_an_ended_process_is_not_taken_for_running(home, started):
+    record = started("print('done')")
+    await_line(home, record)
+    psutil.Process(record.pid).wait(timeout=20)
+    assert processes.verified(record) is None
+
+
+def test_stop_ends_what_the_process_started_too_and_nothing_else(home, started):
+    record = started(FAMILY)
+    child = psutil.Process(int(await_line(home, record)))
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"]) as bystander:
+        assert processes.stop([record]) == [record]
+        assert bystander.poll() is None
+        bystander.terminate()
+    assert processes.verified(record) is None
+    assert not child.is_running()
+
+
+def test_one_that_does_not_listen_is_killed_after_the_grace(home, started):
+    record = started(STUBBORN)
+    await_line(home, record)
+    processes.stop([record], grace_s=0.3)
+    assert not psutil.pid_exists(record.pid)
+
+
+def test_the_log_of_an_earlier_process_is_not_quoted(home, started):
+    first = started("print('the first')")
+    await_line(home, first)
+    second = started("print('the second')")
+    assert await_line(home, second) == "the second"
+
+
+def test_a_record_that_is_not_one_is_no_record(home):
+    path = processes.record_path(home, "server")
+    path.parent.mkdir(parents=True)
+    path.write_text('{"pid": 1}')
+    assert processes.read(home, "server") is None
+
+
+def test_processes_are_held_to_the_home_and_find_our_packages(home, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_URL", "http://elsewhere/api")
+    environment = processes.environment(home, "")
+    assert environment["PREFECT_HOME"] == str(home.prefect)
+    assert environment["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"
+    assert "PREFECT_API_URL" not in environment
+    first = environment["PYTHONPATH"].split(os.pathsep)[0]
+    assert os.path.isfile(os.path.join(first, "nightshift", "settings.py"))
