@@ -70,7 +70,7 @@ def max_abs_delta(want: NDArray[Any], got: NDArray[Any]) -> float:
     same = (one == other) | (np.isnan(one) & np.isnan(other))
     with np.errstate(invalid="ignore"):
         delta = np.where(same, 0.0, np.abs(one - other))
-    return float(np.nan_to_num(delta, nan=np.inf).max(initial=0.0))
+    return float(np.nan_to_num(delta, nan=np.inf, posinf=np.inf).max(initial=0.0))
 
 
 def _any_differs(want: NDArray[Any], got: NDArray[Any]) -> NDArray[np.bool_]:
