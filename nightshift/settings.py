@@ -114,6 +114,8 @@ class Home:
             "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
             "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
             "DVC_SITE_CACHE_DIR": str(self.machinery / "dvc-site"),
+            # Its bars would stand between ours.
+            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
             "MPLCONFIGDIR": str(self.machinery / "matplotlib"),
             "MPLBACKEND": "Agg",
             "TMPDIR": str(self.tmp),
