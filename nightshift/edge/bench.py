@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,28 +14,41 @@ from nightshift.edge.runtime import Model
 
 #: Calls before measuring: the first ones allocate.
 _WARM_UP = 30
+#: Rounds are repeated while they take less than this in all.
+_ROUNDS, _ROUNDS_S = 5, 3.0
 
 
 def measure(model: Model, inputs: Mapping[str, NDArray[Any]] | None = None, *, runs: int = 300) -> Latency:
-    """Return the latency of one row.
+    """Return the latency of one row, of the calmest of up to five rounds.
+
+    Other processes of a busy machine reach into the slowest calls of a round; what the model itself needs is what
+    the calmest round shows.
 
     Args:
         model: to be measured.
         inputs: rows to take in turn; the middle of every column's range when left out.
-        runs: calls measured, after a warm-up.
+        runs: calls in a round, after a warm-up.
     """
     given = dict(inputs) if inputs is not None else middle_row(model)
     n_rows = len(given["window"])
     ones = [{name: values[i : i + 1] for name, values in given.items()} for i in range(min(n_rows, runs))]
     for i in range(_WARM_UP):
         model.run(ones[i % len(ones)])
+    began = time.perf_counter()
+    rounds = []
+    while len(rounds) < _ROUNDS and (not rounds or time.perf_counter() - began < _ROUNDS_S):
+        rounds.append(np.percentile(_round(model, ones, runs), [50, 99]) * 1e3)
+    p50, p99 = min(rounds, key=lambda percentiles: percentiles[1])
+    return Latency(p50_ms=float(p50), p99_ms=float(p99), runs=runs)
+
+
+def _round(model: Model, ones: Sequence[Mapping[str, NDArray[Any]]], runs: int) -> NDArray[np.float64]:
     seconds = np.empty(runs)
     for i in range(runs):
         start = time.perf_counter()
         model.run(ones[i % len(ones)])
         seconds[i] = time.perf_counter() - start
-    p50, p99 = np.percentile(seconds, [50, 99]) * 1e3
-    return Latency(p50_ms=float(p50), p99_ms=float(p99), runs=runs)
+    return seconds
 
 
 def middle_row(model: Model) -> dict[str, NDArray[Any]]:
