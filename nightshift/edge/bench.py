@@ -35,7 +35,7 @@ def measure(model: Model, inputs: Mapping[str, NDArray[Any]] | None = None, *, r
     for i in range(_WARM_UP):
         model.run(ones[i % len(ones)])
     began = time.perf_counter()
-    rounds = []
+    rounds: list[NDArray[np.float64]] = []
     while len(rounds) < _ROUNDS and (not rounds or time.perf_counter() - began < _ROUNDS_S):
         rounds.append(np.percentile(_round(model, ones, runs), [50, 99]) * 1e3)
     p50, p99 = min(rounds, key=lambda percentiles: percentiles[1])
