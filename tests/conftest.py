@@ -30,3 +30,13 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real data is not beside this checkout ({folder.name}); set NIGHTSHIFT_SHARED_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def migrated_db(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow database: copied to a home's `mlflow_db`, it saves that home the seconds of the migrations."""
+    from nightshift.tracking.mlflow_store import open_store
+
+    place = Home(tmp_path_factory.mktemp("mlflow"))
+    open_store(place)
+    return place.mlflow_db

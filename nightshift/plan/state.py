@@ -17,6 +17,7 @@ from nightshift.files import write_atomic
 from nightshift.plan.cell import Cell
 from nightshift.plan.code import code_fingerprint
 from nightshift.plan.config import resolve
+from nightshift.plan.journal import is_open
 from nightshift.plan.lock import is_held
 from nightshift.plan.records import STAGES, StageRecord, read_record, work_folder
 from nightshift.settings import Home
@@ -103,6 +104,8 @@ def state(home: Home, cell: Cell) -> CellState:
     register = records.get("register")
     if register and register.status == "pending":
         return CellState(State.STALE, "trained, not registered", register)
+    if is_open(home, cell.key):
+        return CellState(State.STALE, "its registration did not end", register)
     if register and "report" in records:
         version = register.summary.get("version")
         return CellState(State.FRESH, f"version {version}, trained {register.started_at[:16]}", register)

@@ -30,7 +30,7 @@ from nightshift.errors import (
 from nightshift.family import Family, FamilyConfig, Limits, RunContext, time_limit_s
 from nightshift.files import write_atomic
 from nightshift.findings import Finding, unmuted
-from nightshift.plan import lock
+from nightshift.plan import journal, lock
 from nightshift.plan.cell import Cell
 from nightshift.plan.records import STAGES, StageRecord, read_record, record_files, work_folder, write_record
 from nightshift.plan.state import remember
@@ -86,6 +86,9 @@ def begin(cell: Cell, ctx: StageContext) -> None:
     with _disk():
         if cell.forced:
             _set_aside(ctx.work(cell))
+        if journal.is_open(ctx.home, cell.key):
+            # A crash came between the record and the registry: the stage is idempotent and finishes what it began.
+            (ctx.work(cell) / "register.json").unlink(missing_ok=True)
         remember(ctx.home, cell)
 
 

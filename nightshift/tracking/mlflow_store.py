@@ -99,7 +99,8 @@ def open_store(home: Home, patience: Patience | None = None) -> Store:
         os.environ.setdefault(name, value)
     if uri.startswith(_SQLITE):
         _probe(Path(uri.removeprefix(_SQLITE).partition("?")[0]), given.probe_s)
-    import mlflow  # noqa: F401 - seconds, and other processes need not wait for them under the lock
+    with quiet_imports():
+        import mlflow  # noqa: F401 - seconds, and other processes need not wait for them under the lock
 
     with lock.held(home, _LOCK, wait=True), told_apart(uri):
         return Store(client=_client(uri), uri=without_credentials(uri), home=home)
@@ -135,11 +136,9 @@ def told_apart(uri: str) -> Iterator[None]:
     from mlflow.exceptions import MlflowException
 
     place = without_credentials(uri)
-    noisy = logging.getLogger("mlflow.store.db.utils")
-    level = noisy.level
-    noisy.setLevel(logging.CRITICAL)
     try:
-        yield
+        with hushed("mlflow.store.db.utils"):
+            yield
     except (requests.RequestException, sqlalchemy.exc.OperationalError, ConnectionError) as error:
         raise TransientError(f"MLflow at {place} cannot be reached: {_first(error)}.", hint=_HINT) from error
     except MlflowException as error:
@@ -151,11 +150,30 @@ def told_apart(uri: str) -> Iterator[None]:
                 hint=f"Back it up, then run `mlflow db upgrade {place}`.",
             ) from error
         raise ServiceError(f"MLflow at {place} refused: {_first(error)}.") from error
-    finally:
-        noisy.setLevel(level)
 
 
 _HINT = "See that the server is up and that no other program holds the database; what was trained is kept."
+
+
+@contextmanager
+def quiet_imports() -> Iterator[None]:
+    """Keep what MLflow's modules say to MLflow's authors while they load from people who cannot change it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning, message="The ``noload`` loader strategy")
+        warnings.filterwarnings("ignore", category=UserWarning, message=".*Any type hint is inferred as AnyType")
+        yield
+
+
+@contextmanager
+def hushed(name: str) -> Iterator[None]:
+    """Keep a logger of MLflow's quiet about what is told otherwise, or does not matter here."""
+    noisy = logging.getLogger(name)
+    level = noisy.level
+    noisy.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        noisy.setLevel(level)
 
 
 def without_credentials(uri: str) -> str:
@@ -164,9 +182,7 @@ def without_credentials(uri: str) -> str:
 
 
 def _client(uri: str) -> Any:
-    with warnings.catch_warnings():
-        # SQLAlchemy 2.1 tells MLflow's authors about `noload`; nothing that a user of Nightshift could change.
-        warnings.filterwarnings("ignore", category=DeprecationWarning, message="The ``noload`` loader strategy")
+    with quiet_imports():
         from mlflow import MlflowClient
 
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)

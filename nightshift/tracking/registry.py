@@ -4,7 +4,7 @@
 `models/<family>/<subject>/<target>/v<N>/`. 3. The stage record. 4. `state=ready` and the alias `challenger`. 5. The
 gate, and the alias `champion` when it says so.
 
-A journal under `.nightshift/registering/` stands from before the first step until after the last. What a crash left
+An entry of `plan.journal` stands from before the first step until after the last. What a crash left
 is found there at the next start without opening MLflow, and `reconcile` finishes it, or takes it back. Each step may
 be done twice, so finishing is doing all of them again. Versions of other machines that share a MLflow server have no
 journal here and are left alone. N is never used again: MLflow keeps the numbers of deleted versions, and a number
@@ -17,7 +17,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,8 +26,7 @@ from pydantic import ValidationError
 
 from nightshift.edge.manifest import MODEL_FILE
 from nightshift.errors import ExportError, NightshiftError, TransientError
-from nightshift.files import write_atomic
-from nightshift.plan import lock
+from nightshift.plan import journal, lock
 from nightshift.plan.cell import Cell
 from nightshift.plan.records import StageRecord, record_files, work_folder, write_record
 from nightshift.settings import Home
@@ -105,8 +104,7 @@ def register(home: Home, store: Store, cell: Cell, say: Callable[[str], None] = 
         ExportError: when there is no whole bundle to register.
     """
     with lock.held(home, f"register-{cell.name}", wait=True):
-        journal = journal_folder(home) / f"{cell.key}.json"
-        write_atomic(journal, cell.model_dump_json(indent=1).encode())
+        journal.open_entry(home, cell)
         try:
             done = _all_steps(home, store, cell, say)
         except TransientError:
@@ -114,7 +112,7 @@ def register(home: Home, store: Store, cell: Cell, say: Callable[[str], None] = 
         except Exception:
             _take_back(home, store, cell)
             raise
-        journal.unlink(missing_ok=True)
+        journal.close_entry(home, cell.key)
         return done
 
 
@@ -124,7 +122,7 @@ def reconcile(home: Home) -> list[str]:
     Cells that another process works on now are left to it. Returns a line for each cell.
     """
     told: list[str] = []
-    for cell in _journals(home):
+    for cell in journal.entries(home):
         if lock.is_held(home, cell.key):
             continue
         try:
@@ -142,11 +140,6 @@ def served_files(folder: Path) -> list[Path]:
     return [folder / name for name in LOGGED if (folder / name).is_file()]
 
 
-def journal_folder(home: Home) -> Path:
-    """Return where the cells stand that are being registered."""
-    return home.machinery / "registering"
-
-
 def _finish(home: Home, cell: Cell) -> str:
     started, clock = datetime.now(UTC), time.perf_counter()
     try:
@@ -156,7 +149,7 @@ def _finish(home: Home, cell: Cell) -> str:
         raise
     except NightshiftError as error:
         (work_folder(home, cell.key) / "register.json").unlink(missing_ok=True)
-        (journal_folder(home) / f"{cell.key}.json").unlink(missing_ok=True)
+        journal.close_entry(home, cell.key)
         return f"{cell.name}: a half registered version was taken back: {error.what}"
     _write_stage_record(home, store, cell, done, started, time.perf_counter() - clock)
     return f"{cell.name}: version {done.version} was half registered, and is whole now"
@@ -298,18 +291,9 @@ def _take_back(home: Home, store: Store, cell: Cell) -> None:
                 _rebase_export(home, cell, place, staged)
             versions.delete(store, held)
             (work_folder(home, cell.key) / "register.json").unlink(missing_ok=True)
-        (journal_folder(home) / f"{cell.key}.json").unlink(missing_ok=True)
+        journal.close_entry(home, cell.key)
     except (NightshiftError, OSError) as error:
         logger.warning("%s: a pending version is left for the next start: %s", cell.name, error)
-
-
-def _journals(home: Home) -> Iterator[Cell]:
-    folder = journal_folder(home)
-    for path in sorted(folder.glob("*.json")) if folder.is_dir() else []:
-        try:
-            yield Cell.model_validate_json(path.read_bytes())
-        except (OSError, ValidationError):
-            path.unlink(missing_ok=True)
 
 
 def _rebase_export(home: Home, cell: Cell, old: Path, new: Path) -> None:

@@ -22,7 +22,7 @@ from nightshift.plan.state import newest_cells
 from nightshift.problems.evaluation import Evaluation, Figure
 from nightshift.settings import Home
 from nightshift.tracking.charts import draw, figure_id
-from nightshift.tracking.results import CellResult, aims, higher_is_better, read_result
+from nightshift.tracking.results import CellResult, aims, read_result
 from nightshift.tracking.text import number, seconds, size
 
 HTML_FILE, MARKDOWN_FILE, FIGURES = "training_report.html", "training_report.md", "figures"
@@ -177,27 +177,21 @@ def _parts_table(result: CellResult, found: Evaluation) -> Table:
     """The shipped model, one row per metric: its parts side by side, the best baseline, the wanted figure."""
     parts = list(dict.fromkeys(r.part for r in found.rows if r.kind == "model"))
     names = list(dict.fromkeys(m for r in found.rows if r.kind == "model" for m in r.metrics))
+    best = found.best_baseline()
+    rival = next((r for r in found.rows if best and r.who == best[0] and r.part == found.headline_part), None)
     wanted = {a.metric: a for a in aims(result)}
+    header = ["metric", *parts]
+    header += [f"best baseline: {rival.who} ({rival.part})"] if rival else []
+    header += ["wanted"] if wanted else []
     rows, marks = [], []
     for name in names:
-        best = _best(found, name)
+        row = [name, *(number(found.score(part, name)) for part in parts)]
+        row += [number(rival.metrics.get(name))] if rival else []
         aim = wanted.get(name)
-        shown = [number(found.score(part, name)) for part in parts]
-        rows.append((name, *shown, best, f"{aim.sign} {aim.wanted:g}" if aim else ""))
+        row += [f"{aim.sign} {aim.wanted:g}" if aim else ""] if wanted else []
+        rows.append(row)
         marks.append("missed" if aim and not aim.met else "model" if name == found.primary else "")
-    return Table(("metric", *parts, f"best baseline ({found.headline_part})", "wanted"), rows, marks)
-
-
-def _best(found: Evaluation, metric: str) -> str:
-    values = [
-        (v, r.who)
-        for r in found.rows
-        if r.kind == "baseline" and r.part == found.headline_part and (v := r.metrics.get(metric)) is not None
-    ]
-    if not values:
-        return ""
-    value, who = (max if higher_is_better(found, metric) else min)(values)
-    return f"{number(value)} ({who})"
+    return Table(header, rows, marks)
 
 
 def _board(found: Evaluation) -> Table:

@@ -6,7 +6,6 @@ A run is found again by its tags, so that an attempt that was cut short is conti
 from __future__ import annotations
 
 import json
-import logging
 import platform
 import re
 import shutil
@@ -24,7 +23,7 @@ from nightshift.plan.cell import Cell
 from nightshift.plan.code import installed_version
 from nightshift.settings import checkout
 from nightshift.tracking.finished import EVALUATION_FILE, LOGGED, Finished
-from nightshift.tracking.mlflow_store import Store, told_apart
+from nightshift.tracking.mlflow_store import Store, hushed, quiet_imports, told_apart
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -173,8 +172,10 @@ def tags_of(finished: Finished) -> dict[str, str]:
 def signature_of(interface: Interface) -> ModelSignature:
     """Return MLflow's signature of a bundle's inputs and outputs; free dimensions are -1."""
     import numpy as np
-    from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
+
+    with quiet_imports():
+        from mlflow.models import ModelSignature
+        from mlflow.types import Schema, TensorSpec
 
     window = (-1, interface.window_rows, len(interface.columns))
     inputs = [TensorSpec(np.dtype("float32"), window, "window")]
@@ -245,14 +246,12 @@ def _write_artifacts(folder: Path, finished: Finished) -> None:
 
 def _write_model(folder: Path, finished: Finished) -> None:
     """Write MLflow's ONNX model folder around the bundle's own files, byte for byte."""
-    import mlflow.onnx
     import onnx
 
-    quiet = logging.getLogger("mlflow.utils.environment")
-    level = quiet.level
-    # It warns that pip is not installed here, which nothing of this needs.
-    quiet.setLevel(logging.ERROR)
-    try:
+    # The environment's logger warns that pip is not installed here, which nothing of this needs.
+    with quiet_imports(), hushed("mlflow.utils.environment"):
+        import mlflow.onnx
+
         mlflow.onnx.save_model(
             onnx.load(finished.bundle / MODEL_FILE),
             folder,
@@ -261,8 +260,6 @@ def _write_model(folder: Path, finished: Finished) -> None:
             onnx_execution_providers=["CPUExecutionProvider"],
             save_as_external_data=False,
         )
-    finally:
-        quiet.setLevel(level)
     for name in LOGGED:
         if (finished.bundle / name).is_file():
             shutil.copyfile(finished.bundle / name, folder / name)
