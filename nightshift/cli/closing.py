@@ -62,7 +62,7 @@ def _figures(result: CellResult) -> Iterator[tuple[str, str]]:
         best = found.best_baseline() if metric == found.primary else None
         baseline = f"  best baseline {number(best[1])} ({best[0]})" if best else ""
         aim = wanted.get(metric)
-        target = f"  target {aim.sign} {aim.wanted:g}{'' if aim.met else ' missed'}" if aim else ""
+        target = f"  target {aim.sign} {aim.wanted:g}{'' if aim.met else ' missed'}" if aim else "  no target set"
         line = f"{shown}{baseline}{target}"
         yield metric, red(line) if aim and not aim.met else line
 

@@ -21,6 +21,8 @@ the same data, config and code."""
 def add_train(commands: Any, argv: Sequence[str]) -> None:
     """Add both commands; `argv` names the family whose settings become options."""
     chosen = argv[0] if argv else ""
+    if chosen in ("train", "train-machine"):
+        need("train", chosen)  # the settings of a family are read from its module, which needs its libraries
     one = add_command(
         commands,
         "train",
@@ -81,7 +83,6 @@ def _add_settings(parser: argparse.ArgumentParser, chosen: Sequence[str]) -> Non
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    need("train", "train")
     from nightshift import families
     from nightshift.cli.running import run_cell
 
@@ -89,7 +90,6 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _train_machine(arguments: argparse.Namespace) -> int:
-    need("train", "train-machine")
     from nightshift import families
     from nightshift.cli.running import machine_families, run_machine
 
