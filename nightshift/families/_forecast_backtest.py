@@ -21,6 +21,7 @@ from nightshift.families._forecast_series import Series
 from nightshift.family import RunContext
 from nightshift.graphs.forecast_parameters import (
     BANDS,
+    DAY_S,
     Z80,
     Z95,
     ForecastParameters,
@@ -34,8 +35,8 @@ from nightshift.problems.forecast import Forecasts, naive_scale
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-#: With fewer finished origins than this the bands keep Prophet's own width.
-_MIN_BAND_ORIGINS = 5
+#: With a record shorter than this the bands keep Prophet's own width.
+_MIN_BAND_DAYS = 5
 _SMALLEST_BAND = 1e-6
 #: With fewer finished origins than this Prophet is not yet given up for the seasonal rule.
 _MIN_CHOICE_ORIGINS = 3
@@ -56,6 +57,8 @@ class Backtest:
         naive: `(5, origins, steps, sensors)` the seasonal rule's yhat, lo80, hi80, lo95, hi95.
         persistence: `(origins, sensors)` the newest value.
         scale: `(sensors,)` of the errors: repeating yesterday, on train.
+        record_s: civil times `(rows,)` of an unbroken record from the first origin on.
+        record: `(rows, sensors)` absolute error of the newest fit before each row, in its standard deviations.
     """
 
     origin_s: Ints
@@ -68,6 +71,8 @@ class Backtest:
     naive: Floats
     persistence: Floats
     scale: Floats
+    record_s: Ints
+    record: Floats
 
     def save(self, path: Path) -> None:
         """Write the arrays; no pickle."""
@@ -160,18 +165,8 @@ def run_backtest(
     # The fits that ship come first, so that a time limit cannot cut them.
     tasks = [(newest, s) for s in range(n_sensors)] + [(int(o), s) for o in origins.steps for s in range(n_sensors)]
     fits, cut = _fit_all(series, tasks, config, ctx)
-    shape = (len(origins.steps), parameters.steps, n_sensors)
-    prophet, sd, naive = np.full(shape, np.nan), np.full(shape, np.nan), np.full((len(BANDS), *shape), np.nan)
-    windows = series.windows(origins.steps, parameters.window_rows).astype(np.float64)
-    for (origin, sensor), fit in zip(tasks[n_sensors:], fits[n_sensors:], strict=True):
-        i = int(np.searchsorted(origins.steps, origin))
-        at = series.time_s(origins.steps[i : i + 1])
-        if fit is not None:
-            bands = prophet_bands(fit.parameters, at, parameters.steps, parameters.step_s)
-            prophet[i, :, sensor], sd[i, :, sensor] = bands.yhat[0], (bands.hi95 - bands.yhat)[0] / Z95
-        rule = fit_naive(series, sensor, origin, parameters.steps, config)
-        said = naive_bands(parameters, rule, windows[i : i + 1, :, sensor], at)
-        naive[:, i, :, sensor] = np.array([getattr(said, name)[0] for name in BANDS])
+    by_origin = [fits[i : i + n_sensors] for i in range(n_sensors, len(fits), n_sensors)]
+    said = _prophet_said(series, parameters, origins, by_origin)
     first, last = series.parts["train"]
     backtest = Backtest(
         origin_s=series.time_s(origins.steps),
@@ -179,13 +174,60 @@ def run_backtest(
         day=series.days(origins.steps),
         horizon_s=parameters.steps * parameters.step_s,
         truth=series.horizon(origins.steps, parameters.steps),
-        prophet=prophet,
-        prophet_sd=sd,
-        naive=naive,
+        prophet=said.yhat,
+        prophet_sd=said.sd,
+        naive=_naive_said(series, parameters, origins, config),
         persistence=series.last_known(origins.steps),
         scale=naive_scale(series.values[first : last + 1], day_steps(series.step_s)),
+        record_s=series.time_s(said.record_steps),
+        record=said.record,
     )
     return backtest, fits[:n_sensors], cut
+
+
+@dataclass(frozen=True)
+class _ProphetSaid:
+    yhat: Floats
+    sd: Floats
+    record_steps: Ints
+    record: Floats
+
+
+def _prophet_said(
+    series: Series, parameters: ForecastParameters, origins: Origins, fits: list[list[ProphetFit | None]]
+) -> _ProphetSaid:
+    """Forecast the horizon of each origin, and on to the next origin for the record."""
+    steps = parameters.steps
+    yhat, sd = np.full((2, len(origins.steps), steps, len(series.sensors)), np.nan)
+    ends = np.append(origins.steps[1:], min(origins.steps[-1] + steps, len(series.values) - 1))
+    record_steps = np.arange(origins.steps[0] + 1, ends[-1] + 1)
+    record = np.full((len(record_steps), len(series.sensors)), np.nan)
+    for i, (origin, end) in enumerate(zip(origins.steps, ends, strict=True)):
+        at, until = series.time_s(origins.steps[i : i + 1]), slice(origin + 1, end + 1)
+        rows = slice(origin - origins.steps[0], end - origins.steps[0])
+        for sensor, fit in enumerate(fits[i]):
+            if fit is None:
+                continue
+            bands = prophet_bands(fit.parameters, at, max(steps, end - origin), parameters.step_s)
+            spread = (bands.hi95 - bands.yhat)[0] / Z95
+            yhat[i, :, sensor], sd[i, :, sensor] = bands.yhat[0, :steps], spread[:steps]
+            error = np.abs(series.values[until, sensor] - bands.yhat[0, : end - origin])
+            with np.errstate(divide="ignore", invalid="ignore"):
+                record[rows, sensor] = error / spread[: end - origin]
+    return _ProphetSaid(yhat, sd, record_steps, record)
+
+
+def _naive_said(series: Series, parameters: ForecastParameters, origins: Origins, config: ForecastConfig) -> Floats:
+    """Return the seasonal rule's yhat and bands, `(5, origins, steps, sensors)`."""
+    windows = series.windows(origins.steps, parameters.window_rows).astype(np.float64)
+    time_s = series.time_s(origins.steps)
+    said = np.full((len(BANDS), len(origins.steps), parameters.steps, len(series.sensors)), np.nan)
+    for i, origin in enumerate(origins.steps):
+        for sensor in range(len(series.sensors)):
+            rule = fit_naive(series, sensor, int(origin), parameters.steps, config)
+            bands = naive_bands(parameters, rule, windows[i : i + 1, :, sensor], time_s[i : i + 1])
+            said[:, i, :, sensor] = np.array([getattr(bands, name)[0] for name in BANDS])
+    return said
 
 
 def _fit_all(
@@ -211,14 +253,13 @@ def _fit_all(
     return [fitted for fitted, _ in results], sum(was_cut for _, was_cut in results)
 
 
-def walk(backtest: Backtest, band_origins: int) -> Walk:
-    """Go through the origins, at each one choosing and widening by those whose day was already over."""
+def walk(backtest: Backtest, band_days: float) -> Walk:
+    """Go through the origins, at each one choosing and widening by what had come true by then."""
     shape = backtest.truth.shape
     prophet = {name: np.full(shape, np.nan) for name in BANDS[1:]}
     chose = np.zeros((shape[0], shape[2]), dtype=bool)
     for i, origin in enumerate(backtest.origin_s):
-        past = np.flatnonzero(backtest.origin_s + backtest.horizon_s <= origin)
-        choice = choose(backtest, past, band_origins)
+        choice = choose(backtest, int(origin), band_days)
         chose[i] = choice.prophet & np.isfinite(backtest.prophet[i]).all(axis=0)
         centre, sd = backtest.prophet[i], backtest.prophet_sd[i]
         for name, half in (("80", choice.band80), ("95", choice.band95)):
@@ -233,29 +274,47 @@ def walk(backtest: Backtest, band_origins: int) -> Walk:
     return Walk(shipped, alone, naive, chose)
 
 
-def choose(backtest: Backtest, past: Ints, band_origins: int) -> Choice:
-    """Choose per sensor by the errors at `past` origins (ascending): Prophet unless the seasonal rule was better.
+def choose(backtest: Backtest, now_s: int, band_days: float) -> Choice:
+    """Choose per sensor by what had come true at the civil time `now_s`.
 
-    The bands are as wide as the share of errors, in Prophet's standard deviations, that they promise to hold asks for:
-    residuals of one day hang together, so the fit's own residuals make bands that are too narrow (Victoria electricity:
-    73 and 90 % held instead of 80 and 95).
+    Prophet ships unless the seasonal rule made smaller errors at the origins whose horizon was over. Its bands are as
+    wide as the record of the newest days asks for: residuals of one day hang together, so the fit's own make bands that
+    are too narrow (Victoria electricity: 69 and 87 % held instead of 80 and 95).
     """
-    n_sensors = backtest.truth.shape[2]
+    past = np.flatnonzero(backtest.origin_s + backtest.horizon_s <= now_s)
     error = np.abs(backtest.truth[past] - backtest.prophet[past])
     rule = np.abs(backtest.truth[past] - backtest.naive[0, past])
     both = np.isfinite(error) & np.isfinite(rule)
     ours, theirs = (np.where(both, e, 0.0).sum(axis=(0, 1)) for e in (error, rule))
-    widths = np.tile([[Z80], [Z95]], (1, n_sensors))
-    recent = past[-band_origins:]
-    if len(recent) >= _MIN_BAND_ORIGINS:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = error[-len(recent) :] / backtest.prophet_sd[recent]
-        for sensor in range(n_sensors):
-            known = ratio[:, :, sensor][np.isfinite(ratio[:, :, sensor])]
-            if len(known):
-                widths[:, sensor] = np.maximum(np.quantile(known, [0.80, 0.95]), _SMALLEST_BAND)
+    recent = (backtest.record_s <= now_s) & (backtest.record_s > now_s - band_days * DAY_S)
+    day = backtest.record_s[recent] // DAY_S
+    widths = np.array([_band_widths(column, day) for column in backtest.record[recent].T]).T
     prophet = (ours <= theirs) | (len(past) < _MIN_CHOICE_ORIGINS)
     return Choice(prophet=prophet, band80=widths[0], band95=widths[1])
+
+
+def _band_widths(ratio: Floats, day: Ints) -> tuple[float, float]:
+    """Return the half-widths, in standard deviations, that hold 80 and 95 % of a record of errors.
+
+    A quantile of few errors falls short on the next ones by one part in their number (split conformal prediction); the
+    number that counts is that of independent errors, read from how much the share held differs from day to day.
+
+    Args:
+        ratio: `(rows,)` absolute errors in standard deviations, NaN where nothing was measured.
+        day: civil day of each row.
+    """
+    known = np.isfinite(ratio)
+    days, index = np.unique(day[known], return_inverse=True)
+    if len(days) < _MIN_BAND_DAYS:
+        return Z80, Z95
+    widths = []
+    for level in (0.80, 0.95):
+        held = ratio[known] <= np.quantile(ratio[known], level)
+        spread = float(np.var(np.bincount(index, weights=held) / np.bincount(index), ddof=1))
+        independent = len(days) * max(1.0, level * (1 - level) / spread) if spread > 0 else float(known.sum())
+        width = float(np.quantile(ratio[known], min(1.0, level * (1 + 1 / independent))))
+        widths.append(max(width, _SMALLEST_BAND))
+    return widths[0], widths[1]
 
 
 def shipped_sensors(

@@ -50,7 +50,7 @@ class ForecastConfig(FamilyConfig):
         seasonality_prior_scale, changepoint_prior_scale, n_changepoints, changepoint_range: as in Prophet.
         test_origins: origins of the backtest over the test part, at most; 14 or more.
         val_origins: origins over the validation part, at most; they choose the model and set the width of the bands.
-        band_origins: the bands are as wide as the errors at this many newest finished origins ask for.
+        band_days: the bands are as wide as the errors of this many newest days ask for.
         window_days: days of rows that the bundle takes; the seasonal rule looks back this far.
         coverage_margin_pct: a band whose coverage is further from nominal makes a finding.
     """
@@ -72,7 +72,7 @@ class ForecastConfig(FamilyConfig):
     changepoint_range: float = Field(default=0.8, gt=0, le=1)
     test_origins: int = Field(default=28, ge=14)
     val_origins: int = Field(default=14, ge=1)
-    band_origins: int = Field(default=14, ge=5)
+    band_days: float = Field(default=28.0, ge=5)
     window_days: int = Field(default=2, ge=1, le=14)
     coverage_margin_pct: float = Field(default=5.0, ge=0)
 

@@ -137,7 +137,8 @@ def notes(judged: Judged, config: ForecastConfig) -> list[str]:
     said = [
         f"Rolling origin: {n_test} origins over the test part, {int((~backtest.is_test).sum())} over validation, each "
         f"refitted on the {config.history_days:g} days before it, {backtest.horizon_s / _HOUR_S:g} h ahead.",
-        "Choice and bands at each origin come from the origins whose forecast was already over.",
+        "At each origin the method is chosen by the origins whose forecast was over, and the bands are as wide as the "
+        f"errors of the newest {config.band_days:g} days ask for.",
         "The shipped model is the same procedure refitted on all rows up to the newest: the metrics belong to the "
         "procedure, the parity to the shipped graph.",
         f"Shipped: Prophet for {prophets} of {len(series.sensors)} sensors, seasonal naive for the others.",

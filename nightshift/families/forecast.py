@@ -62,14 +62,14 @@ class ForecastModel:
         parameters: everything that the graph computes with.
         natives: sensor -> Prophet's own JSON, for the sensors that Prophet forecasts.
         backtest: what both methods said at each origin.
-        band_origins: as in the config; the walk through the backtest needs it.
+        band_days: as in the config; the walk through the backtest needs it.
     """
 
     interface: Interface
     parameters: ForecastParameters
     natives: Mapping[str, str]
     backtest: Backtest
-    band_origins: int
+    band_days: float
 
     @property
     def summary(self) -> Mapping[str, str | int | float | bool]:
@@ -131,8 +131,7 @@ class ForecastFamily:
                     f"history_days ({config.history_days:g}), or raise fit_step_min ({config.fit_step_min:g}).",
                 )
             )
-        finished = np.arange(len(backtest.origin_s))
-        choice = choose(backtest, finished, config.band_origins)
+        choice = choose(backtest, series.end_s, config.band_days)
         sensors = shipped_sensors(series, fits, choice, shape.steps, config)
         parameters = shape.model_copy(update={"sensors": sensors})
         natives = {
@@ -140,7 +139,7 @@ class ForecastFamily:
             for s, fit in zip(sensors, fits, strict=True)
             if s.model.kind == "prophet" and fit is not None and fit.native is not None
         }
-        return ForecastModel(_interface(data, parameters), parameters, natives, backtest, config.band_origins)
+        return ForecastModel(_interface(data, parameters), parameters, natives, backtest, config.band_days)
 
     def predict(self, fitted: ForecastModel, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Forecast with Prophet itself, and with the seasonal rule in numpy.
@@ -166,7 +165,7 @@ class ForecastFamily:
         """Make the tables of the walk that training recorded; no fit is made here."""
         series = even_series(data, fitted.interface.sensors, config.min_step_min * 60)
         backtest = fitted.backtest
-        judged = Judged(backtest, walk(backtest, fitted.band_origins), fitted.parameters, series)
+        judged = Judged(backtest, walk(backtest, fitted.band_days), fitted.parameters, series)
         rows = score_rows(judged, config)
         test = backtest.is_test
         ctx.step(1, 1, "backtest judged")
@@ -206,7 +205,7 @@ class ForecastFamily:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "parameters.json").write_text(fitted.parameters.model_dump_json(), encoding="utf-8")
         (folder / "interface.json").write_text(fitted.interface.model_dump_json(indent=1), encoding="utf-8")
-        more = {"prophets": dict(fitted.natives), "band_origins": fitted.band_origins}
+        more = {"prophets": dict(fitted.natives), "band_days": fitted.band_days}
         (folder / "prophet.json").write_text(json.dumps(more), encoding="utf-8")
         fitted.backtest.save(folder / "backtest.npz")
 
@@ -218,7 +217,7 @@ class ForecastFamily:
             parameters=ForecastParameters.model_validate_json((folder / "parameters.json").read_bytes()),
             natives=more["prophets"],
             backtest=Backtest.load(folder / "backtest.npz"),
-            band_origins=more["band_origins"],
+            band_days=more["band_days"],
         )
 
     def export(self, fitted: ForecastModel, ctx: RunContext) -> onnx.ModelProto:
