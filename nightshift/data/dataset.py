@@ -167,7 +167,7 @@ def read_part(folder: Path, part: str, subject: str) -> pd.DataFrame:
 
 def reimport_hint(subject: str) -> str:
     """Say how to get a damaged dataset back."""
-    return f"Land it again, e.g. `nightshift import csv FILE --mapping MAPPING --machine {subject}`."
+    return f"Land '{subject}' again (`nightshift import …`; the demo machine: `nightshift demo --data-only`)."
 
 
 def _epoch_ns(time: pd.Series[Any]) -> NDArray[np.int64]:

@@ -78,7 +78,7 @@ def _is_text(sketch: SensorSketch) -> bool:
 
 
 def _judge(pairs: Sequence[tuple[str, NDArray[np.generic], NDArray[np.generic]]]) -> tuple[SensorDrift, ...]:
-    from scipy.stats import kstwobign
+    from scipy.special import kolmogorov
 
     rows = []
     for name, before, after in pairs:
@@ -89,7 +89,7 @@ def _judge(pairs: Sequence[tuple[str, NDArray[np.generic], NDArray[np.generic]]]
             continue
         ks = float(np.abs(np.cumsum(_share(a[:-1])) - np.cumsum(_share(b[:-1]))).max())
         n, m = (x[:-1].sum() / _ROWS_PER_INDEPENDENT for x in (a, b))
-        rows.append((name, _psi(a[:-1], b[:-1]), ks, float(kstwobign.sf(ks * np.sqrt(n * m / (n + m)))), missing))
+        rows.append((name, _psi(a[:-1], b[:-1]), ks, float(kolmogorov(ks * np.sqrt(n * m / (n + m)))), missing))
     adjusted = benjamini_hochberg([r[3] for r in rows])
     judged = [
         SensorDrift(name, psi, ks, p, missing, psi > MARKED_PSI and p < FALSE_DISCOVERY_RATE)

@@ -14,8 +14,8 @@ from nightshift.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-POSITIVE_WORDS = frozenset({"1", "1.0", "true", "yes", "y", "fail", "failed", "failure", "fault", "anomaly"})
-NEGATIVE_WORDS = frozenset({"0", "0.0", "false", "no", "n", "ok", "normal", "healthy", "good"})
+POSITIVE_WORDS = frozenset({"1", "true", "yes", "y", "fail", "failed", "failure", "fault", "anomaly"})
+NEGATIVE_WORDS = frozenset({"0", "false", "no", "n", "ok", "normal", "healthy", "good"})
 
 
 def from_rul(rul: NDArray[np.float64], horizon: float) -> NDArray[np.float64]:
@@ -80,6 +80,10 @@ def have_limits(sensors: Sequence[Sensor]) -> bool:
 
 
 def _word(value: object) -> str:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return str(value).strip().lower()
+    """Return a value as a lower-case word; 1, 1.0 and "1.0" are one word."""
+    word = str(value).strip().lower()
+    try:
+        number = float(word)
+    except ValueError:
+        return word
+    return str(int(number)) if number.is_integer() else word

@@ -124,7 +124,7 @@ def folder_of(home: Home, subject: str, fingerprint: str) -> Path:
 def versions(home: Home, subject: str) -> tuple[str, ...]:
     """Return the stored versions' first 12 digits, oldest landing first."""
     folder = home.data / "store" / check_subject(subject)
-    found = [p for p in folder.iterdir() if _HEX.fullmatch(p.name)] if folder.is_dir() else []
+    found = [p for p in folder.iterdir() if (p / METADATA).is_file()] if folder.is_dir() else []
     return tuple(p.name for p in sorted(found, key=lambda p: ((p / METADATA).stat().st_mtime_ns, p.name)))
 
 
@@ -164,13 +164,18 @@ def land(home: Home, frames: Mapping[str, pd.DataFrame], metadata: Metadata) -> 
     described = described.model_copy(update={"created_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")})
     folder = folder_of(home, described.subject, digest)
     with _clear_disk_errors(home.data):
-        if not _is_intact(home, described.subject, digest):
+        made = not _is_intact(home, described.subject, digest)
+        if made:
             sketch = make_sketch(stored, described, digest).model_dump_json().encode()
-            _write_folder(
-                home, folder, stored, {METADATA: described.model_dump_json(indent=1).encode(), SKETCH: sketch}
-            )
-        write_atomic(home.data / "current" / described.subject, f"{digest}\n".encode())
-        _refresh_views(home, folder, described)
+            texts = {METADATA: described.model_dump_json(indent=1).encode(), SKETCH: sketch}
+            _write_folder(home, folder, stored, texts)
+        try:
+            write_atomic(home.data / "current" / described.subject, f"{digest}\n".encode())
+        except OSError:
+            if made:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+    _refresh_views(home, folder, described)
     return open_dataset(home, described.subject, digest)
 
 
@@ -238,20 +243,33 @@ def _write_folder(home: Home, folder: Path, frames: Mapping[str, pd.DataFrame], 
         for path in temporary.iterdir():
             path.chmod(0o444)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        if folder.is_dir():  # damaged, else it would have been recognised
-            folder.rename(temporary.with_name(f"{temporary.name}-damaged"))
-        temporary.rename(folder)
+        damaged = temporary.with_name(f"{temporary.name}-damaged")
+        if folder.is_dir():  # found damaged by the caller
+            folder.rename(damaged)
+        try:
+            temporary.rename(folder)
+        except OSError as error:
+            # Another process has just landed the same content; anything else goes up.
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
         _fsync(folder.parent)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(temporary.with_name(f"{temporary.name}-damaged"), ignore_errors=True)
+        for leftover in (temporary, temporary.with_name(f"{temporary.name}-damaged")):
+            shutil.rmtree(leftover, ignore_errors=True)
+        _drop_empty(folder.parent)
+
+
+def _drop_empty(folder: Path) -> None:
+    """Remove a subject's folder that a failed landing leaves empty."""
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _remove_leftovers(incoming: Path) -> None:
     """Delete what a killed landing left; folders begin with the process's number."""
     for path in incoming.iterdir():
         pid = path.name.partition("-")[0]
-        if pid.isdigit() and int(pid) != os.getpid() and not Path(f"/proc/{pid}").exists() and not _alive(int(pid)):
+        if pid.isdigit() and not _alive(int(pid)):
             shutil.rmtree(path, ignore_errors=True)
 
 
@@ -274,12 +292,18 @@ def _fsync(path: Path) -> None:
 
 
 def _refresh_views(home: Home, folder: Path, metadata: Metadata) -> None:
-    """Hard-link the files where people look: `data/synthetic|real/<id>/` and `data/metadata/`."""
+    """Hard-link the files where people look: `data/synthetic|real/<id>/` and `data/metadata/`.
+
+    Nothing reads them, and the dataset has landed by now: trouble here is a warning.
+    """
     kind, other = ("synthetic", "real") if metadata.provenance.kind == "synthetic" else ("real", "synthetic")
     shutil.rmtree(home.data / other / metadata.subject, ignore_errors=True)
-    for part in PARTS:
-        _link(folder / f"{part}.parquet", home.data / kind / metadata.subject / f"{part}.parquet")
-    _link(folder / METADATA, home.data / "metadata" / f"{metadata.subject}_metadata.json")
+    try:
+        for part in PARTS:
+            _link(folder / f"{part}.parquet", home.data / kind / metadata.subject / f"{part}.parquet")
+        _link(folder / METADATA, home.data / "metadata" / f"{metadata.subject}_metadata.json")
+    except OSError as error:
+        log.warning("the copies of '%s' for people were not refreshed: %s", metadata.subject, error)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nightshift.data.store import open_dataset
+from nightshift.data.store import open_dataset, verify
 from nightshift.errors import NotApplicableError
 from nightshift.plan.cell import Cell
 from nightshift.stages.chain import StageContext, StageResult, family_of
@@ -17,7 +17,7 @@ _REASONS = {
 
 
 def run(cell: Cell, ctx: StageContext) -> StageResult:
-    """Open the dataset by reference; its files are verified against the landing's hashes.
+    """Open the dataset by reference; its rows are verified against the fingerprint.
 
     Raises:
         NotApplicableError: when the dataset does not offer what the family needs.
@@ -30,6 +30,7 @@ def run(cell: Cell, ctx: StageContext) -> StageResult:
             f"{cell.family} cannot apply to {cell.subject}: {'; '.join(_REASONS[m] for m in missing)}.",
             hint="The other families go on.",
         )
+    verify(data)
     parts = data.metadata.parts
     summary: dict[str, str | int | float | bool | None] = {f"rows_{name}": part.rows for name, part in parts.items()}
     return StageResult(summary={"dataset": data.fingerprint, **summary})

@@ -46,7 +46,7 @@ def _leaks(rows: Rows) -> list[Finding]:
     if len(np.unique(label[known])) < 2:
         return []
     told: dict[str, str] = {}
-    for sensor in rows.metadata.sensors:
+    for sensor in (s for s in rows.metadata.sensors if s.role != "age"):
         if sensor.role == "category":
             values = _rate_by_value(rows, sensor.name, label)
         else:
@@ -66,15 +66,19 @@ def auc(values: NDArray[np.float64], label: NDArray[np.float64]) -> float:
         values: `(n,)`, NaN left out.
         label: `(n,)` 0 or 1.
     """
-    from scipy.stats import rankdata
-
     here = ~np.isnan(values)
     positive = label[here] == 1
     n, m = int(positive.sum()), int((~positive).sum())
     if not n or not m:
         return 0.5
-    ranks = rankdata(values[here])
+    ranks = _ranks(values[here])
     return float((ranks[positive].sum() - n * (n + 1) / 2) / (n * m))
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    import pandas as pd
+
+    return np.asarray(pd.Series(values).rank(), dtype=np.float64)
 
 
 def _rate_by_value(rows: Rows, name: str, label: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -121,8 +125,6 @@ def _steady_fall(rows: Rows) -> list[Finding]:
 
 
 def _rul_leaks(rows: Rows) -> list[Finding]:
-    from scipy.stats import rankdata
-
     told: dict[str, str] = {}
     rul = rows.numbers("train", RUL)
     for name in rows.sensors("sensor", "setting"):
@@ -130,7 +132,7 @@ def _rul_leaks(rows: Rows) -> list[Finding]:
         both = ~np.isnan(values) & ~np.isnan(rul)
         if both.sum() < 10 or np.ptp(values[both]) == 0 or np.ptp(rul[both]) == 0:
             continue
-        strength = abs(float(np.corrcoef(rankdata(values[both]), rankdata(rul[both]))[0, 1]))
+        strength = abs(float(np.corrcoef(_ranks(values[both]), _ranks(rul[both]))[0, 1]))
         if strength > GIVES_AWAY_CORRELATION:
             told[name] = f"{name} (rank correlation {strength:.3f})"
     return [finding("D015", f"{listed(list(told.values()))} alone tells `{RUL}`.", columns=told)] if told else []

@@ -1,0 +1,99 @@
+"""One split for every family: whole runs, in time order, with an embargo."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.datasets import calendar_rows
+
+from nightshift.data.schema import TimeKind
+from nightshift.data.splits import split, split_train_val
+from nightshift.errors import DataError
+
+PARTS = ("train", "val", "test")
+
+
+def runs_of(cut: dict[str, pd.DataFrame]) -> list[set[int]]:
+    return [set(cut[part]["run"]) for part in PARTS]
+
+
+@settings(max_examples=25, deadline=None)
+@given(lengths=st.lists(st.integers(5, 60), min_size=4, max_size=25), seed=st.integers(0, 99))
+def test_calendar_runs_stay_whole_and_in_time_order(lengths: list[int], seed: int) -> None:
+    lengths = [*lengths, 50]
+    run = np.repeat(np.random.default_rng(seed).permutation(len(lengths)), lengths)
+    time = pd.date_range("2025-01-01", periods=len(run), freq="10min", tz="UTC")
+    cut = split(pd.DataFrame({"time": time, "run": run, "x": 0.0}), TimeKind.CALENDAR)
+    train, val, test = runs_of(cut)
+    assert len(train | val | test) == len(train) + len(val) + len(test)
+    assert sum(len(cut[p]) for p in PARTS) == len(run)
+    assert cut["train"]["time"].max() < cut["val"]["time"].min()
+    assert cut["val"]["time"].max() < cut["test"]["time"].min()
+
+
+def test_calendar_parts_are_near_70_15_15() -> None:
+    cut = split(calendar_rows(runs=40, steps=30), TimeKind.CALENDAR)
+    assert [len(cut[p]) for p in PARTS] == [840, 180, 180]
+
+
+def test_rows_within_the_embargo_are_dropped_from_the_later_part() -> None:
+    rows = calendar_rows(runs=20)
+    cut = split(rows, TimeKind.CALENDAR, embargo_s=4 * 3600)
+    assert cut["val"]["time"].min() - cut["train"]["time"].max() > pd.Timedelta(hours=4)
+    assert cut["test"]["time"].min() - cut["val"]["time"].max() > pd.Timedelta(hours=4)
+    # The overhaul covers the first two hours; the 12 rows at 130, 140, … 240 minutes go, at each border.
+    assert len(rows) - sum(len(cut[p]) for p in PARTS) == 2 * 12
+
+
+def test_one_long_run_is_cut_by_time_into_a_run_per_part() -> None:
+    cut = split(calendar_rows().assign(run=7), TimeKind.CALENDAR, embargo_s=3600)
+    assert runs_of(cut) == [{0}, {1}, {2}]
+    assert cut["val"]["time"].min() - cut["train"]["time"].max() > pd.Timedelta(hours=1)
+
+
+def test_a_cut_by_time_steps_aside_for_a_labelled_stretch_and_leaves_it_to_test() -> None:
+    rows = calendar_rows().assign(run=0, failure_status=0)
+    rows.loc[400:420, "failure_status"] = 1  # around 85 % of 480 rows
+    cut = split(rows, TimeKind.CALENDAR, embargo_s=1800)
+    assert int(cut["test"]["failure_status"].sum()) == 21
+    assert int(cut["val"]["failure_status"].sum()) == 0
+
+
+def test_rows_out_of_order_are_not_put_right_in_silence() -> None:
+    rows = calendar_rows().assign(run=0)
+    rows.loc[[10, 11], "time"] = rows.loc[[11, 10], "time"].to_numpy()
+    cut = split(rows, TimeKind.CALENDAR)
+    assert not cut["train"]["time"].is_monotonic_increasing
+
+
+def test_cycles_are_cut_by_whole_runs_drawn_by_seed() -> None:
+    rows = calendar_rows(runs=20).assign(time=lambda f: f.groupby("run").cumcount())
+    one, same, other = (split(rows, TimeKind.CYCLES, seed=s) for s in (0, 0, 1))
+    assert runs_of(one) == runs_of(same) != runs_of(other)
+    assert [len(r) for r in runs_of(one)] == [14, 3, 3]
+
+
+def test_independent_rows_are_stratified_by_seed() -> None:
+    rows = calendar_rows().assign(run=np.arange(480))
+    cut = split(rows, TimeKind.NONE, seed=3)
+    shares = [cut[p]["failure_status"].mean() for p in PARTS]
+    assert shares == pytest.approx([rows["failure_status"].mean()] * 3, abs=0.01)
+    assert [len(cut[p]) for p in PARTS] == [336, 72, 72]
+
+
+def test_training_files_with_a_published_test_give_whole_engines_to_validation() -> None:
+    cut = split_train_val(calendar_rows(runs=20), seed=0)
+    assert len(set(cut["val"]["run"])) == 3
+    assert not set(cut["val"]["run"]) & set(cut["train"]["run"])
+
+
+def test_too_little_data_is_refused_with_the_figure() -> None:
+    with pytest.raises(DataError, match="49 rows, at least 50"):
+        split(calendar_rows(runs=1, steps=49), TimeKind.CALENDAR)
+    with pytest.raises(DataError, match="2 runs cannot be cut"):
+        split(calendar_rows(runs=2), TimeKind.CYCLES)
+    with pytest.raises(DataError, match=r"the val part would be empty.*smaller embargo"):
+        split(calendar_rows(runs=8), TimeKind.CALENDAR, embargo_s=30 * 24 * 3600)
