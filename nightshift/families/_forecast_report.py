@@ -133,7 +133,7 @@ def notes(judged: Judged, config: ForecastConfig) -> list[str]:
     """Return the sentences that a reader of the table needs."""
     backtest, series = judged.backtest, judged.series
     n_test = int(backtest.is_test.sum())
-    prophets = sum(s.model.kind == "prophet" for s in judged.parameters.sensors)
+    n_prophet = sum(s.model.kind == "prophet" for s in judged.parameters.sensors)
     said = [
         f"Rolling origin: {n_test} origins over the test part, {int((~backtest.is_test).sum())} over validation, each "
         f"refitted on the {config.history_days:g} days before it, {backtest.horizon_s / _HOUR_S:g} h ahead.",
@@ -141,7 +141,7 @@ def notes(judged: Judged, config: ForecastConfig) -> list[str]:
         f"errors of the newest {config.band_days:g} days ask for.",
         "The shipped model is the same procedure refitted on all rows up to the newest: the metrics belong to the "
         "procedure, the parity to the shipped graph.",
-        f"Shipped: Prophet for {prophets} of {len(series.sensors)} sensors, seasonal naive for the others.",
+        f"Shipped: Prophet for {n_prophet} sensors, seasonal naive for {len(series.sensors) - n_prophet}.",
         "MASE is scaled by the error of repeating yesterday over the train part; MAPE means little near zero.",
     ]
     if n_test < 14:
