@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
 #: Changes when pictures would look different, so that kept ones are drawn anew.
-STYLE_VERSION = "1"
+STYLE_VERSION = "2"
 MAX_POINTS = 3000
 
 # Okabe-Ito, ordered for contrast between neighbours (Source: Okabe & Ito 2008, Color Universal Design). Each is one
 # fixed colour for PNG and a CSS variable in SVG.
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#56b4e9")
+AREAS = {"band": SERIES[0], "spans": SERIES[4]}
 INK, GRID = "#3b4148", "#d5d9de"
 _VARIABLES = {INK: "var(--ink-soft)", GRID: "var(--line)"} | {c: f"var(--s{i})" for i, c in enumerate(SERIES, 1)}
 
@@ -102,9 +103,11 @@ def _matrix(axes: Axes, figure: Figure) -> None:
 
 
 def _lines(axes: Axes, figure: Figure) -> None:
-    colour = {s.label: SERIES[i % len(SERIES)] for i, s in enumerate(figure.series)}
+    # Areas lie behind: all bands in the first line's colour, all marked stretches in one of their own.
+    drawn = [s for s in figure.series if s.style not in AREAS]
     for n, series in enumerate(figure.series):
-        _one(axes, series, figure, colour[series.label], n)
+        colour = AREAS.get(series.style) or SERIES[drawn.index(series) % len(SERIES)]
+        _one(axes, series, figure, colour, n)
     labels = [s.label for s in figure.series if s.label]
     if len(labels) > 1:
         axes.legend(loc="best", fontsize=9)

@@ -17,10 +17,10 @@ from nightshift.plan.records import STAGES, StageRecord, read_record, work_folde
 from nightshift.problems.evaluation import Evaluation
 from nightshift.settings import Home
 
-#: Metrics where less is better; every other one is better when it is more.
-LOWER_IS_BETTER = frozenset(
-    {"brier", "calibration_error", "false_alarms_per_1000_rows", "false_alarms_per_day", "fpr", "log_loss", "mae"}
-    | {"mape", "mase", "nasa_score", "rmse", "rmse_below_30", "rmse_uncapped", "wape", "winkler_80", "winkler_95"}
+#: How the names of metrics begin where less is better; every other one is better when it is more.
+LOWER_IS_BETTER = (
+    *("rmse", "mae", "mape", "mase", "smape", "wape", "nasa", "winkler", "brier", "log_loss", "ece"),
+    *("calibration_error", "fpr", "false_alarms"),
 )
 
 
@@ -112,7 +112,7 @@ def higher_is_better(evaluation: Evaluation, metric: str) -> bool:
     """Return a metric's direction."""
     if metric == evaluation.primary:
         return evaluation.higher_is_better
-    return metric not in LOWER_IS_BETTER
+    return not metric.startswith(LOWER_IS_BETTER)
 
 
 def aims(result: CellResult) -> list[Aim]:

@@ -231,9 +231,12 @@ def _repository(home: Home) -> Iterator[Any]:
 
 def _open(home: Home) -> Any:
     from dvc.repo import Repo
+    from dvc.ui import ui
 
     for name in ("dvc", "dvc_data", "dvc_objects"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # Its spinners would turn in the middle of our own progress.
+    ui.rich_console.quiet = ui.error_console.quiet = True
     root = home.dvc
     if not root.exists() or not any(root.iterdir()):
         root.mkdir(parents=True, exist_ok=True)
