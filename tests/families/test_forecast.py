@@ -25,6 +25,7 @@ from nightshift.families.forecast import FAMILY, ForecastModel
 from nightshift.family import Limits, RunContext
 from nightshift.graphs.forecast import forecast_graph
 from nightshift.graphs.forecast_parameters import BANDS
+from nightshift.progress import ProgressEvent
 from nightshift.settings import Home
 
 CONFIG = ForecastConfig(
@@ -134,8 +135,8 @@ def test_choice_and_bands_at_an_origin_do_not_know_what_comes(model: ForecastMod
     before, after = (choose(b, int(now), CONFIG.band_days) for b in (backtest, changed))
     for name in ("prophet", "band80", "band95"):
         np.testing.assert_array_equal(getattr(before, name), getattr(after, name))
-    shipped = [walk(b, CONFIG.band_days).shipped.yhat[:-4] for b in (backtest, changed)]
-    np.testing.assert_array_equal(*shipped)
+    first, second = (walk(b, CONFIG.band_days).shipped.yhat[:-4] for b in (backtest, changed))
+    np.testing.assert_array_equal(first, second)
 
 
 def test_bands_widen_until_the_newest_days_fit_in(model: ForecastModel) -> None:
@@ -242,7 +243,7 @@ def test_training_stops_when_asked(data: Dataset, tmp_path: Path) -> None:
 
 
 def test_progress_counts_every_fit(data: Dataset, tmp_path: Path) -> None:
-    events = []
+    events: list[ProgressEvent] = []
     ctx = context(tmp_path, progress=events.append, time_limit_s=0.0)
     FAMILY.train(data, CONFIG.model_copy(update={"sensors": ("load",)}), ctx)
     assert [e.step for e in events] == list(range(1, 20))
