@@ -47,7 +47,9 @@ def split(frame: pd.DataFrame, time_kind: TimeKind, *, embargo_s: float = 0, see
     for part, rows in cut.items():
         if not len(rows):
             raise DataError(
-                f"the {part} part would be empty.", hint="Land more runs, or give a smaller embargo in the mapping."
+                f"the {part} part would be empty.",
+                hint="Land more runs, give a smaller embargo in the mapping, or, where the runs of several machines "
+                "overlap in time, import one machine at a time.",
             )
     return {part: rows.reset_index(drop=True) for part, rows in cut.items()}
 

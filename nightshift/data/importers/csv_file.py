@@ -99,7 +99,9 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path.name} is no parquet file, or cut short.", hint="Fetch or write it again.") from error
     # A time that was the index is a column to everybody else.
-    return frame.reset_index() if frame.index.name else frame
+    frame = frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index()
+    text = [c for c in frame if isinstance(frame[c].dtype, pd.CategoricalDtype | pd.StringDtype)]
+    return frame.astype(dict.fromkeys(text, object))
 
 
 def _columns(source: pd.DataFrame, mapping: Mapping, details: dict[str, Any]) -> pd.DataFrame:
@@ -108,12 +110,7 @@ def _columns(source: pd.DataFrame, mapping: Mapping, details: dict[str, Any]) ->
 
     decimal = str(details.get("decimal", "."))
     columns: dict[str, Any] = {}
-    if mapping.run.column:
-        columns[RUN] = pd.factorize(source[mapping.run.column])[0].astype(np.int64)
-    elif mapping.time.kind is TimeKind.NONE:
-        columns[RUN] = np.arange(len(source), dtype=np.int64)
-    else:
-        columns[RUN] = np.zeros(len(source), dtype=np.int64)
+    columns[RUN] = _runs(source, mapping)
     if mapping.time.column:
         columns[TIME] = read_times(source[mapping.time.column], mapping.time, columns[RUN])
     for column, spec in mapping.sensors.items():
@@ -128,6 +125,25 @@ def _columns(source: pd.DataFrame, mapping: Mapping, details: dict[str, Any]) ->
     if mapping.time.column:
         frame = mend_order(frame, mapping, details)
     return _with_made_labels(frame, mapping)
+
+
+def _runs(source: pd.DataFrame, mapping: Mapping) -> NDArray[np.int64]:
+    """Return each row's run: the source's own whole numbers, else its names numbered as they come."""
+    import pandas as pd
+
+    if not mapping.run.column:
+        alone = mapping.time.kind is TimeKind.NONE
+        return np.arange(len(source), dtype=np.int64) if alone else np.zeros(len(source), dtype=np.int64)
+    names = source[mapping.run.column]
+    empty = (names.isna() | (names.astype(str).str.strip() == "")).to_numpy()
+    if empty.any():
+        raise DataError(
+            f"D020: column '{names.name}' is empty in row {int(np.argmax(empty)) + 1}.", hint="Every row needs its run."
+        )
+    numbered = pd.to_numeric(names, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    if np.isfinite(numbered).all() and (numbered == np.round(numbered)).all() and np.abs(numbered).max() < 2**53:
+        return numbered.astype(np.int64)
+    return np.asarray(pd.factorize(names)[0], dtype=np.int64)
 
 
 def _sensor(column: pd.Series[Any], role: str, mapping: Mapping, decimal: str) -> Any:

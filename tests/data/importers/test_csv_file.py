@@ -15,6 +15,7 @@ from nightshift.data.dataset import Dataset
 from nightshift.data.importers.csv_file import import_csv
 from nightshift.data.importers.mapping import load_mapping, parse_mapping
 from nightshift.data.schema import LabelSource
+from nightshift.data.validate import validate
 from nightshift.errors import ConfigError, DataError, UnknownNameError, UsageError
 from nightshift.settings import Home
 
@@ -186,6 +187,38 @@ def test_duplicates_and_order_are_mended_only_when_asked(home: Home) -> None:
 def test_an_unread_column_is_recorded(home: Home) -> None:
     data = land(home, calendar_rows().assign(operator="Ada"), MAPPING)
     assert data.metadata.provenance.details["unused_columns"] == ["operator"]
+
+
+def test_parquet_of_any_pandas_type_is_read(home: Home) -> None:
+    rows = calendar_rows().assign(run=lambda f: "batch " + f["run"].astype(str)).set_index("time")
+    typed = rows.astype(
+        {"grade": "category", "heat_c": "Float64", "failure_status": "boolean", "run": "string", "load_nm": "Int64"},
+        errors="ignore",
+    )
+    typed.iloc[3, typed.columns.get_loc("heat_c")] = pd.NA
+    typed.to_parquet(home.root / "rows.parquet")
+    data = import_csv(home, home.root / "rows.parquet", parse_mapping(MAPPING, "m"))
+    back = whole(data)
+    assert back["failure_status"].tolist() == rows["failure_status"].tolist()
+    assert back["grade"].tolist() == rows["grade"].tolist()
+    assert back["heat_c"].isna().tolist().index(True) == 3
+    assert back["run"].tolist() == calendar_rows()["run"].tolist()
+
+
+def test_run_numbers_are_kept_and_an_empty_one_is_refused(home: Home) -> None:
+    rows = calendar_rows().assign(run=lambda f: f["run"] + 100)
+    assert set(whole(land(home, rows, MAPPING))["run"]) == set(range(100, 108))
+    rows = rows.astype({"run": object})
+    rows.loc[7, "run"] = None
+    with pytest.raises(DataError, match="column 'run' is empty in row 8"):
+        land(home, rows, MAPPING)
+
+
+def test_a_sensor_without_any_value_lands_and_is_blocked_at_validation(home: Home) -> None:
+    data = land(home, calendar_rows().assign(heat_c=None, grade=None), MAPPING)
+    told = {(f.code, f.columns, str(f.severity)) for f in validate(data)}
+    assert ("D002", ("heat_c",), "blocker") in told
+    assert ("D002", ("grade",), "warning") in told
 
 
 def test_a_truncated_parquet_source_is_refused(home: Home) -> None:
