@@ -39,7 +39,8 @@ class FamilyConfig(BaseModel):
         preset: `fast`, `standard` or `high` (15, 30, 60 minutes), or the library's own preset.
         time_limit_s: ceiling of the training time; None = the preset's.
         max_gap: relative gap between train and test metric beyond which a finding is made.
-        margin: a challenger may be this much worse than the champion (in the primary metric) and count as not worse.
+        margin: a challenger may be this much worse than the champion in the primary metric and count as not worse;
+            absolute for scores (F1), a share of the champion's figure for errors (RMSE), which have a unit.
         wanted: metric name -> value to reach on test; a missed one is printed in red.
         mute: finding codes not to show (blockers cannot be muted).
         device: `cpu` or `cuda`.

@@ -129,8 +129,8 @@ def _report(arguments: argparse.Namespace) -> int:
 def _reproduce(arguments: argparse.Namespace) -> int:
     need("train", "reproduce")
     from nightshift.settings import use_home
-    from nightshift.tracking.reproduce import reproduce
+    from nightshift.stages.reproduce import reproduce
 
     again = reproduce(use_home(), arguments.run_id)
     print(again)
-    return EXIT_OK if again else EXIT_CELL_FAILED
+    return EXIT_OK if again.same else EXIT_CELL_FAILED

@@ -195,6 +195,11 @@ def keep_fitted(cell: Cell, fitted: object) -> None:
     _last_fitted[cell.key] = fitted
 
 
+def forget_fitted() -> None:
+    """Give the memory of the last fitted model back."""
+    _last_fitted.clear()
+
+
 def fitted_of(cell: Cell, ctx: StageContext) -> Any:
     """Return the cell's fitted model: the one in memory, else loaded from `native/`."""
     if cell.key not in _last_fitted:

@@ -6,7 +6,8 @@ whole test part, another one not at all.
 
 A forecast is judged as a procedure, refitted at each origin, and what ships is then refitted up to the newest row: on
 the same dataset no row is later than that. So the statistics of both backtests are compared there, and on newer data
-the champion's own graph stands against the challenger's procedure at the origins that it has not seen.
+the champion's own graph stands against the challenger's procedure on the days that it has not seen. They are paired by
+day: the champion answers at more hours of it than the backtest can afford to refit at.
 """
 
 from __future__ import annotations

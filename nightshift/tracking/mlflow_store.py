@@ -46,7 +46,8 @@ class Patience:
 
     Attributes:
         attempts: in all.
-        wait_s: first pause; doubled each time, with jitter.
+        wait_s: first pause at most; doubled each time; the pause itself is drawn below that, so that processes that
+            failed together do not come back together.
         longest_s: longest pause.
         probe_s: how long SQLite may wait for its lock at opening.
     """
@@ -118,7 +119,7 @@ def retried(work: Callable[[], Value], patience: Patience | None = None) -> Valu
     value: Value = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(TransientError),
         stop=tenacity.stop_after_attempt(given.attempts),
-        wait=tenacity.wait_exponential_jitter(initial=given.wait_s, max=given.longest_s, jitter=given.wait_s),
+        wait=tenacity.wait_random_exponential(multiplier=given.wait_s, max=given.longest_s),
         before_sleep=_say,
         reraise=True,
     )(work)

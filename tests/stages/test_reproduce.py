@@ -1,0 +1,105 @@
+"""A run is trained again from what MLflow recorded: data, config and seed, whatever lies in the home now."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nightshift import families
+from nightshift.data.dataset import Dataset
+from nightshift.errors import UnknownNameError
+from nightshift.family import Limits
+from nightshift.plan.cell import Cell
+from nightshift.plan.code import code_fingerprint
+from nightshift.plan.records import STAGES
+from nightshift.settings import Home, use_home
+from nightshift.simulate.wear import land_demo
+from nightshift.stages.chain import StageContext, begin, run_stage
+from nightshift.stages.reproduce import reproduce
+from nightshift.tracking.versioning import version_subject
+from tests.tracking.bundles import a_cell, finish
+
+pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise:DeprecationWarning")
+
+SMALL = {"reference_rows": 200, "n_trees": 10, "window_rows": 2}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, migrated_db: Path) -> Iterator[Home]:
+    before = dict(os.environ)
+    try:
+        home = use_home(tmp_path_factory.mktemp("reproduce"))
+        shutil.copyfile(migrated_db, home.mlflow_db)
+        yield home
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@pytest.fixture(scope="module")
+def data(place: Home) -> Dataset:
+    return land_demo(place, seed=5)
+
+
+@pytest.fixture(scope="module")
+def trained(place: Home, data: Dataset) -> Cell:
+    config = families.get("anomaly").config.model_validate(SMALL)
+    cell = Cell(
+        subject=data.subject,
+        family="anomaly",
+        target="pi",
+        dataset=data.fingerprint,
+        config={"config": config.model_dump(mode="json"), "limits": Limits().model_dump(mode="json")},
+        code=code_fingerprint("anomaly"),
+    )
+    begin(cell, StageContext(place))
+    for stage in STAGES[: STAGES.index("report")]:
+        assert run_stage(stage, cell, StageContext(place)).status == "done"
+    return cell
+
+
+def run_of(home: Home, cell: Cell) -> str:
+    return str(run_stage("register", cell, StageContext(home)).summary["run_id"])
+
+
+def test_the_same_code_gives_the_same_figures_and_answers(place: Home, trained: Cell) -> None:
+    before = {p: p.stat().st_mtime_ns for p in (place.work / trained.key).rglob("*")}
+    again = reproduce(place, run_of(place, trained))
+    assert [line for line in again.changed if "not committed" not in line] == []  # a checkout under work has changes
+    assert again.same, str(again)
+    assert {f.part for f in again.figures} == {"train", "val", "test"}
+    assert {a.output: a.rows for a in again.answers} == {"score": 2577, "vote": 2577}
+    assert "reproduced in" in str(again)
+    assert {p: p.stat().st_mtime_ns for p in (place.work / trained.key).rglob("*")} == before
+    assert not list(place.tmp.glob("reproduce-*"))
+
+
+def test_data_that_has_left_the_store_comes_back_from_dvc(place: Home, data: Dataset, trained: Cell) -> None:
+    version_subject(place, data.subject)
+    away = data.folder.with_name("away")
+    data.folder.rename(away)
+    try:
+        assert reproduce(place, run_of(place, trained)).same
+    finally:
+        away.rename(data.folder)
+
+
+def test_a_model_that_training_does_not_give_is_told_from_one_that_it_does(place: Home, data: Dataset) -> None:
+    """This bundle holds one threshold on vibration, and its record claims another code: neither is what runs here."""
+    cell = a_cell(data, 9, target="server", **SMALL)
+    finish(place, cell, data, 3.0, window_rows=2)
+    again = reproduce(place, run_of(place, cell))
+    assert not again.same
+    assert again.changed[0].startswith("code cccccccccccc -> ")
+    assert [a.output for a in again.answers if not a.same] == ["score", "vote"]
+    assert "NOT reproduced" in str(again)
+
+
+def test_an_unknown_run_names_the_nearest(place: Home, trained: Cell) -> None:
+    run_id = run_of(place, trained)
+    with pytest.raises(UnknownNameError, match=f"Did you mean '{run_id}'"):
+        reproduce(place, run_id[:-1])
