@@ -40,6 +40,14 @@ class Member(Protocol):
         """Add nodes that turn double rows `(batch, d)` into a double score `(batch, 1)`."""
 
 
+def size_mb(member: Member, n_columns: int) -> float:
+    """Size of a member's own nodes, as they would stand alone."""
+    graph = Graph(member.name)
+    value = member.emit(graph, graph.input("rows", "float64", ("batch", n_columns)))
+    graph.output(value, "score", "float64", ("batch", 1))
+    return float(graph.build().ByteSize()) / 1e6
+
+
 @dataclass(frozen=True)
 class FitInputs:
     """What members are fitted on.
@@ -89,6 +97,13 @@ class IsolationForestMember:
     def score(self, rows: Float64) -> Float64:
         """PyOD's `decision_function`: 2**(-mean depth / c) + offset."""
         return np.asarray(self.model.decision_function(rows), dtype=np.float64)
+
+    def split_points(self, column: int) -> Float64:
+        """Distinct standardised values of a column at which some tree splits."""
+        forest = self.model.detector_
+        pairs = zip(forest.estimators_, forest.estimators_features_, strict=True)
+        chosen = [t.tree_.threshold[np.append(used, -1)[t.tree_.feature] == column] for t, used in pairs]
+        return np.unique(np.concatenate(chosen))
 
     def emit(self, graph: Graph, rows: str) -> str:
         """Add one tree node; the two targets hold high and low bits of the depth, so float32 sums are exact."""

@@ -8,7 +8,7 @@ wanted share of rows known to be normal.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from nightshift.errors import ConfigError, DataError, TrainingError
 from nightshift.graphs.build import Graph
+from nightshift.graphs.detector_inputs import DetectorInputs, Float32
 from nightshift.graphs.detector_members import (
     FitInputs,
     Float64,
@@ -29,12 +30,8 @@ from nightshift.graphs.detector_members import (
     ZScoreMember,
 )
 
-Float32 = NDArray[np.float32]
-
-MEMBERS = ("iforest", "ocsvm", "lof", "zscore", "pca")
-
-#: Standardised values are clipped here: beyond it every row is equally absurd, and LOF's distances stay exact.
-CLIP_SD = 1e4
+MemberName = Literal["iforest", "ocsvm", "lof", "zscore", "pca"]
+MEMBERS: tuple[MemberName, ...] = ("iforest", "ocsvm", "lof", "zscore", "pca")
 
 #: Thresholds keep at least this distance (in margin units) from every calibration row, so rounding flips none.
 MIN_GAP = 1e-6
@@ -96,9 +93,7 @@ class FittedDetectors:
 
     Attributes:
         settings: what they were fitted with.
-        median: `(d,)` float32, column medians of the training rows, put in place of NaN.
-        mean: `(d,)` of the imputed training rows.
-        scale: `(d,)` standard deviations, 1 for a constant column.
+        inputs: imputation and scaling.
         members: fitted members, in the order of `settings.members`.
         base_threshold: `(m,)` member thresholds at `contamination` on training rows.
         tail: `(m,)` distance from there to the threshold at a tenth of `contamination`.
@@ -108,9 +103,7 @@ class FittedDetectors:
     """
 
     settings: DetectorSettings
-    median: Float32
-    mean: Float64
-    scale: Float64
+    inputs: DetectorInputs
     members: tuple[Member, ...]
     base_threshold: Float64
     tail: Float64
@@ -125,8 +118,24 @@ class FittedDetectors:
 
     def scores(self, features: Float32) -> Float64:
         """Member scores `(n, m)` of features `(n, d)`, by the libraries."""
-        rows = _standardise(features, self.median, self.mean, self.scale)
+        rows = self.inputs.apply(features)
         return np.stack([member.score(rows) for member in self.members], axis=1)
+
+    def scores_of(self, name: str, features: Float32) -> Float64:
+        """Score features `(n, d)` with one member; returns `(n,)`."""
+        member = self.members[self.settings.members.index(name)]
+        return member.score(self.inputs.apply(features))
+
+    def split_points(self, feature: int) -> Float64:
+        """Values of a feature, in its own unit, at which isolation trees split.
+
+        None without that member, and none where a reading is judged by its operating point: the split then lies
+        elsewhere for every row.
+        """
+        if self.inputs.point is not None:
+            return np.zeros(0)
+        found = [m.split_points(feature) for m in self.members if isinstance(m, IsolationForestMember)]
+        return self.inputs.raw(feature, np.concatenate([np.zeros(0), *found]))
 
     def vote_strength(self, scores: Float64) -> Float64:
         """Continuous form of the vote, `(n,)` in tails: above `margin` exactly where the vote fires."""
@@ -148,7 +157,11 @@ class DetectorValues:
 
 
 def fit_detectors(
-    features: Float32, settings: DetectorSettings, normal: NDArray[np.bool_] | None = None
+    features: Float32,
+    settings: DetectorSettings,
+    normal: NDArray[np.bool_] | None = None,
+    operating_point: Sequence[int] = (),
+    on_member: Callable[[str], None] = lambda _name: None,
 ) -> FittedDetectors:
     """Fit imputation, scaling and members.
 
@@ -156,6 +169,9 @@ def fit_detectors(
         features: float32 `(n, d)`, NaN = missing.
         settings: members, sizes, seed.
         normal: `(n,)`, rows that may serve as reference rows; None means all of them.
+        operating_point: positions of features that say what the machine was asked to do; readings are judged by
+            what those leave unexplained.
+        on_member: told each member's name before it is fitted; what it raises ends the fit.
 
     Raises:
         DataError: when there are fewer than two rows, no column that varies or no normal row.
@@ -169,7 +185,13 @@ def fit_detectors(
     reference = _draw(rng, np.flatnonzero(allowed), settings.reference_rows)
     others = np.setdiff1d(np.arange(len(features)), reference)
     kept = np.sort(np.concatenate([reference, _draw(rng, others, settings.train_rows - len(reference))]))
-    return _fit(features[kept].astype(np.float32), np.searchsorted(kept, reference), settings)
+    return _fit(
+        features[kept].astype(np.float32),
+        np.searchsorted(kept, reference),
+        _index(operating_point),
+        settings,
+        on_member,
+    )
 
 
 def calibrate(fitted: FittedDetectors, normal_features: Float32, target_rate: float) -> FittedDetectors:
@@ -199,10 +221,7 @@ def add_detectors(graph: Graph, features: str, fitted: FittedDetectors) -> Detec
         features: name of a float32 value `(batch, d)`, NaN = missing.
         fitted: what to write.
     """
-    filled = graph.add("Where", graph.add("IsNaN", features), graph.const(fitted.median), features)
-    centred = graph.add("Sub", graph.add("Cast", filled, to=11), graph.const(fitted.mean))
-    scaled = graph.add("Div", centred, graph.const(fitted.scale))
-    rows = graph.add("Clip", scaled, graph.const(-CLIP_SD, "float64"), graph.const(CLIP_SD, "float64"))
+    rows = fitted.inputs.emit(graph, features)
     scores = graph.add("Concat", *[member.emit(graph, rows) for member in fitted.members], axis=1)
     fired = graph.add("Cast", graph.add("Greater", scores, graph.const(fitted.thresholds)), to=7)
     count = graph.add("ReduceSum", fired, graph.const([1], "int64"), keepdims=0)
@@ -218,6 +237,7 @@ def save_detectors(fitted: FittedDetectors, path: Path) -> None:
         settings=np.array(json.dumps(asdict(fitted.settings), sort_keys=True)),
         rows=fitted.rows,
         reference=fitted.reference,
+        operating_point=_index(point.settings if (point := fitted.inputs.point) is not None else ()),
         margin=np.array(fitted.margin),
         probe=probe,
     )
@@ -231,7 +251,7 @@ def load_detectors(path: Path) -> FittedDetectors:
     """
     with np.load(path, allow_pickle=False) as stored:
         settings = _settings_from_json(str(stored["settings"]))
-        fitted = _fit(stored["rows"], stored["reference"], settings)
+        fitted = _fit(stored["rows"], stored["reference"], stored["operating_point"], settings)
         margin, probe = float(stored["margin"]), stored["probe"]
     if not np.allclose(fitted.scores(fitted.rows[:_PROBE_ROWS]), probe, rtol=1e-9, atol=1e-9):
         raise TrainingError(
@@ -253,22 +273,27 @@ def _draw(rng: np.random.Generator, positions: NDArray[np.int64], count: int) ->
     return np.sort(rng.choice(positions, size=max(count, 0), replace=False))
 
 
-def _fit(rows: Float32, reference: NDArray[np.int64], settings: DetectorSettings) -> FittedDetectors:
-    from sklearn.preprocessing import StandardScaler
+def _index(positions: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.asarray(positions, dtype=np.int64)
 
-    median = _column_medians(rows)
-    scaler = StandardScaler().fit(np.where(np.isnan(rows), median, rows).astype(np.float64))
-    mean, scale = np.asarray(scaler.mean_), np.asarray(scaler.scale_)
-    if not np.any(scaler.var_ > 0.0):
-        raise DataError(f"detectors need at least one column that varies; all {rows.shape[1]} are constant")
-    standardised = _standardise(rows, median, mean, scale)
-    inputs = FitInputs(standardised, standardised[reference], settings.contamination, settings.seed)
-    members = tuple(_fit_member(name, inputs, settings) for name in settings.members)
+
+def _fit(
+    rows: Float32,
+    reference: NDArray[np.int64],
+    operating_point: NDArray[np.int64],
+    settings: DetectorSettings,
+    on_member: Callable[[str], None] = lambda _name: None,
+) -> FittedDetectors:
+    inputs = DetectorInputs.fit(rows, operating_point)
+    judged = inputs.apply(rows)
+    given = FitInputs(judged, judged[reference], settings.contamination, settings.seed)
+    members = tuple(_fit_member(name, given, settings, on_member) for name in settings.members)
     base, tail = _thresholds_and_tails(members, settings.contamination)
-    return FittedDetectors(settings, median, mean, scale, members, base, tail, 0.0, rows, reference)
+    return FittedDetectors(settings, inputs, members, base, tail, 0.0, rows, reference)
 
 
-def _fit_member(name: str, inputs: FitInputs, settings: DetectorSettings) -> Member:
+def _fit_member(name: str, inputs: FitInputs, settings: DetectorSettings, on_member: Callable[[str], None]) -> Member:
+    on_member(name)
     fits: dict[str, Callable[[], Member]] = {
         "iforest": lambda: IsolationForestMember.fit(inputs, settings.n_trees, settings.max_samples),
         "ocsvm": lambda: OneClassSvmMember.fit(inputs),
@@ -299,14 +324,3 @@ def _cut_above(ascending: Float64, n_above: int) -> float:
     usable = np.flatnonzero(gaps[first:] >= MIN_GAP)
     below = first + int(usable[0])
     return float(values[below] + 0.5 * gaps[below])
-
-
-def _column_medians(rows: Float32) -> Float32:
-    """Medians of the present values; 0 for a column that has none."""
-    empty = np.isnan(rows).all(axis=0)
-    return np.nanmedian(np.where(empty, np.float32(0), rows), axis=0).astype(np.float32)
-
-
-def _standardise(features: Float32, median: Float32, mean: Float64, scale: Float64) -> Float64:
-    filled = np.where(np.isnan(features), median, features).astype(np.float64)
-    return np.clip((filled - mean) / scale, -CLIP_SD, CLIP_SD)

@@ -48,7 +48,7 @@ def _machine_rows(n: int, seed: int) -> Float32:
 
 def _session(fitted: FittedDetectors) -> ort.InferenceSession:
     graph = Graph("vote")
-    d, m = len(fitted.median), len(fitted.members)
+    d, m = len(fitted.inputs.median), len(fitted.members)
     values = add_detectors(graph, graph.input("features", "float32", ["batch", d]), fitted)
     graph.output(values.score, "score", "float32", ["batch", m])
     graph.output(values.vote, "vote", "int64", ["batch"])
@@ -57,11 +57,7 @@ def _session(fitted: FittedDetectors) -> ort.InferenceSession:
 
 def _double_scores(fitted: FittedDetectors, features: Float32) -> NDArray[np.float64]:
     """Run every member's nodes alone and read its score before the cast to float32."""
-    rows = np.clip(
-        (np.where(np.isnan(features), fitted.median, features).astype(np.float64) - fitted.mean) / fitted.scale,
-        -1e4,
-        1e4,
-    )
+    rows = fitted.inputs.apply(features)
     graph = Graph("members")
     value = graph.input("rows", "float64", ["batch", rows.shape[1]])
     for member in fitted.members:
@@ -79,7 +75,7 @@ def _hard_rows(fitted: FittedDetectors, base: Float32) -> Float32:
         split = np.flatnonzero(tree.tree_.children_left >= 0)[:25]
         for node in split:
             column = int(member.model.detector_.estimators_features_[index][tree.tree_.feature[node]])
-            raw = np.float32(tree.tree_.threshold[node] * fitted.scale[column] + fitted.mean[column])
+            raw = np.float32(fitted.inputs.raw(column, tree.tree_.threshold[node]))
             for value in (raw, np.nextafter(raw, np.float32(-np.inf)), np.nextafter(raw, np.float32(np.inf))):
                 row = base[len(rows) % len(base)].copy()
                 row[column] = value
@@ -115,6 +111,28 @@ def test_graph_repeats_library_votes_and_scores_on_hard_rows(fitted: FittedDetec
     relative = np.abs(double - native) / np.maximum(np.abs(native), 1.0)
     assert relative.max(axis=0).max() < 1e-9, dict(zip(MEMBERS, relative.max(axis=0), strict=True))
     np.testing.assert_array_equal(double > fitted.thresholds, native > fitted.thresholds)
+
+
+def test_graph_repeats_library_votes_when_judging_by_operating_point() -> None:
+    detectors = fit_detectors(_machine_rows(2_000, 0), SETTINGS, operating_point=(4,))
+    detectors = calibrate(detectors, _machine_rows(1_000, 1), 0.05)
+    rows = np.concatenate([_machine_rows(3_000, 2), _hard_rows(detectors, _machine_rows(100, 3))])
+    native = detectors.scores(rows)
+    score, vote = _session(detectors).run(None, {"features": rows})
+    np.testing.assert_array_equal(vote, detectors.votes(native))
+    np.testing.assert_allclose(score, native, rtol=1e-6, atol=1e-6)
+
+
+def test_readings_explained_by_settings_are_normal_and_unexplained_ones_are_not() -> None:
+    rng = np.random.default_rng(0)
+    load = rng.normal(size=3_000)
+    table = np.stack([load, 10.0 * load + rng.normal(scale=0.5, size=3_000), rng.normal(size=3_000)], axis=1)
+    detectors = fit_detectors(table[:2_000].astype(np.float32), SETTINGS, operating_point=(0,))
+    detectors = calibrate(detectors, table[2_000:].astype(np.float32), 0.02)
+    hot_under_load = np.array([[4.0, 40.0, 0.0]], dtype=np.float32)
+    hot_when_idle = np.array([[0.0, 10.0, 0.0]], dtype=np.float32)
+    assert detectors.votes(detectors.scores(hot_under_load)).tolist() == [0]
+    assert detectors.votes(detectors.scores(hot_when_idle)).tolist() == [1]
 
 
 def test_trees_compare_exactly_on_float32_thresholds() -> None:
@@ -216,7 +234,15 @@ def test_same_seed_gives_same_scores_and_save_load_keeps_them(fitted: FittedDete
     loaded = load_detectors(tmp_path / "detectors.npz")
     np.testing.assert_array_equal(loaded.scores(rows), fitted.scores(rows))
     np.testing.assert_array_equal(loaded.thresholds, fitted.thresholds)
-    assert loaded.settings == fitted.settings
+
+
+def test_load_keeps_the_operating_point(tmp_path: Path) -> None:
+    rows = _machine_rows(500, 6)
+    detectors = fit_detectors(rows, SETTINGS, operating_point=(4,))
+    save_detectors(detectors, tmp_path / "detectors.npz")
+    loaded = load_detectors(tmp_path / "detectors.npz")
+    np.testing.assert_array_equal(loaded.scores(rows), detectors.scores(rows))
+    assert loaded.settings == detectors.settings
 
 
 def test_load_refuses_altered_rows(fitted: FittedDetectors, tmp_path: Path) -> None:

@@ -1,0 +1,141 @@
+"""Anomaly metrics: counted by hand on small timelines, and held against scikit-learn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, f1_score, precision_recall_curve
+
+from nightshift.problems.anomaly import PROBLEM, Timeline, metrics, pr_auc
+from nightshift.problems.anomaly_judge import (
+    Answers,
+    ThresholdRule,
+    constant,
+    evaluation,
+    figures,
+    findings,
+    score_rows,
+)
+from nightshift.problems.problem import Samples, get
+
+DAY_S = 86_400.0
+
+
+def timeline(label: list[int], run: list[int] | None = None, step_s: float = 3_600.0) -> Timeline:
+    n = len(label)
+    return Timeline(
+        np.array(label), np.array(run) if run else np.zeros(n, dtype=np.int64), np.arange(n, dtype=float) * step_s
+    )
+
+
+def votes(*fired: int) -> NDArray[np.int64]:
+    return np.array(fired, dtype=np.int64)
+
+
+def test_counts_rows_events_and_false_alarms() -> None:
+    truth = timeline([0, 1, 1, 0, 0, 0, 0, 1, 1, 1, 0, 0], step_s=7_200.0)
+    said = votes(0, 0, 1, 0, 1, 0, 1, 0, 0, 0, 0, 0)
+    found = metrics(truth, said, said.astype(float))
+    assert found["precision"] == pytest.approx(1 / 3)
+    assert found["recall"] == pytest.approx(1 / 5)
+    assert found["f1"] == pytest.approx(2 / 8)
+    assert found["fpr"] == pytest.approx(2 / 7)
+    assert found["event_recall"] == 0.5
+    assert found["false_alarms_per_day"] == pytest.approx(2.0)  # two alarms over 12 rows of two hours
+    assert found["false_alarms_per_1000_rows"] == pytest.approx(2 / 12 * 1000)
+
+
+def test_alarms_within_an_hour_are_one_and_touching_an_event_is_not_false() -> None:
+    truth = timeline([0, 0, 0, 0, 0, 0, 0, 1, 0, 0], step_s=1_200.0)
+    assert len(truth.alarms(votes(1, 0, 0, 1, 0, 0, 0, 0, 0, 0))) == 1
+    assert len(truth.alarms(votes(1, 0, 0, 0, 1, 0, 0, 0, 0, 0))) == 2
+    found = metrics(truth, votes(0, 0, 0, 0, 0, 0, 0, 1, 1, 1), np.zeros(10))
+    assert found["false_alarms_per_day"] == 0.0
+
+
+def test_events_and_alarms_never_cross_runs() -> None:
+    truth = timeline([0, 1, 1, 1, 1, 0], run=[0, 0, 0, 1, 1, 1], step_s=60.0)
+    assert truth.events() == [(1, 3), (3, 5)]
+    assert truth.alarms(votes(0, 1, 1, 1, 0, 0)) == [(1, 3), (3, 4)]
+
+
+def test_without_a_clock_false_alarms_are_per_thousand_rows_only() -> None:
+    truth = Timeline(np.array([0, 0, 1]), np.zeros(3, dtype=np.int64), np.full(3, np.nan))
+    found = metrics(truth, votes(1, 0, 1), np.arange(3.0))
+    assert found["false_alarms_per_day"] is None
+    assert found["false_alarms_per_1000_rows"] == pytest.approx(1000 / 3)
+
+
+def test_undefined_metrics_are_none() -> None:
+    found = metrics(timeline([0, 0, 0]), votes(0, 0, 0), np.zeros(3))
+    assert {found[k] for k in ("precision", "recall", "f1", "pr_auc", "event_recall")} == {None}
+    assert metrics(timeline([]), votes(), np.zeros(0))["f1"] is None
+
+
+@pytest.mark.parametrize("digits", [1, 6])
+def test_pr_auc_is_average_precision_also_with_ties(digits: int) -> None:
+    rng = np.random.default_rng(0)
+    label = (rng.random(400) < 0.2).astype(np.int64)
+    strength = np.round(rng.normal(size=400) + label, digits)
+    assert pr_auc(label, strength) == pytest.approx(average_precision_score(label, strength))
+
+
+def test_sums_give_the_same_f1_as_the_rows() -> None:
+    rng = np.random.default_rng(1)
+    label, vote = rng.integers(0, 2, (2, 300))
+    samples = Samples({}, {"label": label}, rng.integers(0, 7, 300).astype(str), np.zeros(300))
+    statistics = get("anomaly").statistics({"vote": vote}, samples)
+    sums = np.array(statistics.values).sum(axis=0)
+    assert PROBLEM.from_sums(sums) == pytest.approx(f1_score(label, vote))
+    assert statistics.positives == label.sum()
+    assert statistics.runs == 7
+    assert np.isnan(PROBLEM.from_sums(np.array([[0.0, 3.0, 0.0, 5.0]]))).all()
+
+
+def test_threshold_rule_takes_declared_alarms_before_quantiles() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(5_000, 3)).astype(np.float32)
+    looked_at = np.array([True, True, False])
+    none = np.full((3, 2), np.nan)
+    learned = ThresholdRule.fit(rows, none, looked_at, 0.04)
+    assert learned.answers(rows).vote.mean() == pytest.approx(0.04, abs=0.01)
+    assert np.isinf(learned.upper[2])
+    declared = none.copy()
+    declared[0, 1] = 2.5
+    rule = ThresholdRule.fit(rows, declared, looked_at, 0.04)
+    np.testing.assert_array_equal(rule.answers(rows).vote, rows[:, 0] > 2.5)
+    assert rule.answers(np.full((1, 3), np.nan, dtype=np.float32)).vote.tolist() == [0]
+
+
+def test_a_confident_loser_is_remarked_on() -> None:
+    truth = timeline([0, 0, 1, 1, 0, 1])
+    poor = Answers("vote", "model", votes(1, 1, 0, 0, 1, 1), np.array([1.0, 1, 0, 0, 1, 1]))
+    rule = Answers("threshold rule", "baseline", truth.label, truth.label.astype(float))
+    rows = [*score_rows("train", truth, [rule]), *score_rows("test", truth, [poor, rule, constant(6)])]
+    judged = evaluation(rows)
+    codes = {f.code for f in findings(judged, 0.25, {"event_recall": 1.1}, "labels given", None)}
+    assert codes == {"T002", "T006", "T007"}
+    injected = findings(judged, 0.25, {}, "injected", np.array(["", "spike", "lag"]))
+    assert "lag, spike" in next(f.what for f in injected if f.code == "T010")
+
+
+def test_pictures_show_events_votes_and_kinds() -> None:
+    rng = np.random.default_rng(3)
+    label = np.zeros(9_000, dtype=np.int64)
+    label[1_000:1_020] = label[5_000:5_030] = 1
+    kind = np.where(label == 1, "drift", "")
+    kind[5_000:5_030] = "lag"
+    strength = rng.normal(size=9_000)
+    strength[1_005], vote = 50.0, np.zeros(9_000, dtype=np.int64)
+    vote[1_005] = 1
+    truth = Timeline(label, np.zeros(9_000, dtype=np.int64), np.arange(0.0, 600.0 * 9_000, 600.0))
+    drawn = {f.key: f for f in figures(truth, [Answers("vote", "model", vote, strength)], kind)}
+    assert set(drawn) == {"anomaly_timeline", "confusion", "precision_recall", "recall_by_kind"}
+    line = next(s for s in drawn["anomaly_timeline"].series if s.style == "line")
+    assert len(line.x) <= 2_000
+    assert max(v for v in line.y if v is not None) == 50.0
+    assert drawn["confusion"].cells == [[8_950.0, 0.0], [49.0, 1.0]]
+    assert drawn["recall_by_kind"].series[0].y == [1.0, 0.0]
+    recall, _, _ = (np.asarray(v) for v in precision_recall_curve(label, strength))
+    assert recall.max() == drawn["precision_recall"].series[0].x[-1]
