@@ -174,7 +174,7 @@ def test_forecasts_on_the_same_data_are_compared_by_their_backtests(place: Home,
             "fingerprints": manifest.fingerprints.model_copy(update={"dataset": data.fingerprint}),
         }
     )
-    kept = backtested(0.9, DAYS[2:] + ["2025-05-01"])
+    kept = backtested(0.9, [*DAYS[2:], "2025-05-01"])
     compared = compare(place, a_challenger(data, manifest, tmp_path), Contender(tmp_path, same, kept))
     assert compared.challenger.units == compared.champion.units == DAYS[2:]
     with pytest.raises(NotComparableError, match="not kept"):
