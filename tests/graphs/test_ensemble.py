@@ -160,6 +160,20 @@ def test_models_stacked_on_models(fit: Fit, kind: str) -> None:
         assert flips == 0, name
 
 
+def test_trees_grown_after_the_best_round_are_left_out(fit: Fit) -> None:
+    frame = table("binary")
+    frame["label"] = np.random.default_rng(2).permutation(frame["label"].to_numpy())
+    patience = {"ag.early_stop": 5}
+    predictor = fit(frame, "binary", {"XGB": {"n_estimators": 60, **patience}, "GBM": {**TREES["GBM"], **patience}})
+    booster = predictor._trainer.load_model("XGBoost").model.get_booster()
+    assert int(booster.attr("best_iteration")) + 1 < booster.num_boosted_rounds()
+    for name in ("XGBoost", "LightGBM"):
+        predictor.set_model_best(name)
+        delta, flips, _ = parity(predictor, frame)
+        assert delta <= 5e-7, name
+        assert flips == 0, name
+
+
 def test_one_tree_node_per_model_and_no_gather(fit: Fit) -> None:
     frame = table("binary")
     predictor = fit(frame, "binary", {"GBM": TREES["GBM"], "RF": TREES["RF"]}, **BAGGED)
