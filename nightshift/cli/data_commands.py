@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nightshift.cli.extras import need
 from nightshift.cli.parser import Parser, add_command, add_subject
-from nightshift.errors import EXIT_OK
+from nightshift.errors import EXIT_INTERRUPTED, EXIT_OK
 
 if TYPE_CHECKING:
     from nightshift.data.dataset import Dataset
@@ -158,7 +158,7 @@ def _demo(arguments: argparse.Namespace) -> int:
     print_landed(home, data)
     if arguments.data_only:
         return EXIT_OK
-    config = find_config(home, ".", DEMO_CONFIG)
+    config = find_config(home, "", DEMO_CONFIG)
     if config is None:
         raise ConfigError(f"{DEMO_CONFIG}.yaml is missing among the shipped configs.", hint="Install Nightshift again.")
     print()
@@ -172,7 +172,8 @@ def _demo(arguments: argparse.Namespace) -> int:
         verbose=arguments.verbose,
     )
     code = run_machine(asked)
-    _where_to_look(home, data.subject)
+    if code != EXIT_INTERRUPTED:
+        _where_to_look(home, data.subject)
     return code
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -142,6 +143,7 @@ def _run(asked: Asked, cells: Sequence[Cell], call: Callable[[], Any]) -> Any:
     if not asked.verbose:
         # The run's lines go to the Prefect UI; here they would stand between the bars.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+        logging.captureWarnings(True)
     print(f"{bold(asked.subject)}: {', '.join(asked.families)} for {asked.target}")
     from deployments.server import ensure_server
 

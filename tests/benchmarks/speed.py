@@ -1,0 +1,135 @@
+"""How fast the command, the demo and one row are; all on one demo home, made anew for each run of the benchmarks."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nightshift.settings import Home, find_config
+from nightshift.simulate.wear import DEMO_SUBJECT
+
+Row = dict[str, Any]
+ROOT = Path(__file__).resolve().parents[2]
+_REPEATS = 5
+_ROWS = 200
+
+
+def help_text() -> Row:
+    """`nightshift --help`, the whole command."""
+    return _row("nightshift --help", _median_s("--help"), "s", 0.5, "lower")
+
+
+def demo() -> Row:
+    """`nightshift demo` in an empty home, the cold start of the server included."""
+    return _row("make demo, packages there", _demo()[1] / 60, "min", 6.0, "lower")
+
+
+def up_to_date() -> Row:
+    """`nightshift train` on an up-to-date cell, the whole command."""
+    home, _ = _demo()
+    config = find_config(home, "", "demo")
+    words = ("train", "classification", "--machine", DEMO_SUBJECT, "--config", str(config))
+    return _row("nightshift train on an up-to-date cell", _median_s(*words, home=home), "s", 2.0, "lower")
+
+
+def single_row() -> list[Row]:
+    """One row: the exported classifier against AutoGluon's own predict with persist(), same process, same rows."""
+    from nightshift import families
+    from nightshift.data.store import open_dataset
+    from nightshift.edge.runtime import Model
+    from nightshift.graphs.fit import compute_features
+    from nightshift.plan.state import newest
+
+    home, _ = _demo()
+    cell = newest(home, f"{DEMO_SUBJECT}.classification.pi")
+    assert cell is not None
+    bundle = max((home.models / "classification" / DEMO_SUBJECT / "pi").glob("v*"))
+    family = families.get("classification")
+    model, fitted = Model.load(bundle), family.load(home.work / cell.key / "native")
+    samples = family.samples(model.interface, open_dataset(home, DEMO_SUBJECT), "test")
+    windows = samples.inputs["window"][:_ROWS]
+    predictor = fitted.tabular.predictor
+    features = [_frame(compute_features(fitted.spec, windows[i : i + 1]), fitted) for i in range(len(windows))]
+    predictor.persist()
+    library = _p50(lambda i: predictor.predict(features[i]), min(_ROWS, 60))
+    graph = _p50(lambda i: model.predict({"window": windows[i : i + 1]}), _ROWS)
+    same = [int(predictor.predict(f).iloc[0]) for f in features[:20]]
+    told = [int(model.predict({"window": windows[i : i + 1]})["label"][0]) for i in range(20)]
+    return [
+        _row("one row, AutoGluon predict with persist()", library * 1e3, "ms", None, "lower"),
+        _row("one row, exported classifier, features included", graph * 1e3, "ms", None, "lower"),
+        _row("one row, times faster than AutoGluon", library / graph, "x", 200.0, "higher"),
+        _row("labels that agree on those rows", float(np.mean(np.equal(same, told))), "share", None, "higher"),
+    ]
+
+
+def whole_suite() -> Row:
+    """Every test, as `make test` runs them."""
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "pytest", "-q"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    return _row("make test", (time.perf_counter() - start) / 60, "min", 12.0, "lower")
+
+
+@cache
+def _demo() -> tuple[Home, float]:
+    """Run the demo once, and return its home and the seconds it took; its server ends with this process."""
+    home = Home(Path(tempfile.mkdtemp(prefix="nightshift-bench-")))
+    atexit.register(_clean, home)
+    start = time.perf_counter()
+    _command("demo", home=home)
+    return home, time.perf_counter() - start
+
+
+def _clean(home: Home) -> None:
+    _command("down", home=home)
+    shutil.rmtree(home.root, ignore_errors=True)
+
+
+def _command(*words: str, home: Home | None = None) -> None:
+    environment = {k: v for k, v in os.environ.items() if k not in ("PREFECT_API_URL", "NIGHTSHIFT_HOME")}
+    if home is not None:
+        environment["NIGHTSHIFT_HOME"] = str(home.root)
+    command = [sys.executable, "-m", "nightshift.cli", *words]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(words)} ended with {done.returncode}: {done.stderr[-2000:]}")
+
+
+def _median_s(*words: str, home: Home | None = None) -> float:
+    seconds = []
+    for _ in range(_REPEATS):
+        start = time.perf_counter()
+        _command(*words, home=home)
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def _p50(call: Any, n: int) -> float:
+    seconds = []
+    for i in range(n + 5):
+        start = time.perf_counter()
+        call(i % n)
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[5:])
+
+
+def _frame(features: Any, fitted: Any) -> Any:
+    import pandas as pd
+
+    return pd.DataFrame(features, columns=list(fitted.tabular.notes.columns))
+
+
+def _row(name: str, value: float, unit: str, limit: float | None, better: str) -> Row:
+    ok = limit is None or (value >= limit if better == "higher" else value <= limit)
+    return {"issue": "chain", "name": name, "value": value, "unit": unit, "limit": limit, "better": better, "ok": ok}
