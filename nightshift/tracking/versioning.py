@@ -142,7 +142,7 @@ def checkout(home: Home, kind: Kind, fingerprint: str, into: Path) -> Path:
                 shutil.copytree(place, Path(scratch) / "folder", copy_function=shutil.copyfile)
                 (Path(scratch) / "folder").rename(into)
         finally:
-            _clear(home, place)
+            shutil.rmtree(place, ignore_errors=True)
     return into
 
 
@@ -193,12 +193,13 @@ def _add(home: Home, repo: Any, wanted: list[_Wanted], say: Callable[[int, int, 
         file = dvc_file(home, version.kind, version.fingerprint)
         place = file.with_suffix("")
         with _readable_errors(home):
-            if not file.is_file():
-                shutil.rmtree(place, ignore_errors=True)
-                shutil.copytree(version.folder, place, copy_function=_link)
-                repo.add([str(place)])
+            # Where a push did not end, the `.dvc` file stands already: it is made anew with what it names.
+            file.unlink(missing_ok=True)
+            shutil.rmtree(place, ignore_errors=True)
+            shutil.copytree(version.folder, place, copy_function=_link)
+            repo.add([str(place)])
             repo.push([str(file)])
-        _clear(home, place)
+        shutil.rmtree(place, ignore_errors=True)
         files.append(file)
     say(len(wanted), len(wanted), "versioned")
     return files
@@ -212,12 +213,6 @@ def _link(source: str, target: str) -> None:
         shutil.copyfile(source, target)
 
 
-def _clear(home: Home, place: Path) -> None:
-    shutil.rmtree(place, ignore_errors=True)
-    if not os.environ.get(REMOTE_VARIABLE):
-        shutil.rmtree(home.dvc / ".dvc" / "cache" / "files", ignore_errors=True)
-
-
 @contextmanager
 def _repository(home: Home) -> Iterator[Any]:
     """Open the repository under its lock; made at the first use, and never over a history."""
@@ -227,6 +222,9 @@ def _repository(home: Home) -> Iterator[Any]:
             yield repo
         finally:
             repo.close()
+            # Only now: an open repository remembers which folders of its cache it has made.
+            if not os.environ.get(REMOTE_VARIABLE):
+                shutil.rmtree(home.dvc / ".dvc" / "cache" / "files", ignore_errors=True)
 
 
 def _open(home: Home) -> Any:

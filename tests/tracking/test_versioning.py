@@ -66,6 +66,21 @@ def test_one_copy_is_kept_and_it_lies_in_the_remote(home: Home, tmp_path: Path) 
     assert len(remote) == 1
 
 
+def test_many_versions_that_share_files_are_added_at_once(home: Home, tmp_path: Path) -> None:
+    """DVC remembers the folders of its cache: emptying it between two versions loses the files that they share."""
+    data = land_demo(home, seed=5, runs=12)
+    for version in ("v1", "v2", "v3"):
+        folder = a_folder(home.models / "rul" / data.subject / "pi" / version, "the same in all")
+        (folder / "bundle.json").write_text(version, encoding="utf-8")
+    done = versioning.version_subject(home, data.subject)
+    assert done.findings == ()
+    assert len(done.added) == 4
+    for i, kept in enumerate(versioning.versions(home, "models")):
+        back = versioning.checkout(home, "models", kept, tmp_path / str(i))
+        assert (back / "model.onnx").read_text(encoding="utf-8") == "the same in all"
+    assert versioning.version_subject(home, data.subject).added == ()
+
+
 def test_an_unknown_version_names_what_is_kept(home: Home, tmp_path: Path) -> None:
     versioning.version_folder(home, "models", FP1, a_folder(tmp_path / "one", "first"))
     with pytest.raises(UnknownNameError, match="111111"):
