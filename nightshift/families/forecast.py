@@ -255,8 +255,8 @@ FAMILY = ForecastFamily()
 
 
 def _sensors(data: Dataset, config: ForecastConfig) -> list[str]:
-    """The configured sensors, else the critical ones; text columns cannot be forecast."""
-    numeric = [s.name for s in data.metadata.sensors if s.role != "category"]
+    """The configured sensors, else the critical ones; text cannot be forecast, and a counter of age need not be."""
+    numeric = [s.name for s in data.metadata.sensors if s.role not in ("category", "age")]
     for name in config.sensors:
         if name not in numeric:
             raise UnknownNameError("sensor", name, numeric)

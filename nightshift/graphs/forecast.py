@@ -102,7 +102,8 @@ def _trend(graph: Graph, models: Sequence[ProphetParameters], t: str) -> tuple[s
             used = slice(0, len(model.delta))
             at[i, used], slopes[i, used], offsets[i, used] = model.changepoints_t, model.delta, changes
     passed = graph.add("GreaterOrEqual", graph.add("Unsqueeze", t, graph.const([-1], "int64")), graph.const(at))
-    zero, axis = graph.const(0.0, "float64"), graph.const([-1], "int64")
+    # Counted from the front: onnxruntime reduces nothing of an empty batch over a negative axis.
+    zero, axis = graph.const(0.0, "float64"), graph.const([3], "int64")
 
     def accumulated(changes: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> str:
         chosen = graph.add("Where", passed, graph.const(changes), zero)

@@ -219,6 +219,7 @@ def test_one_graph_keeps_the_order_of_sensors_of_both_kinds() -> None:
     time_s = seconds([START + pd.Timedelta(days=d) for d in (10, 28, 40)])
     out = run(parameters, window, time_s)
     assert out["lo95"].shape == (3, 12, 4)
+    assert run(parameters, window[:0], time_s[:0])["lo95"].shape == (0, 12, 4)
     np.testing.assert_array_equal(out["yhat"][:, :, 0], window[:, :12, 2])
     np.testing.assert_array_equal(out["yhat"][:, :, 2], window[:, :12, 1])
     for position, each in ((1, model), (3, other)):
