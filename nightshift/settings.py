@@ -119,6 +119,8 @@ class Home:
             "MPLCONFIGDIR": str(self.machinery / "matplotlib"),
             "MPLBACKEND": "Agg",
             "TMPDIR": str(self.tmp),
+            # OpenMP threads that wait must sleep, not spin: beside other busy processes boosting took ten times longer.
+            "OMP_WAIT_POLICY": "PASSIVE",
             **NO_TELEMETRY,
         }
 

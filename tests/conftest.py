@@ -10,6 +10,9 @@ import pytest
 
 from nightshift.settings import Home, use_home
 
+# Read when OpenMP loads, which may be before the first home is used (see `Home.environment`).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Home]:

@@ -21,6 +21,7 @@ Rules, each for one window and one column:
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Literal, Self
 
 import numpy as np
@@ -187,7 +188,7 @@ def compute_features(spec: FeatureSpec, windows: NDArray[np.float32]) -> NDArray
     """
     if windows.ndim != 3 or windows.shape[1:] != (spec.window_rows, len(spec.columns)):
         raise ValueError(f"windows must be (n, {spec.window_rows}, {len(spec.columns)}), got {windows.shape}")
-    run = _Runner(spec)
+    run = _runner(spec)
     parts = [run(windows[start : start + run.chunk_rows]) for start in range(0, len(windows), run.chunk_rows)]
     return np.concatenate([run.empty(), *parts])
 
@@ -210,13 +211,19 @@ def compute_table_features(
         `(n, n_features)` float32.
     """
     ends = np.arange(len(values)) if rows is None else np.asarray(rows)
-    runner = _Runner(spec)
+    runner = _runner(spec)
     step = runner.chunk_rows
     parts = [
         runner(build_windows(values, run, spec.window_rows, ends[start : start + step]))
         for start in range(0, len(ends), step)
     ]
     return np.concatenate([runner.empty(), *parts])
+
+
+@lru_cache(maxsize=4)
+def _runner(spec: FeatureSpec) -> _Runner:
+    """Return the spec's session: opening one costs as much as a thousand single rows."""
+    return _Runner(spec)
 
 
 class _Runner:
@@ -233,8 +240,12 @@ class _Runner:
             feature_model(spec).SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
         self._n_features = len(spec.feature_names)
-        width = spec.window_rows * (len(spec.columns) + len(spec.derived))
-        self.chunk_rows = max(1, CHUNK_VALUES // width)
+        self._width = spec.window_rows * (len(spec.columns) + len(spec.derived))
+
+    @property
+    def chunk_rows(self) -> int:
+        """Windows in one slice."""
+        return max(1, CHUNK_VALUES // self._width)
 
     def __call__(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         values = np.ascontiguousarray(windows, dtype=np.float32)

@@ -48,6 +48,8 @@ SENSORS = {
 #: The fourteen that vary at one operating point; the others are constant in FD001.
 CRITICAL = ("T24", "T30", "T50", "P30", "Nf", "Nc", "Ps30", "phi", "NRf", "NRc", "BPR", "htBleed", "W31", "W32")
 HORIZON_CYCLES = 30.0
+#: The cycle counter that an engine carries, as an input beside its sensors.
+AGE = "age_cycles"
 
 
 def import_cmapss(
@@ -75,6 +77,7 @@ def import_cmapss(
     test[RUN] += int(train[RUN].max())
     for frame in (train, test):
         frame[LABEL] = (frame[RUL] <= HORIZON_CYCLES).astype("int8")
+        frame[AGE] = frame[TIME].astype("float32")
     parts = {**split_train_val(train, seed=seed), "test": test}
     return land(home, parts, _metadata(subject or f"cmapss_{name.lower()}", name, seed))
 
@@ -90,14 +93,14 @@ def _metadata(subject: str, name: str, seed: int) -> Metadata:
         time_kind=TimeKind.CYCLES,
         time_unit="cycles",
         horizon=HORIZON_CYCLES,
-        sensors=settings + sensors,
+        sensors=(*settings, *sensors, Sensor(name=AGE, unit="cycles", role="age", minimum=0)),
         label_source=LabelSource.FROM_RUL,
         has_rul=True,
         official_test=True,
         provenance=Provenance(
             kind="import",
             source=f"train_{name}.txt, test_{name}.txt, RUL_{name}.txt (NASA C-MAPSS, US government work)",
-            mapping={"unit number": RUN, "time, in cycles": TIME, **numbered},
+            mapping={"unit number": RUN, "time, in cycles": f"{TIME} and {AGE}", **numbered},
             details={"importer": "cmapss", "seed": seed, "test_run_offset": "last engine of the training file"},
         ),
     )

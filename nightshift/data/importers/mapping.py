@@ -62,7 +62,7 @@ class SensorColumn(Strict):
 
     name: str | None = None
     unit: str = ""
-    role: Literal["sensor", "setting", "category"] = "sensor"
+    role: Literal["sensor", "setting", "category", "age"] = "sensor"
     critical: bool = False
     minimum: float | None = None
     maximum: float | None = None

@@ -1,0 +1,213 @@
+"""What `classification` and `rul` share: windows to features to an AutoGluon ensemble, and the way out as one graph."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from nightshift.data.schema import TimeKind
+from nightshift.edge.manifest import Column, Interface
+from nightshift.edge.window import build_windows
+from nightshift.errors import DataError
+from nightshift.family import RunContext
+from nightshift.findings import finding
+from nightshift.graphs.build import Graph
+from nightshift.graphs.ensemble import add_predictor
+from nightshift.graphs.features import (
+    DerivedColumn,
+    FeatureSpec,
+    Statistic,
+    add_features,
+    compute_features,
+    compute_table_features,
+)
+from nightshift.graphs.fit import fit_features
+from nightshift.graphs.parity import adversarial_windows, split_thresholds, thresholds_by_column
+from nightshift.trainer.samples import column_order
+from nightshift.trainer.tabular import TabularModel, TrainingTable
+from nightshift.trainer.tabular_config import TabularConfig
+
+if TYPE_CHECKING:
+    import onnx
+
+    from nightshift.data.dataset import Dataset
+
+_PARITY_ROWS = 1_500
+_SPLITS_PER_COLUMN = 40
+
+
+class WindowedConfig(TabularConfig):
+    """The tabular config, and how windows become features.
+
+    Attributes:
+        window_rows: rows of history that a decision looks at; independent rows always have 1.
+        statistics: what is taken of every column over the window.
+    """
+
+    window_rows: int = Field(default=30, ge=1, le=1_000)
+    statistics: tuple[Statistic, ...] = Field(default=("last", "mean", "spread", "slope"), min_length=1)
+
+
+@dataclass(frozen=True)
+class WindowedModel:
+    """A fitted ensemble on window features.
+
+    Attributes:
+        interface: what goes in and comes out.
+        spec: from window to features.
+        tabular: from features to the answer.
+        settings: hyperparameters and what training chose, for MLflow.
+    """
+
+    interface: Interface
+    spec: FeatureSpec
+    tabular: TabularModel
+    settings: dict[str, str | int | float | bool]
+
+    @property
+    def summary(self) -> Mapping[str, str | int | float | bool]:
+        """What MLflow keeps as parameters."""
+        notes = self.tabular.notes
+        shown: dict[str, str | int | float | bool] = {
+            "window_rows": self.spec.window_rows,
+            "statistics": ",".join(self.spec.statistics),
+            "features": len(self.spec.feature_names),
+            "derived": len(self.spec.derived),
+            "regimes": len(self.spec.regimes.centres) if self.spec.regimes else 0,
+            "train_rows": notes.train_rows,
+            "bag_folds": notes.bag_folds,
+            "best": notes.best,
+            "members": ",".join(m.name for m in notes.members),
+        }
+        weights = {f"weight_{m.name}": m.weight for m in notes.members if m.weight}
+        return self.settings | shown | weights | {f"threshold_{k}": v for k, v in self.interface.thresholds.items()}
+
+    def answer(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what the ensemble says of windows `(n, window_rows, columns)`."""
+        return self.tabular.answer(compute_features(self.spec, windows))
+
+    def answer_rows(self, data: Dataset, part: str, rows: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return what the ensemble says of rows of a part; their windows are never all in memory."""
+        values = data.matrix(part)[:, column_order(data, self.interface)]
+        return self.tabular.answer(compute_table_features(self.spec, values, data.runs(part), rows))
+
+
+def check_columns(data: Dataset) -> None:
+    """Refuse training data in which no column says anything.
+
+    Raises:
+        DataError: when every value is missing.
+    """
+    if not np.isfinite(data.matrix("train")).any():
+        raise DataError(
+            f"no sensor of '{data.subject}' has a value in the train part.", hint="Check the sensors and the mapping."
+        )
+
+
+def fit_spec(data: Dataset, config: WindowedConfig, ctx: RunContext) -> FeatureSpec:
+    """Fit the feature graph on the train part."""
+    check_columns(data)
+    meta = data.metadata
+    spec = fit_features(
+        data.matrix("train"),
+        meta.columns,
+        window_rows=1 if meta.time_kind is TimeKind.NONE else config.window_rows,
+        statistics=config.statistics,
+        derived=[DerivedColumn(name=d.name, kind=d.kind, left=d.left, right=d.right) for d in meta.derived],
+        categorical=[s.name for s in meta.sensors if s.role == "category"],
+        instant=[s.name for s in meta.sensors if s.role == "age"],
+        settings=[s.name for s in meta.sensors if s.role == "setting"],
+        seed=config.seed,
+    )
+    if spec.regimes is not None:
+        ctx.note(finding("T011", f"{len(spec.regimes.centres)} operating regimes; sensors are normalised in each."))
+    return spec
+
+
+def training_table(
+    data: Dataset,
+    spec: FeatureSpec,
+    train: tuple[NDArray[np.integer], NDArray[Any]],
+    tuning: tuple[NDArray[np.integer], NDArray[Any]],
+) -> TrainingTable:
+    """Compute the features of training and tuning rows.
+
+    Args:
+        data: the dataset.
+        spec: the features.
+        train: indices of rows of train `(n,)`, and their targets `(n,)`.
+        tuning: the same of val.
+    """
+    features = [
+        compute_table_features(spec, data.matrix(part), data.runs(part), rows)
+        for part, (rows, _) in (("train", train), ("val", tuning))
+    ]
+    return TrainingTable(
+        columns=spec.feature_names,
+        train=features[0],
+        target=train[1],
+        group=data.runs("train")[train[0]],
+        tuning=features[1],
+        tuning_target=tuning[1],
+    )
+
+
+def interface_columns(data: Dataset) -> tuple[Column, ...]:
+    """Describe the window's columns."""
+    return tuple(
+        Column(name=s.name, unit=s.unit, minimum=s.minimum, maximum=s.maximum, categories=s.categories)
+        for s in data.metadata.sensors
+    )
+
+
+def add_answer(graph: Graph, fitted: WindowedModel) -> str:
+    """Add input, features and ensemble to a graph; return the ensemble's value `(batch, n)`."""
+    window = graph.input("window", "float32", ("batch", fitted.spec.window_rows, len(fitted.spec.columns)))
+    features = add_features(graph, fitted.spec, window)
+    return add_predictor(graph, features, fitted.spec.feature_names, fitted.tabular.predictor)
+
+
+def hard_windows(fitted: WindowedModel, model: onnx.ModelProto, data: Dataset) -> NDArray[np.float32]:
+    """Return windows of val, and windows that sit on splits of the trees, a step beside them, missing, and extreme."""
+    run = data.runs("val")
+    rows = np.arange(len(run))[:: max(1, len(run) // _PARITY_ROWS)]
+    values = data.matrix("val")[:, column_order(data, fitted.interface)]
+    real = build_windows(values, run, fitted.spec.window_rows, rows)
+    splits = thresholds_by_column(split_thresholds(model), fitted.spec.feature_names, fitted.spec.columns)
+    return adversarial_windows(real, splits, per_column=_SPLITS_PER_COLUMN)
+
+
+def save_model(fitted: WindowedModel, folder: Path) -> None:
+    """Write features, interface and AutoGluon's files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {
+        "features.json": fitted.spec.model_dump_json(indent=1),
+        "interface.json": fitted.interface.model_dump_json(indent=1),
+        "settings.json": json.dumps(fitted.settings, indent=1),
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    fitted.tabular.save(folder)
+
+
+def load_model(folder: Path) -> WindowedModel:
+    """Read what `save_model` wrote, from our own work folder."""
+    return WindowedModel(
+        interface=Interface.model_validate_json((folder / "interface.json").read_bytes()),
+        spec=FeatureSpec.model_validate_json((folder / "features.json").read_bytes()),
+        tabular=TabularModel.load(folder),
+        settings=json.loads((folder / "settings.json").read_text(encoding="utf-8")),
+    )
+
+
+def settings_of(config: WindowedConfig) -> dict[str, str | int | float | bool]:
+    """Return the scalar part of a config, which MLflow keeps."""
+    plain = config.model_dump(mode="json", exclude={"mute", "wanted", "window_rows", "statistics"})
+    return {key: value for key, value in plain.items() if isinstance(value, str | int | float | bool)}
