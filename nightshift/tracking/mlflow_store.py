@@ -104,6 +104,8 @@ def open_store(home: Home, patience: Patience | None = None) -> Store:
         import mlflow  # noqa: F401 - seconds, and other processes need not wait for them under the lock
 
     with lock.held(home, _LOCK, wait=True), told_apart(uri):
+        if uri.startswith(_SQLITE):
+            _create(Path(uri.removeprefix(_SQLITE).partition("?")[0]))
         return Store(client=_client(uri), uri=without_credentials(uri), home=home)
 
 
@@ -190,6 +192,22 @@ def _client(uri: str) -> Any:
         client.search_experiments(max_results=1)
         client.search_registered_models(max_results=1)
     return client
+
+
+def _create(path: Path) -> None:
+    """Make a new database beside its place and rename it in: some 40 migrations killed half-way cannot be resumed."""
+    if path.exists():
+        return
+    from mlflow.store.db import utils
+
+    fresh = path.with_name(f"{path.name}.new")
+    for leftover in (fresh, fresh.with_name(f"{fresh.name}-journal")):
+        leftover.unlink(missing_ok=True)
+    with quiet_imports():
+        engine = utils.create_sqlalchemy_engine_with_retry(f"{_SQLITE}{fresh}")
+        utils._safe_initialize_tables(engine)
+        engine.dispose()
+    fresh.replace(path)
 
 
 def _probe(path: Path, wait_s: float) -> None:

@@ -115,3 +115,23 @@ def test_a_cold_store_survives_two_processes_that_open_it_at_once(home: Home) ->
     told = [process.communicate(timeout=240) for process in both]
     assert [p.returncode for p in both] == [0, 0], told
     assert told[0][0] == told[1][0]
+
+
+def test_a_migration_killed_half_way_is_made_anew(home: Home) -> None:
+    """The child dies while the tables are being made; the next opening finds no half-made database."""
+    code = (
+        "import threading, time, os\n"
+        "from pathlib import Path\n"
+        "from nightshift.settings import use_home; home = use_home()\n"
+        "from nightshift.tracking.mlflow_store import open_store\n"
+        "def kill():\n"
+        "    fresh = home.mlflow_db.with_name(home.mlflow_db.name + '.new')\n"
+        "    while not (fresh.exists() and fresh.stat().st_size > 50_000): time.sleep(0.001)\n"
+        "    os.kill(os.getpid(), 9)\n"
+        "threading.Thread(target=kill, daemon=True).start()\n"
+        "open_store(home)\n"
+    )
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert child.returncode == -9, child.stderr
+    assert not home.mlflow_db.exists()
+    assert open_store(home).client.search_registered_models() == []
