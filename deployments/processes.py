@@ -143,12 +143,14 @@ def last_lines(home: Home, record: ProcessRecord, count: int = 12) -> str:
 def stop(records: Iterable[ProcessRecord], grace_s: float = GRACE_S) -> list[ProcessRecord]:
     """End recorded processes with everything they started; returns those that ran.
 
-    Flow runs of a worker have sessions of their own, so that the process tree is asked, not the group.
+    A worker's flow runs have sessions of their own, so that the process tree is asked, not the group. Only the leaders
+    of sessions are told to end: what a stage has started is the stage's to end, while it records its checkpoint.
     """
     ended = [(record, process) for record in records if (process := verified(record))]
     tree = {p.pid: p for _, process in ended for p in [process, *_descendants(process)]}
     for process in tree.values():
-        _signal(process, force=False)
+        if _leads(process):
+            _signal(process, force=False)
     _, alive = psutil.wait_procs(list(tree.values()), timeout=grace_s)
     for process in alive:
         _signal(process, force=True)
@@ -170,6 +172,13 @@ def _descendants(process: psutil.Process) -> list[psutil.Process]:
         return process.children(recursive=True)
     except psutil.Error:
         return []
+
+
+def _leads(process: psutil.Process) -> bool:
+    try:
+        return os.getsid(process.pid) == process.pid
+    except ProcessLookupError:
+        return False
 
 
 def _signal(process: psutil.Process, *, force: bool) -> None:

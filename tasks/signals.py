@@ -16,8 +16,9 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopOnSignal:
-    """Takes the first signal as a wish to stop; a second one acts as if this were not here.
+    """Takes a signal as a wish to stop; a second Ctrl-C acts as if this were not here.
 
+    A second SIGTERM says nothing new: worker and `down` may both send one, and SIGKILL follows a grace anyway.
     Prefect's own handler would raise in the middle of whatever runs, and the stage could keep nothing. Outside the main
     thread signals cannot be taken, and nothing is changed.
     """
@@ -51,6 +52,8 @@ class StopOnSignal:
         return self.signal is not None
 
     def _take(self, number: int, _frame: FrameType | None) -> None:
+        if self.signal is not None and number == signal.SIGTERM:
+            return
         if self.signal is not None:
             self._restore()
             signal.raise_signal(number)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import logging
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -15,8 +14,8 @@ from prefect.tasks import exponential_backoff
 from pydantic import BaseModel, ConfigDict
 
 from nightshift.errors import BlockedError, NotApplicableError, TransientError
-from nightshift.plan.cell import Cell
-from nightshift.plan.records import StageRecord, read_record, work_folder
+from nightshift.plan.cell import Cell, sha256_json
+from nightshift.plan.records import StageRecord, read_record
 from nightshift.settings import Home, home
 from nightshift.stages.chain import StageContext, run_stage
 from tasks.artifacts import show_findings
@@ -34,14 +33,19 @@ JITTER = 0.5
 
 
 class StageRef(BaseModel):
-    """A reference to a stage's record: what a task returns and Prefect's cache keeps."""
+    """A reference to a stage's record: what a task returns and Prefect's cache keeps.
+
+    Attributes:
+        made: hash of when the stage ran and of what it wrote; a file that is only moved, as registering moves a bundle,
+            keeps it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     stage: str
     cell_key: str
     status: str
-    record_sha256: str
+    made: str
 
 
 class StageTask:
@@ -133,21 +137,12 @@ def run(name: str, cell: Cell) -> StageRecord:
 
 
 def reference_to(record: StageRecord) -> StageRef:
-    """Return the reference to a record that has just been written."""
-    return _reference(home(), record)
+    """Return the reference to a record."""
+    made = sha256_json([record.started_at, sorted(f.sha256 for f in record.files)])
+    return StageRef(stage=record.stage, cell_key=record.cell_key, status=record.status, made=made)
 
 
 def reference(place: Home, cell_key: str, name: str) -> StageRef | None:
     """Return the reference to a stage's record; None unless it is done and intact."""
     record = read_record(place, cell_key, name)
-    return _reference(place, record) if record is not None and record.status == "done" else None
-
-
-def _reference(place: Home, record: StageRecord) -> StageRef:
-    path = work_folder(place, record.cell_key) / f"{record.stage}.json"
-    return StageRef(
-        stage=record.stage,
-        cell_key=record.cell_key,
-        status=record.status,
-        record_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-    )
+    return reference_to(record) if record is not None and record.status == "done" else None

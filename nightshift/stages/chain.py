@@ -143,6 +143,9 @@ def run_stage(name: str, cell: Cell, ctx: StageContext) -> StageRecord:
     except InterruptedTraining:
         raise
     except NightshiftError as error:
+        if ctx.should_stop():
+            # The signal reaches the stage's own child processes too: their end is not its failure.
+            raise InterruptedTraining(f"{cell.name}: {name} was stopped.", hint="Run it again to go on.") from error
         _record_failure(name, cell, ctx, started, time.perf_counter() - clock, error)
         raise
     sink(ProgressEvent(cell=cell.key, stage=name, step=1, total=1, message=f"{name} {record.status}"))

@@ -110,7 +110,7 @@ def test_a_server_that_the_user_names_is_used_and_nothing_is_started(served, tmp
 
 def test_a_named_server_that_does_not_answer_is_one_readable_error(home, monkeypatch):
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
-    with pytest.raises(ServiceError, match="127.0.0.1:9") as caught:
+    with pytest.raises(ServiceError, match=r"127\.0\.0\.1:9") as caught:
         ensure_server(home)
     assert caught.value.exit_code == EXIT_UNREACHABLE
     assert "unset PREFECT_API_URL" in caught.value.hint

@@ -1,0 +1,81 @@
+"""`prefect.yaml` against what Prefect knows: it ignores unknown keys in silence, so nothing else would tell."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+from prefect import Flow
+from prefect.cli.deploy._models import DeploymentConfig, PrefectYamlModel, WorkPoolConfig
+from pydantic import BaseModel
+
+from deployments.apply import prefect_yaml
+from deployments.server import POOL
+from flows import machine, train
+
+POOLS = {POOL}
+
+
+def unknown_keys(found: dict[str, Any]) -> Iterator[str]:
+    """Every key that Prefect would ignore."""
+    yield from _unknown(found, PrefectYamlModel, "prefect.yaml")
+    for declared in found["deployments"]:
+        name = f"{declared.get('entrypoint')}"
+        yield from _unknown(declared, DeploymentConfig, name)
+        yield from _unknown(declared.get("work_pool", {}), WorkPoolConfig, f"{name}.work_pool")
+
+
+def _unknown(found: dict[str, Any], model: type[BaseModel], where: str) -> Iterator[str]:
+    known = {field.alias or name for name, field in model.model_fields.items()}
+    yield from (f"{where}: {key}" for key in found if key not in known)
+
+
+@pytest.fixture(scope="module")
+def declared() -> dict[str, Any]:
+    return dict(yaml.safe_load(prefect_yaml().read_text()))
+
+
+def flow_of(entrypoint: str) -> Flow[..., Any]:
+    module, _, name = entrypoint.rpartition(".")
+    found = getattr(importlib.import_module(module), name)
+    assert isinstance(found, Flow)
+    return found
+
+
+def test_prefect_knows_every_key(declared):
+    assert list(unknown_keys(declared)) == []
+    PrefectYamlModel.model_validate(declared)
+
+
+def test_a_key_that_prefect_does_not_know_is_found(declared):
+    wrong = {**declared, "deployments": [{**declared["deployments"][0], "workpool": {}, "schedule_": {}}]}
+    assert [key.rsplit(": ")[-1] for key in unknown_keys(wrong)] == ["workpool", "schedule_"]
+
+
+def test_every_entrypoint_is_a_module_and_names_a_flow(declared):
+    for deployment in declared["deployments"]:
+        entrypoint = deployment["entrypoint"]
+        assert ":" not in entrypoint
+        assert "/" not in entrypoint
+        assert flow_of(entrypoint)
+
+
+def test_every_flow_is_declared_once(declared):
+    names = [flow_of(d["entrypoint"]).name for d in declared["deployments"]]
+    assert sorted(names) == sorted({train.train.name, machine.train_machine.name})
+
+
+def test_every_deployment_says_what_it_does_and_where_it_runs(declared):
+    for deployment in declared["deployments"]:
+        assert deployment["description"]
+        assert deployment["work_pool"]["name"] in POOLS
+        assert deployment["name"] == "local"
+
+
+def test_flows_keep_their_results_as_json():
+    for flow in (train.train, machine.train_machine):
+        assert flow.persist_result is True
+        assert flow.result_serializer == "json"

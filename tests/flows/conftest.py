@@ -1,0 +1,99 @@
+"""A home with a server of its own for the flow tests, and a way to run scenarios against it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployments import api
+from deployments.server import down, ensure_server
+from nightshift.settings import Home, use_home
+
+ROOT = Path(__file__).resolve().parents[2]
+SCENARIOS = ROOT / "tests" / "support" / "flow_scenarios.py"
+
+
+@dataclass(frozen=True)
+class Served:
+    """A home whose server runs, and the environment of a process that belongs to it."""
+
+    home: Home
+    variables: dict[str, str]
+
+    def command(self, name: str) -> list[str]:
+        """The command of a scenario."""
+        return [sys.executable, str(SCENARIOS), name, str(self.home.root)]
+
+    def environment(self) -> dict[str, str]:
+        """What such a command is run with."""
+        return {**self.variables, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """This process belongs to the home while the body runs."""
+        with an_environment():
+            os.environ.update(self.variables)
+            yield
+
+    def run(self, name: str) -> list[dict[str, Any]]:
+        """Run a scenario and return how its runs ended."""
+        done = subprocess.run(
+            self.command(name), env=self.environment(), cwd=self.home.root, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr[-4000:]
+        return list(json.loads(done.stdout.splitlines()[-1]))
+
+    def ask(self, path: str, **body: Any) -> Any:
+        """Ask the server; with `body` it is a POST."""
+        with self.inside():
+            return api.ask(path, body or None)[1]
+
+    def task_runs(self, flow_run_id: str) -> list[tuple[str, str]]:
+        """(stage, state) of a flow run's tasks, in order."""
+        found = self.ask("task_runs/filter", flow_runs={"id": {"any_": [flow_run_id]}}, limit=100)
+        return [(t["name"], t["state_name"]) for t in sorted(found, key=lambda t: t["expected_start_time"])]
+
+    def artifacts(self, flow_run_id: str) -> dict[str, dict[str, Any]]:
+        """A flow run's artifacts by key; Prefect's own, of results, have none."""
+        found = self.ask("artifacts/filter", artifacts={"flow_run_id": {"any_": [flow_run_id]}}, limit=100)
+        return {a["key"]: a for a in found if a["key"]}
+
+    def log(self, flow_run_id: str) -> str:
+        """What a flow run has said."""
+        found = self.ask("logs/filter", logs={"flow_run_id": {"any_": [flow_run_id]}}, limit=200)
+        return "\n".join(line["message"] for line in found)
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One server for all flow tests; the process's own environment is left as it was."""
+    root = tmp_path_factory.mktemp("flows")
+    with an_environment():
+        home = use_home(root)
+        ensure_server(home)
+        environment = dict(os.environ)
+    yield Served(home, environment)
+    with an_environment():
+        os.environ.update(environment)
+        down(home)
+
+
+@contextmanager
+def an_environment() -> Iterator[None]:
+    """An environment without a server; whatever is set in it is put back."""
+    before = dict(os.environ)
+    os.environ.pop(api.API_VARIABLE, None)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

@@ -1,0 +1,125 @@
+"""Flow runs in a process of their own, as the command makes them: `python flow_scenarios.py NAME HOME`.
+
+Prefect reads its settings once, at import, so that a test process with several homes cannot be trusted with it.
+The last line printed is JSON: what each run ended as.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nightshift.settings import Home, use_home
+
+# Rounds so small that a cell takes seconds; a seed of their own tells them from a user's.
+TINY = {"n_trees": 10, "reference_rows": 60, "max_rows": 200}
+
+
+def land(home: Home, subject: str, rows: int = 400) -> None:
+    """Land independent rows of a pump that fails where it is hot and shakes: no clock, no runs."""
+    import numpy as np
+
+    from nightshift.data.importers.csv_file import import_csv
+    from nightshift.data.importers.mapping import Mapping
+
+    rng = np.random.default_rng(5)
+    hot, shaking = rng.normal(60, 5, rows), rng.normal(2, 0.5, rows)
+    failed = rng.random(rows) < 0.12
+    hot[failed] += 25
+    shaking[failed] += 2.5
+    lines = [f"{a:.3f},{b:.3f},{int(c)}" for a, b, c in zip(hot, shaking, failed, strict=True)]
+    source = home.tmp / f"{subject}.csv"
+    source.write_text("\n".join(["temperature_c,vibration_mm_s,failed", *lines]))
+    mapping = {
+        "time": {"kind": "none"},
+        "sensors": {"temperature_c": {"unit": "degC", "critical": True}, "vibration_mm_s": {"unit": "mm/s"}},
+        "label": "failed",
+    }
+    import_csv(home, source, Mapping.model_validate(mapping), subject)
+
+
+def ended(call: Callable[..., Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
+    """Run a flow; returns its final state, what it returned or raised, and its id."""
+    state = call(*args, **kwargs, return_state=True)
+    got = state.result(raise_on_failure=False)
+    said = {"outcome": got.model_dump()} if hasattr(got, "model_dump") else {"error": type(got).__name__}
+    if hasattr(got, "outcome"):
+        said["outcome"] = got.outcome.model_dump()
+    return {
+        "state": state.name,
+        "message": state.message,
+        "id": str(state.state_details.flow_run_id),
+        "exit_code": getattr(got, "exit_code", None),
+        **said,
+    }
+
+
+def train_again_and_again(home: Home) -> list[dict[str, Any]]:
+    """One cell: first, again, with a result altered behind its back, by force; then what cannot be trained."""
+    from flows.train import train
+    from nightshift.plan.options import TrainOptions
+    from nightshift.stages.evaluate import EVALUATION_FILE
+
+    subject, options = "pump_train", TrainOptions(settings=TINY)
+    land(home, subject)
+    runs = [ended(train, subject, "anomaly", options=options), ended(train, subject, "anomaly", options=options)]
+    work = home.work / runs[0]["outcome"]["cell_key"]
+    (work / EVALUATION_FILE).write_text("{}")
+    runs.append(ended(train, subject, "anomaly", options=options))
+    runs.append(ended(train, subject, "anomaly", force=True, options=options))
+    runs.append(ended(train, subject, "forecast"))
+    runs.append(ended(train, "pump_tarin", "anomaly"))
+    return runs
+
+
+def train_until_told_to_stop(home: Home) -> list[dict[str, Any]]:
+    """One cell that takes long enough to be stopped in the middle of its training."""
+    from flows.train import train
+    from nightshift.plan.options import TrainOptions
+
+    land(home, "slow_pump", rows=2_000)
+    return [ended(train, "slow_pump", "anomaly", options=TrainOptions(settings={"n_trees": 2_000}))]
+
+
+def train_machine(home: Home) -> list[dict[str, Any]]:
+    """A machine whose cells end in every way: trained, not applicable, failed by their config."""
+    from flows.machine import train_machine
+    from nightshift.plan.options import TrainOptions
+
+    subject, options = "pump_machine", TrainOptions(settings=TINY)
+    land(home, subject)
+    wrong = options.model_copy(update={"families": {"forecast": {"forecast_h": -3}}})
+    return [
+        ended(train_machine, subject, ["forecast", "anomaly"], options=options),
+        ended(train_machine, subject, ["timeseries", "anomaly"], options=wrong),
+    ]
+
+
+def land_only(home: Home) -> list[dict[str, Any]]:
+    """Data for a run that somebody else starts."""
+    land(home, "pump_deployed")
+    return []
+
+
+SCENARIOS = {
+    "land": land_only,
+    "train": train_again_and_again,
+    "stop": train_until_told_to_stop,
+    "machine": train_machine,
+}
+
+
+def main() -> None:
+    """Run one scenario against the home's server."""
+    home = use_home(Path(sys.argv[2]))
+    from deployments.server import ensure_server
+
+    ensure_server(home)
+    print(json.dumps(SCENARIOS[sys.argv[1]](home)))
+
+
+if __name__ == "__main__":
+    main()
