@@ -14,7 +14,7 @@ import pytest
 
 from nightshift.data.dataset import Dataset
 from nightshift.data.importers.landing import split_and_land
-from nightshift.errors import NightshiftError
+from nightshift.errors import InterruptedTraining, NightshiftError
 from nightshift.plan.cell import Cell
 from nightshift.plan.records import STAGES, StageRecord, read_record, work_folder
 from nightshift.plan.state import State, make_cell, state
@@ -130,6 +130,16 @@ def test_a_failure_is_recorded_and_the_next_run_tries_again(home: Home) -> None:
     assert state(home, cell).state is State.FAILED
     store.write_bytes(whole)
     assert run_stage("load", cell, StageContext(home)).status == "done"
+
+
+def test_what_breaks_while_it_is_told_to_stop_is_no_failure(home: Home) -> None:
+    """A signal to a process group ends the stage's own children too."""
+    data = land_demo(home, seed=5)
+    cell = make_cell(home, data.subject, "anomaly", params=SMALL)
+    (home.data / "store" / data.subject / data.fingerprint[:12] / "train.parquet").unlink()
+    with pytest.raises(InterruptedTraining):
+        run_stage("load", cell, StageContext(home, should_stop=lambda: True))
+    assert state(home, cell).state is State.STALE
 
 
 def test_force_sets_the_earlier_records_aside(home: Home) -> None:
