@@ -93,8 +93,8 @@ class AnomalyConfig(FamilyConfig):
     max_rows: int = Field(default=20_000, ge=50)
     n_trees: int = Field(default=100, ge=1, le=2_000)
     max_samples: int = Field(default=256, ge=2)
-    n_neighbors: int = Field(default=20, ge=1)
-    explained_variance: float = Field(default=0.95, gt=0.0, lt=1.0)
+    n_neighbors: int = Field(default=50, ge=1)
+    explained_variance: float = Field(default=0.9, gt=0.0, lt=1.0)
 
     @property
     def rate(self) -> float:

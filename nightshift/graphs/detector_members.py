@@ -268,7 +268,8 @@ class LofMember:
         """Choose neighbours by the expanded square, then measure the chosen ones by true differences.
 
         The expanded square alone loses half of the digits for rows that lie close together; differences to
-        all reference rows would need `batch * r * d` doubles.
+        all reference rows would need `batch * r * d` doubles. Axes are positive, since onnxruntime 1.31 reduces
+        another one of an empty batch when they are negative.
         """
         lof = self.model.detector_
         reference = np.asarray(lof._fit_X, dtype=np.float64)
@@ -277,15 +278,15 @@ class LofMember:
         _, nearest = graph.add_many("TopK", [squared, k], 2, largest=0, sorted=1)
         neighbours = graph.add("Gather", graph.const(reference), nearest, axis=0)
         difference = graph.add("Sub", graph.add("Unsqueeze", rows, graph.const([1], "int64")), neighbours)
-        last = graph.const([-1], "int64")
-        distance = graph.add("Sqrt", graph.add("ReduceSumSquare", difference, last, keepdims=0))
+        columns, neighbour = graph.const([2], "int64"), graph.const([1], "int64")
+        distance = graph.add("Sqrt", graph.add("ReduceSumSquare", difference, columns, keepdims=0))
         core = graph.const(np.asarray(lof._distances_fit_X_[:, lof.n_neighbors_ - 1], dtype=np.float64))
         reach = graph.add("Max", distance, graph.add("Gather", core, nearest, axis=0))
-        mean_reach = graph.add("ReduceMean", reach, last, keepdims=1)
+        mean_reach = graph.add("ReduceMean", reach, neighbour, keepdims=1)
         density = graph.add("Gather", graph.const(np.asarray(lof._lrd, dtype=np.float64)), nearest, axis=0)
         # 1e-10 is scikit-learn's guard against a zero reach.
         inverse_density = graph.add("Add", mean_reach, graph.const(1e-10, "float64"))
-        return graph.add("Mul", graph.add("ReduceMean", density, last, keepdims=1), inverse_density)
+        return graph.add("Mul", graph.add("ReduceMean", density, neighbour, keepdims=1), inverse_density)
 
 
 @dataclass(frozen=True)

@@ -63,8 +63,8 @@ class DetectorSettings:
     train_rows: int = 20_000
     n_trees: int = 100
     max_samples: int = 256
-    n_neighbors: int = 20
-    explained_variance: float = 0.95
+    n_neighbors: int = 50
+    explained_variance: float = 0.9
     votes: int | None = None
     tie: Literal["normal", "anomaly"] = "normal"
     seed: int = 0

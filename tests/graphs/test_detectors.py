@@ -164,6 +164,12 @@ def test_single_row_equals_the_same_row_in_a_batch(fitted: FittedDetectors) -> N
         assert alone[1][0] == together[1][i]
 
 
+def test_an_empty_batch_has_empty_answers(fitted: FittedDetectors) -> None:
+    score, vote = _session(fitted).run(None, {"features": np.zeros((0, 6), dtype=np.float32)})
+    assert score.shape == (0, 5)
+    assert vote.shape == (0,)
+
+
 def test_floor_to_float32_never_rises() -> None:
     values = np.array([0.1, -0.1, 1.0, 16777217.0, -16777217.0])
     floored = floor_to_float32(values)

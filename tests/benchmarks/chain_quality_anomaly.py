@@ -1,0 +1,61 @@
+"""The anomaly vote on NAB's machine temperature: the failures found, and the false alarms a day."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from nightshift.data.importers.nab import import_nab
+from nightshift.families import get
+from nightshift.family import RunContext
+from nightshift.plan.config import resolve
+from nightshift.settings import use_home
+
+
+def nab_machine_temperature() -> list[dict[str, Any]]:
+    """Import the real file, train with the shipped config for the `pi` target, and report the test part's row."""
+    root = Path(__file__).resolve().parents[2]
+    shared = Path(os.environ.get("NIGHTSHIFT_SHARED_DATA") or root.parent / "shared" / "data")
+    before = dict(os.environ)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            return _rows(Path(folder), shared / "nab")
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _rows(folder: Path, source: Path) -> list[dict[str, Any]]:
+    home = use_home(folder / "home")
+    data = import_nab(home, source)
+    resolved = resolve(home, data.subject, "anomaly", "pi")
+    family, work = get("anomaly"), folder / "work"
+    ctx = RunContext(
+        cell="0" * 64, seed=resolved.config.seed, limits=resolved.limits, work=work, checkpoints=work, time_limit_s=900
+    )
+    started = time.perf_counter()
+    model = family.train(data, resolved.config, ctx)
+    seconds = time.perf_counter() - started
+    table = family.evaluate(model, data, resolved.config, ctx).rows
+    test = {row.who: row.metrics for row in table if row.part == "test"}
+    train = next(row.metrics for row in table if row.part == "train" and row.kind == "model")
+    vote = test["vote"]
+    return [
+        _row("NAB machine temperature, event recall (test)", vote["event_recall"], "", better="higher"),
+        _row("NAB machine temperature, event recall (train)", train["event_recall"], "", better="higher"),
+        _row("NAB machine temperature, false alarms (test)", vote["false_alarms_per_day"], "1/d", better="lower"),
+        _row("NAB machine temperature, false alarms (train)", train["false_alarms_per_day"], "1/d", better="lower"),
+        _row("NAB machine temperature, F1 of the vote", vote["f1"], "", better="higher"),
+        _row("NAB machine temperature, F1 of the threshold rule", test["threshold rule"]["f1"], "", better="higher"),
+        _row("NAB machine temperature, PR-AUC of the vote", vote["pr_auc"], "", better="higher"),
+        _row("NAB machine temperature, PR-AUC of the rule", test["threshold rule"]["pr_auc"], "", better="higher"),
+        _row("NAB machine temperature, training", seconds, "s", better="lower"),
+    ]
+
+
+def _row(name: str, value: float | None, unit: str, *, better: str) -> dict[str, Any]:
+    figure = float("nan") if value is None else value
+    return {"issue": "chain", "name": name, "value": figure, "unit": unit, "limit": None, "better": better, "ok": True}
