@@ -161,7 +161,8 @@ def paired_bound(
     sign = 1.0 if problem.higher_is_better else -1.0
 
     def gain(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-        return sign * (problem.from_sums(counts @ challenger) - problem.from_sums(counts @ champion))
+        # + 0.0: no difference is shown as 0, not as -0.
+        return sign * (problem.from_sums(counts @ challenger) - problem.from_sums(counts @ champion)) + 0.0
 
     units = len(challenger)
     difference = float(gain(np.ones((1, units)))[0])
@@ -271,7 +272,8 @@ def _cut_members(given: GateInput, champion: Champion) -> Iterator[Finding]:
     if not cuts:
         return
     dropped = {name for f in cuts for name in f.columns}
-    lost = sorted(dropped & set(champion.members)) if dropped and champion.members else sorted(dropped)
+    # An ensemble's member carries its layer behind its kind: LightGBM_BAG_L1.
+    lost = sorted(d for d in dropped if not champion.members or any(m.startswith(d) for m in champion.members))
     if lost or (not dropped and not champion.members_cut):
         named = ", ".join(lost) or "members"
         yield finding("G003", f"the time limit cut {named}, which champion v{champion.version} has.")

@@ -243,7 +243,7 @@ def test_a_metric_that_is_undefined_in_the_comparison_is_not_read_as_zero() -> N
 @pytest.mark.parametrize(
     ("dropped", "members", "was_cut", "promoted"),
     [
-        (("CatBoost",), ("LightGBM", "CatBoost"), False, False),
+        (("CatBoost",), ("LightGBM_BAG_L1", "CatBoost_BAG_L1"), False, False),
         (("CatBoost",), ("LightGBM",), False, True),
         ((), ("LightGBM",), False, False),
         ((), ("LightGBM",), True, True),
