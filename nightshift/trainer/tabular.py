@@ -257,6 +257,7 @@ def _note_cut(predictor: Any, members: Mapping[str, Any], ctx: RunContext) -> No
                 "T004",
                 f"Not fitted within {ctx.time_limit_s:.0f} s and the memory there is: {', '.join(missing)}.",
                 remedy="Raise time_limit_s, or take them out of model_types.",
+                columns=missing,  # the gate reads from here what was cut
             )
         )
 
