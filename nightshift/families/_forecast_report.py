@@ -14,6 +14,7 @@ from nightshift.findings import Finding, finding
 from nightshift.graphs.forecast_parameters import (
     ForecastParameters,
     ProphetParameters,
+    is_workday,
     prophet_bands,
     prophet_components,
     prophet_trend,
@@ -230,8 +231,13 @@ def _trend(judged: Judged, sensor: int, model: ProphetParameters, config: Foreca
 
 def _week(name: str, model: ProphetParameters) -> Figure:
     hours = np.arange(_WEEK_H, dtype=np.int64)
-    parts = prophet_components(model, _MONDAY_S + hours * _HOUR_S)
-    lines = [Line(label=part, x=[float(h) for h in hours], y=_listed(values)) for part, values in parts.items()]
+    time_s = _MONDAY_S + hours * _HOUR_S
+    parts, workday = prophet_components(model, time_s), is_workday(time_s)
+    lines = []
+    for season in model.seasonalities:
+        shown = season.day_type == "any" or workday == (season.day_type == "workday")
+        values = np.where(shown, parts[season.name], np.nan)
+        lines.append(Line(label=season.name.replace("_", ", "), x=[float(h) for h in hours], y=_listed(values)))
     unit = "share of the trend" if any(s.mode == "multiplicative" for s in model.seasonalities) else name
     return Figure(
         key=f"pattern_{name}",
