@@ -232,7 +232,7 @@ def _open(home: Home) -> Any:
     from dvc.ui import ui
 
     for name in ("dvc", "dvc_data", "dvc_objects"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     # Its spinners would turn in the middle of our own progress.
     ui.rich_console.quiet = ui.error_console.quiet = True
     root = home.dvc
