@@ -104,5 +104,5 @@ def threshold_rule(data: Dataset, rate: float) -> ThresholdRule:
     """Fit the baseline on normal training rows."""
     sensors = data.metadata.sensors
     alarms = [[np.nan if v is None else v for v in (s.alarm_below, s.alarm_above)] for s in sensors]
-    looked_at = np.array([s.role != "category" for s in sensors])
+    looked_at = np.array([s.role not in ("category", "age") for s in sensors])
     return ThresholdRule.fit(data.matrix("train")[normal_rows(data, "train")], np.array(alarms), looked_at, rate)
