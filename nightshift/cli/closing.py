@@ -24,6 +24,20 @@ def print_closing(home: Home, cell: Cell, ending: str) -> None:
         print(f"  {label:<{_WIDTH}}{text}")
 
 
+def _remarks(result: CellResult) -> Iterator[tuple[str, str]]:
+    """Yield what is remarked on the model; warnings on the data are the same for every family: codes will do."""
+    data: list[str] = []
+    for finding in result.findings:
+        if finding.severity is Severity.TIP:
+            continue
+        if finding.severity is Severity.WARNING and finding.code.startswith("D"):
+            data.append(finding.code)
+            continue
+        yield "finding", (red if finding.severity is Severity.BLOCKER else yellow)(finding.line())
+    if data:
+        yield "data", yellow(f"{', '.join(dict.fromkeys(data))}: see the report")
+
+
 def _version(result: CellResult) -> str:
     version = result.fact("register", "version")
     if version is None:
@@ -46,9 +60,7 @@ def _lines(home: Home, result: CellResult) -> Iterator[tuple[str, str]]:
             _against(f"{p99:.3g} ms p99", f"{result.limits.latency_ms:g} ms", p99 <= result.limits.latency_ms),
         )
     yield from _places(home, result)
-    for finding in result.findings:
-        if finding.severity is not Severity.TIP:
-            yield "finding", (red if finding.severity is Severity.BLOCKER else yellow)(finding.line())
+    yield from _remarks(result)
 
 
 def _figures(result: CellResult) -> Iterator[tuple[str, str]]:

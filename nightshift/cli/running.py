@@ -16,7 +16,7 @@ from nightshift.cli.show import bold, dim, yellow
 from nightshift.errors import EXIT_INTERRUPTED, EXIT_OK
 from nightshift.plan.cell import Cell
 from nightshift.plan.options import TrainOptions, settings_of
-from nightshift.plan.state import State, make_cell, state
+from nightshift.plan.state import State, make_cell, newest, state
 from nightshift.settings import Home
 
 if TYPE_CHECKING:
@@ -160,7 +160,8 @@ def _close(asked: Asked, cells: Sequence[Cell], outcomes: Sequence[CellOutcome])
     by_family = {o.family: o for o in outcomes}
     for cell in cells:
         outcome = by_family[cell.family]
-        print_closing(asked.home, cell, outcome.ending)
+        # The flow has made the cell itself; code or data that changed meanwhile made it another one.
+        print_closing(asked.home, newest(asked.home, cell.name) or cell, outcome.ending)
         if outcome.ending in ("unregistered", "not applicable") or not outcome.cell_key:
             print(f"  {outcome.reason} {outcome.hint}".rstrip())
     return MachineOutcome(subject=asked.subject, target=asked.target, cells=tuple(outcomes)).exit_code

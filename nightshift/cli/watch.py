@@ -39,7 +39,7 @@ class PlainView:
     def show(self, cell: Cell, event: ProgressEvent) -> None:
         """Print an event unless one of the same stage was printed a moment ago."""
         stage, at = self._last.get(cell.key, ("", 0.0))
-        if stage == event.stage and event.at - at < _PLAIN_S:
+        if stage == event.stage and (event.at - at < _PLAIN_S or event.message.startswith(f"{stage} ")):
             return
         self._last[cell.key] = (event.stage, event.at)
         begins = stage != event.stage

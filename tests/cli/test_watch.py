@@ -21,7 +21,8 @@ def test_plain_lines_show_each_stage_and_now_and_then_a_step(capsys: pytest.Capt
         event("train", at=0),
         event("train", 1, 5, at=3, message="too soon"),
         event("train", 2, 5, at=30, message="LightGBM"),
-        event("evaluate", at=31),
+        event("train", 1, 1, at=60, message="train done"),
+        event("evaluate", at=61),
     ):
         view.show(cell, given)
     lines = capsys.readouterr().out.splitlines()
