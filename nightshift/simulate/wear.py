@@ -156,7 +156,8 @@ def _wear(rng: np.random.Generator, load: NDArray[np.float64]) -> NDArray[np.flo
     slow = np.cumsum(np.exp(rng.uniform(-0.6, 0.6)) / 200.0 * effort)
     begun = int(np.searchsorted(slow, 1.0))
     growth = np.cumsum(np.where(np.arange(len(load)) >= begun, effort, 0.0)) / (rng.uniform(0.9, 1.1) * 96.0)
-    return 0.5 * np.minimum(slow, 1.0) + 0.5 * growth
+    wear: NDArray[np.float64] = 0.5 * np.minimum(slow, 1.0) + 0.5 * growth
+    return wear
 
 
 def _sensors(
