@@ -18,12 +18,10 @@ from nightshift.plan.cell import Cell
 from nightshift.plan.options import TrainOptions, settings_of
 from nightshift.plan.state import State, make_cell, newest, state
 from nightshift.settings import Home
+from nightshift.tracking.results import family_rank
 
 if TYPE_CHECKING:
     from nightshift.plan.outcome import CellOutcome
-
-#: What people ask first, first; families that are not named here follow.
-_ORDER = ("classification", "rul", "anomaly", "forecast")
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ class Asked:
 def machine_families() -> list[str]:
     """Return the families of machines, in the order that people ask."""
     names = [n for n in families.names() if families.get(n).group == "machine"]
-    return sorted(names, key=lambda n: _ORDER.index(n) if n in _ORDER else len(_ORDER))
+    return sorted(names, key=family_rank)
 
 
 def run_cell(asked: Asked) -> int:

@@ -22,7 +22,7 @@ from nightshift.plan.state import newest_cells
 from nightshift.problems.evaluation import Evaluation, Figure
 from nightshift.settings import Home
 from nightshift.tracking.charts import draw, figure_id
-from nightshift.tracking.results import CellResult, aims, read_result
+from nightshift.tracking.results import CellResult, aims, family_rank, read_result
 from nightshift.tracking.text import number, seconds, size
 
 HTML_FILE, MARKDOWN_FILE, FIGURES = "training_report.html", "training_report.md", "figures"
@@ -60,7 +60,7 @@ def write_report(home: Home, subject: str) -> Report:
     Raises:
         DataError: when nothing has been trained for the machine.
     """
-    cells = newest_cells(home, subject)
+    cells = sorted(newest_cells(home, subject), key=lambda cell: family_rank(cell.family))
     if not cells:
         raise DataError(
             f"Nothing has been trained for '{subject}'.", hint=f"`nightshift train-machine --machine {subject}` does."
@@ -169,7 +169,7 @@ def _section(home: Home, result: CellResult, figures: Path) -> dict[str, Any]:
         "registered": _registered(result),
         "bundle": result.bundle.as_posix() if result.bundle else None,
         "inputs": manifest.interface if manifest else None,
-        "notes": [*(found.notes if found else ()), *(manifest.notes if manifest else ())],
+        "notes": list(dict.fromkeys([*(found.notes if found else ()), *(manifest.notes if manifest else ())])),
     }
 
 
@@ -210,13 +210,11 @@ def _board(found: Evaluation) -> Table:
 
 
 def _members(found: Evaluation) -> Table:
-    header = ("member", "rank", "score", "weight", "fit s", "predict s", "size MB")
-    ranked = sorted(found.members, key=lambda m: float("-inf") if m.score is None else m.score, reverse=True)
-    lines = [
-        (m.name, str(i), number(m.score), number(m.weight), number(m.fit_s), number(m.predict_s), number(m.size_mb))
-        for i, m in enumerate(ranked, 1)
-    ]
-    return Table(header, lines, [""] * len(lines))
+    """The members as their family ranks them; columns that none of them fills are left out."""
+    columns = {"score": "score", "weight": "weight", "fit_s": "fit s", "predict_s": "predict s", "size_mb": "size MB"}
+    filled = [c for c in columns if any(getattr(m, c) is not None for m in found.members)]
+    lines = [(m.name, str(rank), *(number(getattr(m, c)) for c in filled)) for rank, m in enumerate(found.members, 1)]
+    return Table(("member", "rank", *(columns[c] for c in filled)), lines, [""] * len(lines))
 
 
 def _device(result: CellResult, manifest: BundleManifest) -> Table:

@@ -24,6 +24,15 @@ LOWER_IS_BETTER = (
 )
 
 
+#: What people ask first, first.
+_FAMILY_ORDER = ("classification", "rul", "anomaly", "forecast")
+
+
+def family_rank(family: str) -> int:
+    """Return a family's place in a list; those without one follow."""
+    return _FAMILY_ORDER.index(family) if family in _FAMILY_ORDER else len(_FAMILY_ORDER)
+
+
 @dataclass(frozen=True)
 class CellResult:
     """One cell's results, as far as it got.
