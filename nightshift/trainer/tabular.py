@@ -8,6 +8,7 @@ neighbouring rows of one run on both sides.
 from __future__ import annotations
 
 import shutil
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,8 @@ Floats = NDArray[np.float32]
 
 _TARGET = "__target__"
 _FOLD = "__fold__"
+#: A member that took this share of the time it was given was stopped by it, not by its rounds.
+_TIME_IS_UP = 0.8
 _MODEL_NAMES = {
     "GBM": "LightGBM",
     "RF": "RandomForest",
@@ -156,7 +159,7 @@ def fit_tabular(
             ) from error
     if ctx.should_stop():
         raise _stopped()
-    _note_cut(predictor, members, ctx)
+    _note_cut(predictor, members, watch.cut, ctx)
     return _finished(predictor, table, budget.bag_folds)
 
 
@@ -227,13 +230,19 @@ def _watch(ctx: RunContext, total: int) -> Any:
 
     class Watch(AbstractCallback):  # type: ignore[misc]
         done = 0
+        began: tuple[str, float, float] = ("", 0.0, 0.0)
+        cut: tuple[str, ...] = ()
 
-        def _before_model_fit(self, *, model: Any, **_: Any) -> tuple[bool, bool]:
+        def _before_model_fit(self, *, model: Any, time_limit: float | None, **_: Any) -> tuple[bool, bool]:
             ctx.step(self.done, max(total, self.done + 1), model.name)
+            self.began = (model.name, time.perf_counter(), time_limit or np.inf)
             return ctx.should_stop(), False
 
         def _after_model_fit(self, **_: Any) -> bool:
             self.done += 1
+            name, start, limit_s = self.began
+            if time.perf_counter() - start > _TIME_IS_UP * limit_s:
+                self.cut = (*self.cut, name)
             return ctx.should_stop()
 
         def __reduce__(self) -> tuple[Any, tuple[()]]:
@@ -247,19 +256,34 @@ def _no_watch() -> None:
     """What a kept trainer holds in place of the callback."""
 
 
-def _note_cut(predictor: Any, members: Mapping[str, Any], ctx: RunContext) -> None:
-    """Say which configured members are not there."""
+def _note_cut(predictor: Any, members: Mapping[str, Mapping[str, Any]], cut: Sequence[str], ctx: RunContext) -> None:
+    """Say which configured members are missing, or smaller than configured."""
     fitted = predictor.model_names()
     missing = [_MODEL_NAMES[kind] for kind in members if not any(n.startswith(_MODEL_NAMES[kind]) for n in fitted)]
-    if missing:
-        ctx.note(
-            finding(
-                "T004",
-                f"Not fitted within {ctx.time_limit_s:.0f} s and the memory there is: {', '.join(missing)}.",
-                remedy="Raise time_limit_s, or take them out of model_types.",
-                columns=missing,  # the gate reads from here what was cut
-            )
+    smaller = [*cut, *_smaller_forests(predictor, members)]
+    if not missing and not smaller:
+        return
+    parts = [
+        f"{what}: {', '.join(dict.fromkeys(names))}"
+        for what, names in (("left out", missing), ("cut short", smaller))
+        if names
+    ]
+    ctx.note(
+        finding(
+            "T004",
+            f"{ctx.time_limit_s:.0f} s and the memory there is were too little; {'; '.join(parts)}.",
+            remedy="Raise time_limit_s, lower boost_rounds or forest_trees, or take them out of model_types.",
         )
+    )
+
+
+def _smaller_forests(predictor: Any, members: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield forests that AutoGluon gave fewer trees than configured, which it does to keep the time."""
+    for kind in ("RF", "XT"):
+        if kind in members and _MODEL_NAMES[kind] in predictor.model_names():
+            forest = predictor._trainer.load_model(_MODEL_NAMES[kind]).model
+            if forest.n_estimators < members[kind]["n_estimators"]:
+                yield f"{_MODEL_NAMES[kind]} ({forest.n_estimators} of {members[kind]['n_estimators']} trees)"
 
 
 def _finished(predictor: Any, table: TrainingTable, bag_folds: int) -> TabularModel:
