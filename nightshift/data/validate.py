@@ -17,17 +17,17 @@ from nightshift.findings import Finding, Severity, finding
 _NEEDS = {
     "rul": (
         "`rul` column not found in {source}.",
-        "Regenerate with RUL enabled, or train only classification, anomaly, forecast.",
+        "Regenerate with RUL enabled.",
     ),
     "labels": (
         "`failure_status` column not found in {source}, nor `rul` with a horizon or alarm limits to derive it from.",
-        "Add labels, or train only anomaly, forecast.",
+        "Add labels.",
     ),
     "runs": (
         "the rows of {source} are independent, without runs in time.",
-        "Map a time column, or train classification.",
+        "Map a time column.",
     ),
-    "clock": ("no clock time in {source}.", "Map a calendar time column, or train the other families."),
+    "clock": ("no clock time in {source}.", "Map a calendar time column."),
 }
 _ORDER = (Severity.BLOCKER, Severity.WARNING, Severity.TIP)
 

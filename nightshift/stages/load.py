@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+from nightshift import families
+from nightshift.data.dataset import Dataset
 from nightshift.data.store import open_dataset, verify
+from nightshift.data.validate import missing_needs
 from nightshift.errors import NotApplicableError
+from nightshift.family import Family
 from nightshift.plan.cell import Cell
 from nightshift.stages.chain import StageContext, StageResult, family_of
-
-_REASONS = {
-    "labels": "no `failure_status`, no `rul` and no alarm limits to derive labels from",
-    "rul": "no `rul` column",
-    "runs": "rows are independent: no runs in time",
-    "clock": "no clock time",
-    "scenarios": "no scenarios",
-}
 
 
 def run(cell: Cell, ctx: StageContext) -> StageResult:
@@ -24,13 +20,21 @@ def run(cell: Cell, ctx: StageContext) -> StageResult:
         DataError: when the dataset is missing, truncated or altered.
     """
     data = open_dataset(ctx.home, cell.subject, cell.dataset)
-    missing = sorted(family_of(cell).needs - data.metadata.offers)
+    family = family_of(cell)
+    missing = missing_needs(data.metadata, family.needs, cell.family)
     if missing:
+        what = " ".join(found.what for found in missing)
         raise NotApplicableError(
-            f"{cell.family} cannot apply to {cell.subject}: {'; '.join(_REASONS[m] for m in missing)}.",
-            hint="The other families go on.",
+            f"{cell.family} cannot apply to {cell.subject}: {what}", hint=_way_out(data, family, missing[0].remedy)
         )
     verify(data)
     parts = data.metadata.parts
     summary: dict[str, str | int | float | bool | None] = {f"rows_{name}": part.rows for name, part in parts.items()}
     return StageResult(summary={"dataset": data.fingerprint, **summary})
+
+
+def _way_out(data: Dataset, family: Family, remedy: str) -> str:
+    """Name what mends it, and the families of the same group that apply as the data is."""
+    others = [other for name in families.names() if (other := families.get(name)).group == family.group]
+    able = [other.name for other in others if other.needs <= data.metadata.offers]
+    return f"{remedy.removesuffix('.')}, or train only {', '.join(able)}." if able else remedy

@@ -154,7 +154,7 @@ def test_a_missing_need_says_how_to_mend_it(home: Home) -> None:
     assert [f.severity for f in told] == [Severity.BLOCKER] * 2
     lines = " ".join(f.line() for f in told)
     assert "`rul` column not found in rows.csv" in lines
-    assert "Regenerate with RUL enabled, or train only classification, anomaly, forecast." in lines
+    assert "Regenerate with RUL enabled." in lines
 
 
 def test_unused_columns_of_the_source_are_a_tip(home: Home) -> None:

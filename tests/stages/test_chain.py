@@ -105,7 +105,8 @@ def test_a_family_that_cannot_apply_is_blocked_with_the_reason(home: Home) -> No
     data = land_changed(home, {"rul": None}, has_rul=False)
     records = run_chain(make_cell(home, data.subject, "rul"), StageContext(home))
     assert [r.status for r in records] == ["not_applicable"]
-    assert "no `rul` column" in records[-1].error
+    assert "`rul` column not found" in records[-1].error
+    assert "or train only anomaly, classification, forecast." in records[-1].hint
 
 
 def test_a_blocker_stops_the_cell_with_one_readable_message(home: Home) -> None:
