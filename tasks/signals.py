@@ -10,7 +10,8 @@ from typing import Any, Self
 
 from nightshift.errors import InterruptedTraining
 
-logger = logging.getLogger("nightshift")
+# A name of its own: the command shows these lines even where it hides the rest of the log.
+logger = logging.getLogger("nightshift.signals")
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 

@@ -142,6 +142,7 @@ def _run(asked: Asked, cells: Sequence[Cell], call: Callable[[], Any]) -> Any:
         # The run's lines go to the Prefect UI; here they would stand between the bars.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
         logging.captureWarnings(True)
+        logging.getLogger("nightshift.signals").addHandler(logging.StreamHandler())
     print(f"{bold(asked.subject)}: {', '.join(asked.families)} for {asked.target}")
     from deployments.server import ensure_server
 
