@@ -23,7 +23,7 @@ from nightshift.stages.chain import StageContext, begin, run_stage
 from nightshift.tracking import registry, versions
 from nightshift.tracking.finished import staging_folder
 from nightshift.tracking.mlflow_store import Patience, open_store
-from tests.tracking.bundles import a_cell, finish
+from tests.tracking.bundles import a_cell, finish, threshold_for
 
 FAST = Patience(attempts=2, wait_s=0.01, longest_s=0.05, probe_s=0.05)
 
@@ -52,7 +52,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_record_says_all_that_the_closing_block_shows(place: Home, data: Dataset) -> None:
     cell = a_cell(data, 1)
-    finish(place, cell, data, 3.0)
+    finish(place, cell, data, threshold_for(data))
     record = run_stage("register", cell, StageContext(place))
     assert record.status == "done"
     facts = record.summary
@@ -61,7 +61,7 @@ def test_the_record_says_all_that_the_closing_block_shows(place: Home, data: Dat
     assert facts["tracking_uri"] == place.mlflow_uri
     assert (place.root / str(facts["onnx"])).is_file()
     assert str(facts["dvc"]) == f".nightshift/dvc/models/{facts['bundle_sha256']}.dvc"
-    assert str(facts["gate"]).startswith("promoted: f1 0.614")
+    assert str(facts["gate"]).startswith("promoted: f1 0.")
     assert len(str(facts["run_id"])) == 32
     events = [e for e in read_events(work_folder(place, cell.key) / "progress.jsonl") if e.stage == "register"]
     assert events[-1].step == events[-1].total
@@ -71,9 +71,9 @@ def test_the_record_says_all_that_the_closing_block_shows(place: Home, data: Dat
 
 def test_a_gate_that_refuses_leaves_its_findings_in_the_record(place: Home, data: Dataset) -> None:
     cells = [a_cell(data, seed, target="server") for seed in (1, 2)]
-    finish(place, cells[0], data, 3.0)
+    finish(place, cells[0], data, threshold_for(data))
     run_stage("register", cells[0], StageContext(place))
-    finish(place, cells[1], data, 4.0)
+    finish(place, cells[1], data, threshold_for(data, 0.6))
     record = run_stage("register", cells[1], StageContext(place))
     assert record.status == "done"
     assert [f.code for f in record.findings] == ["G002"]
@@ -85,7 +85,7 @@ def test_without_mlflow_the_model_is_kept_and_the_next_run_registers_without_tra
     place: Home, data: Dataset
 ) -> None:
     cell = a_cell(data, 1, target="vehicle")
-    finish(place, cell, data, 3.0)
+    finish(place, cell, data, threshold_for(data))
     trained = read_record(place, cell.key, "train")
     holder = sqlite3.connect(place.mlflow_db, isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
@@ -111,7 +111,7 @@ def test_a_record_alone_does_not_say_that_registration_has_ended(
     place: Home, data: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cell = a_cell(data, 1, target="gpu")
-    finish(place, cell, data, 3.0)
+    finish(place, cell, data, threshold_for(data))
 
     def killed(*_arguments: object) -> None:
         raise Killed
@@ -135,7 +135,7 @@ def test_a_run_of_one_cell_finishes_what_a_crash_left_of_another(
 ) -> None:
     left, other = a_cell(data, 1, target="left"), a_cell(data, 1, target="other")
     for cell in (left, other):
-        finish(place, cell, data, 3.0)
+        finish(place, cell, data, threshold_for(data))
 
     def killed(*_arguments: object) -> None:
         raise Killed

@@ -42,6 +42,16 @@ def a_cell(data: Dataset, seed: int, *, target: str = "pi", **settings: Any) -> 
     )
 
 
+def threshold_for(data: Dataset, share: float = 1.0) -> float:
+    """Return the threshold whose F1 on test is nearest to a share of the best one's; never a lower one than that."""
+    level = data.matrix("test")[:, data.metadata.columns.index(SENSOR)]
+    label = data.labels("test") == 1
+    grid = np.quantile(level[np.isfinite(level)], np.linspace(0.3, 0.999, 120)).round(3)
+    f1 = np.array([2 * (label & (level > t)).sum() / (label.sum() + (level > t).sum()) for t in grid])
+    best = int(f1.argmax())
+    return float(grid[best:][np.abs(f1[best:] - share * f1[best]).argmin()])
+
+
 def finish(
     home: Home,
     cell: Cell,

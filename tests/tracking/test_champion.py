@@ -22,7 +22,7 @@ from nightshift.settings import Home, use_home
 from nightshift.simulate.wear import land_demo
 from nightshift.tracking.champion import Contender, NotComparableError, _unseen, compare, epoch_s
 from nightshift.tracking.finished import Finished, read_bundle, staging_folder
-from tests.tracking.bundles import a_cell, finish
+from tests.tracking.bundles import a_cell, finish, threshold_for
 from tests.tracking.cells import a_manifest
 
 STEPS = 144
@@ -57,8 +57,8 @@ def contender(given: Finished, **change: object) -> Contender:
 def pair(place: Home, data: Dataset) -> tuple[Finished, Finished]:
     """Two models of one threshold each: (challenger, champion)."""
     cells = [a_cell(data, seed) for seed in (1, 2)]
-    good = finished(place, cells[0], finish(place, cells[0], data, 3.0))
-    return good, finished(place, cells[1], finish(place, cells[1], data, 4.0))
+    good = finished(place, cells[0], finish(place, cells[0], data, threshold_for(data)))
+    return good, finished(place, cells[1], finish(place, cells[1], data, threshold_for(data, 0.8)))
 
 
 def f1(statistics: UnitStatistics) -> float:
@@ -73,13 +73,15 @@ def test_on_the_same_data_both_are_judged_on_the_whole_test_part(place: Home, pa
     assert f1(compared.challenger) > f1(compared.champion) + 0.05
 
 
-def test_only_rows_later_than_the_champions_training_count(place: Home, pair: tuple[Finished, Finished]) -> None:
+def test_only_rows_later_than_the_champions_training_count(
+    place: Home, data: Dataset, pair: tuple[Finished, Finished]
+) -> None:
     good, weaker = pair
     compared = compare(place, good, contender(weaker, trained_until="2025-04-28T00:00:00Z"))
     assert compared.challenger.units == compared.champion.units
     assert 0 < len(compared.champion.units) < len(good.evaluation.statistics.units)  # type: ignore[union-attr]
     rows = np.asarray(compared.champion.values).sum()
-    assert 0 < rows < 2577
+    assert 0 < rows < data.metadata.parts["test"].rows
 
 
 def test_a_champion_that_has_seen_everything_cannot_be_compared(place: Home, pair: tuple[Finished, Finished]) -> None:
