@@ -1,4 +1,4 @@
-"""Builds a cell's finished files in a home: real records, a real evaluation, a real manifest; only the figures are made up."""
+"""Builds a finished cell's files in a home: real records, evaluation and manifest; only the figures are made up."""
 
 from __future__ import annotations
 
