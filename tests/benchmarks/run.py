@@ -82,7 +82,8 @@ def show(rows: Sequence[Row]) -> None:
     for row in rows:
         limit = "" if row["limit"] is None else f"{'≥' if row['better'] == 'higher' else '≤'} {row['limit']:g}"
         verdict = "" if row["limit"] is None else green("ok") if row["ok"] else red("missed")
-        lines.append((row["name"], f"{row['value']:.4g}", row["unit"], limit, verdict))
+        value = "–" if row["value"] is None else f"{row['value']:.4g}"
+        lines.append((row["name"], value, row["unit"], limit, verdict))
     print()
     print(table(("figure", "value", "unit", "limit", ""), lines))
     where = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
