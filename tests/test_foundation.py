@@ -74,6 +74,24 @@ def test_the_environment_keeps_every_library_inside_the_home(home: Home) -> None
     assert os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
     assert os.environ["DVC_NO_ANALYTICS"] == "1"
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
+
+
+def test_the_edge_runtime_writes_nothing_into_the_users_home(tmp_path: Path) -> None:
+    """onnxruntime leaves a device id and a database of events there unless it is told not to."""
+    from nightshift.graphs.build import Graph
+
+    graph = Graph("identity")
+    graph.output(graph.input("window", "float32", ("batch", 1, 1)), "value", "float32", ("batch", 1, 1))
+    (tmp_path / "model.onnx").write_bytes(graph.build().SerializeToString())
+    code = (
+        "import sys, pathlib; from nightshift.edge.session import open_session\n"
+        "open_session(pathlib.Path(sys.argv[1]).read_bytes())"
+    )
+    given = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"} | {"HOME": str(tmp_path / "user")}
+    (tmp_path / "user").mkdir()
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "model.onnx")], env=given, check=True, timeout=60)
+    assert list((tmp_path / "user").rglob("*")) == []
 
 
 def test_children_inherit_the_home(tmp_path: Path, home: Home) -> None:
