@@ -14,6 +14,8 @@ ModelType = Literal["GBM", "RF", "XGB", "CAT", "XT"]
 
 #: Presets of our own: (times as many rounds and trees at as small a learning rate, bag folds).
 _OWN_PRESETS = {"fast": (1, 0), "standard": (2, 0), "high": (2, 5)}
+#: Never trained, whatever a preset says: no converter, or too slow for one row at a time.
+_EXCLUDED = ("FASTAI", "NN_TORCH", "KNN")
 #: AutoGluon's presets that bag do so with this many folds, as far as the target allows.
 _AUTOGLUON_BAG_FOLDS = 8
 
@@ -153,6 +155,7 @@ class Budget:
             "num_bag_folds": self.bag_folds,
             "num_stack_levels": self.stack_levels,
             "auto_stack": False,
+            "excluded_model_types": list(_EXCLUDED),
             "dynamic_stacking": False,
             "calibrate": False,
             "calibrate_decision_threshold": False,
