@@ -6,8 +6,8 @@ SHELL := /bin/bash
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# Tests that train a real model are marked `slow`; `make check` leaves them to `make test`.
-FAST := -m "not slow"
+# The tests of a minute: layers, and the parts that train nothing. `make test` runs the rest too.
+FAST := -m "not slow" tests/test_*.py $(addprefix tests/,plan edge problems data simulate tasks cli)
 export PYTHON
 
 .PHONY: help demo test check bench up down
