@@ -11,6 +11,7 @@ from nightshift.cli.parser import add_command, add_subject
 from nightshift.errors import EXIT_CELL_FAILED, EXIT_OK
 
 if TYPE_CHECKING:
+    from nightshift.progress import ProgressEvent
     from nightshift.settings import Home
 
 _COLUMNS = ("subject", "family", "target", "state", "why", "version", "metric", "value")
@@ -131,6 +132,10 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     from nightshift.settings import use_home
     from nightshift.stages.reproduce import reproduce
 
-    again = reproduce(use_home(), arguments.run_id)
+    def say(event: ProgressEvent) -> None:
+        if not event.step:
+            print(f"{event.stage} ...", flush=True)
+
+    again = reproduce(use_home(), arguments.run_id, say)
     print(again)
     return EXIT_OK if again.same else EXIT_CELL_FAILED
