@@ -56,6 +56,9 @@ class RulConfig(WindowedConfig):
 
     cap: float | None = Field(default=None, gt=0)
     min_leaf_rows: int = Field(default=50, ge=1)
+    # Neighbouring windows of a run are nearly the same row: trees of a forest differ only if splits see few features.
+    boost_features: float = Field(default=0.6, gt=0, le=1)
+    forest_features: float = Field(default=0.33, gt=0, le=1)
 
 
 class RulFamily:

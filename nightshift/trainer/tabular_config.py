@@ -32,6 +32,8 @@ class TabularConfig(FamilyConfig):
         min_leaf_rows: fewest rows in a leaf of LightGBM and the forests.
         forest_trees: trees of RandomForest and ExtraTrees.
         forest_leaf_nodes: most leaves of one of their trees; it bounds the bundle's size and the device's memory.
+        boost_features: share of the features that one boosted tree may split on.
+        forest_features: share of the features that one split of a forest looks at.
         num_bag_folds: folds of bagging, by whole runs; None = the preset's.
         num_stack_levels: layers of models on top of models; needs bagging.
         max_rows: more training rows than this are thinned by seed.
@@ -46,6 +48,8 @@ class TabularConfig(FamilyConfig):
     min_leaf_rows: int = Field(default=20, ge=1)
     forest_trees: int = Field(default=100, ge=1)
     forest_leaf_nodes: int = Field(default=500, ge=2)
+    boost_features: float = Field(default=0.8, gt=0, le=1)
+    forest_features: float = Field(default=0.5, gt=0, le=1)
     num_bag_folds: int | None = Field(default=None, ge=0, le=20)
     num_stack_levels: int = Field(default=0, ge=0, le=3)
     max_rows: int = Field(default=50_000, ge=50)
@@ -64,7 +68,7 @@ def member_hyperparameters(config: TabularConfig, scale: int = 1) -> dict[str, d
         "n_estimators": config.forest_trees * scale,
         "max_leaf_nodes": config.forest_leaf_nodes,
         "min_samples_leaf": max(1, config.min_leaf_rows // 5),
-        "max_features": 0.33,
+        "max_features": config.forest_features,
         "random_state": seed,
     }
     made: dict[str, dict[str, Any]] = {
@@ -73,7 +77,7 @@ def member_hyperparameters(config: TabularConfig, scale: int = 1) -> dict[str, d
             "learning_rate": rate,
             "num_leaves": config.max_leaves,
             "min_data_in_leaf": config.min_leaf_rows,
-            "feature_fraction": 0.6,
+            "feature_fraction": config.boost_features,
             "bagging_fraction": 0.8,
             "bagging_freq": 1,
             "seed": seed,
@@ -87,7 +91,7 @@ def member_hyperparameters(config: TabularConfig, scale: int = 1) -> dict[str, d
             "max_depth": config.tree_depth,
             "min_child_weight": max(1, config.min_leaf_rows // 5),
             "subsample": 0.8,
-            "colsample_bytree": 0.6,
+            "colsample_bytree": config.boost_features,
             "seed": seed,
         },
         "CAT": {"iterations": rounds, "learning_rate": rate, "depth": config.tree_depth, "random_seed": seed},
