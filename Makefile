@@ -22,13 +22,13 @@ demo: $(READY) ## train, judge and register four models of a demo machine (about
 	$(BIN)/nightshift demo
 
 test: $(READY) ## every test
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(TWO)
 
 check: $(READY) ## format, lint, types, layers and the fast tests; the pre-commit hook
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q $(FAST)
+	$(BIN)/python -m pytest -q $(TWO) $(FAST)
 
 bench: $(READY) ## measure what the README quotes; writes build/bench.json
 	$(BIN)/python -m tests.benchmarks.run
