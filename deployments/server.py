@@ -195,10 +195,10 @@ def _start(home: Home) -> ProcessRecord:
         try:
             _await(home, record)
         except ServiceError:
-            taken = "already in use" in processes.last_lines(home, record) and attempt + 1 < _PORT_TRIES
             processes.stop([record])
             processes.forget(home, SERVER)
-            if not taken:
+            # Ours is gone and the port is held: another program took it between our look and the server's bind.
+            if _bound(port) or attempt + 1 == _PORT_TRIES:
                 raise
         else:
             write_atomic(home.run / "address", record.url.encode())
@@ -242,16 +242,28 @@ def _await_worker(home: Home, record: ProcessRecord) -> None:
 
 
 def _free_port(preferred: int) -> int:
+    """Return the preferred port where it is free, else any; 0 prefers none.
+
+    Raises:
+        ServiceError: when there is none.
+    """
     for port in (preferred, 0):
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            # As the server binds: a port whose last connections are still in TIME_WAIT is free, a listener's is not.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
+        bound = _bound(port)
+        if bound:
+            return bound
     raise ServiceError("No free port on the loopback address.", hint="End some programs and try again.")
+
+
+def _bound(port: int) -> int:
+    """Bind a port for a moment and return its number; 0 when somebody else holds it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As the server binds: a port whose last connections are still in TIME_WAIT is free, a listener's is not.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return 0
+        return int(probe.getsockname()[1])
 
 
 def _use(url: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -154,3 +155,23 @@ def test_down_ends_it_once_and_the_address_is_remembered(served, at_home):
     # A shell may still export the address; it is not the user's own server, and the port is preferred next time.
     os.environ["PREFECT_API_URL"] = served.info.api_url
     assert server._users_choice(served.home) == ""
+
+
+def test_a_port_taken_between_the_look_and_the_bind_is_given_up_for_another(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    look = server._free_port
+    with socket.socket() as other:
+        other.bind((server.HOST, 0))
+        other.listen()
+        held = other.getsockname()[1]
+        looks = iter([held])
+        monkeypatch.setattr(server, "_free_port", lambda preferred: next(looks, None) or look(preferred))
+        try:
+            info = ensure_server(home)
+            assert info.started
+            assert f":{held}/" not in info.api_url
+            assert [p.running for p in ps(home)] == [True]
+        finally:
+            down(home)
