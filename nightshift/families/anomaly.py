@@ -294,8 +294,7 @@ def _features(data: Dataset, config: AnomalyConfig) -> FeatureSpec:
         statistics=config.statistics,
         derived=[DerivedColumn(name=d.name, kind=d.kind, left=d.left, right=d.right) for d in meta.derived],
         categorical=[s.name for s in meta.sensors if s.role == "category"],
-        # An old machine is not an odd one.
-        ignored=[s.name for s in meta.sensors if s.role == "age"],
+        ignored=[s.name for s in meta.sensors if s.role == "age"],  # an old machine is not an odd one
         settings=[s.name for s in meta.sensors if s.role == "setting"],
         seed=config.seed,
     )
