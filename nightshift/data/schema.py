@@ -47,8 +47,8 @@ class Sensor(Strict):
     Attributes:
         name: its column.
         unit: SI or field unit, "" for none.
-        role: `sensor` (measured state), `setting` (operating point), `category` (text with a fitted mapping), `age` (time
-            or cycles since the run began, an hour meter: it helps to tell when and whether, and is no odd behaviour).
+        role: `sensor` (measured state), `setting` (operating point), `category` (text with a fitted mapping), `age`
+            (time or cycles since the run began: it helps to tell when and whether, and is no odd behaviour).
         critical: a cell is blocked when it is missing; forecasts are made for critical sensors.
         minimum, maximum: physical range in `unit`.
         alarm_below, alarm_above: limits for the threshold rule (baseline, and labels of last resort).
