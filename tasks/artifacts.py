@@ -62,6 +62,16 @@ def show_metrics(cell: Cell, evaluation: Evaluation) -> None:
 @never_fatal
 def show_findings(cell: Cell, stage: str, findings: Iterable[Finding]) -> None:
     """Show a stage's findings, the gravest first; nothing when there are none."""
+    _show_findings(cell.name, stage, findings)
+
+
+@never_fatal
+def show_findings_of(subject: str, task: str, findings: Iterable[Finding]) -> None:
+    """Show findings that belong to a subject and not to one cell."""
+    _show_findings(subject, task, findings)
+
+
+def _show_findings(name: str, stage: str, findings: Iterable[Finding]) -> None:
     from prefect.artifacts import create_table_artifact
 
     order = ("blocker", "warning", "tip")
@@ -77,9 +87,7 @@ def show_findings(cell: Cell, stage: str, findings: Iterable[Finding]) -> None:
         for f in sorted(findings, key=lambda f: order.index(str(f.severity)))
     ]
     if rows:
-        create_table_artifact(
-            rows, key=key_of(cell.name, stage, "findings"), description=f"{cell.name}: findings of {stage}"
-        )
+        create_table_artifact(rows, key=key_of(name, stage, "findings"), description=f"{name}: findings of {stage}")
 
 
 @never_fatal

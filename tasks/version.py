@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+
 from prefect import task
-from prefect.runtime import flow_run
+from prefect.runtime import flow_run, task_run
 from prefect.tasks import exponential_backoff
 
+from nightshift.errors import NightshiftError
 from nightshift.settings import home
+from tasks.artifacts import show_findings_of
 from tasks.stage import BACKOFF_S, JITTER, RETRIES, may_pass
+
+logger = logging.getLogger("nightshift")
 
 
 def version(subject: str) -> None:
@@ -26,7 +32,17 @@ def version(subject: str) -> None:
     result_serializer="json",
 )
 def _version(subject: str) -> None:
-    """Record the newest data and models."""
+    """Record the newest data and models; what stands in the way is a finding of the run and of the report."""
+    from nightshift.plan.state import newest_cells
+    from nightshift.tracking.report import write_report
     from nightshift.tracking.versioning import version_subject
 
-    version_subject(home(), subject)
+    place = home()
+    done = version_subject(place, subject, last_try=(task_run.run_count or 1) > RETRIES)
+    show_findings_of(subject, "version", done.findings)
+    # The cells have written the report before this was known.
+    if done.news and newest_cells(place, subject):
+        try:
+            write_report(place, subject)
+        except (NightshiftError, OSError) as error:
+            logger.warning("%s: the report was not renewed: %s", subject, error)

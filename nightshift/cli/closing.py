@@ -10,6 +10,7 @@ from nightshift.plan.cell import Cell
 from nightshift.settings import Home
 from nightshift.tracking.results import CellResult, aims, read_result
 from nightshift.tracking.text import number, seconds, size
+from nightshift.tracking.unversioned import failure_of
 
 _WIDTH = 12
 
@@ -96,6 +97,9 @@ def _places(home: Home, result: CellResult) -> Iterator[tuple[str, str]]:
     dvc = result.fact("register", "dvc")
     if dvc and (home.root / str(dvc)).is_file():
         yield "DVC", str(dvc)
+    unversioned = failure_of(home, result.cell.subject)
+    if unversioned:
+        yield "DVC", yellow(unversioned.line())
     page = home.reports / result.cell.subject / "training_report.html"
     if page.is_file():
         yield "report", str(page.relative_to(home.root))

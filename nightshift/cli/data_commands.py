@@ -1,4 +1,4 @@
-"""`import`, `demo` and `data log|diff`: how data comes in, and how it changed."""
+"""`import`, `demo` and `data log|diff|checkout`: how data comes in, how it changed, and the way back."""
 
 from __future__ import annotations
 
@@ -53,9 +53,11 @@ def add_import(commands: Any) -> None:
 
 
 def add_history(commands: Any) -> None:
-    """Add `data log` and `data diff`."""
-    parser = add_command(commands, "data", "how a machine's data changed: `data log`, `data diff`")
-    kinds = parser.add_subparsers(dest="what", metavar="log|diff", required=True, parser_class=Parser)
+    """Add `data log`, `data diff` and `data checkout`."""
+    parser = add_command(
+        commands, "data", "how a machine's data changed, and the way back: `data log`, `data diff`, `data checkout`"
+    )
+    kinds = parser.add_subparsers(dest="what", metavar="log|diff|checkout", required=True, parser_class=Parser)
     log = add_command(kinds, "log", "the stored versions of a machine's data, newest first")
     log.add_argument("subject", metavar="MACHINE")
     log.set_defaults(run=_log)
@@ -69,6 +71,17 @@ def add_history(commands: Any) -> None:
     diff.add_argument("before", nargs="?", metavar="FROM", help="start of a fingerprint (default: the one before)")
     diff.add_argument("after", nargs="?", metavar="TO", help="start of a fingerprint (default: the current one)")
     diff.set_defaults(run=_diff)
+    checkout = add_command(
+        kinds,
+        "checkout",
+        "make an old version the machine's present data",
+        about="Bring an old version of a machine's data back, from the store or from DVC, checked by its fingerprint. "
+        "Models of it that exist are up to date again; nothing is lost.",
+        examples=("nightshift data checkout pump_7 3fa1",),
+    )
+    checkout.add_argument("subject", metavar="MACHINE")
+    checkout.add_argument("fingerprint", metavar="FINGERPRINT", help="its start, as `data log` shows it")
+    checkout.set_defaults(run=_checkout)
 
 
 _MAPPING = """\
@@ -209,4 +222,14 @@ def _diff(arguments: argparse.Namespace) -> int:
     from nightshift.settings import use_home
 
     print(diff(use_home(), arguments.subject, arguments.before, arguments.after))
+    return EXIT_OK
+
+
+def _checkout(arguments: argparse.Namespace) -> int:
+    need("train", "data")
+    from nightshift.settings import use_home
+    from nightshift.tracking.versioning import restore_version
+
+    fingerprint = restore_version(use_home(), arguments.subject, arguments.fingerprint)
+    print(f"{arguments.subject}: present data is {fingerprint[:12]}")
     return EXIT_OK

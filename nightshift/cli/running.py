@@ -19,6 +19,7 @@ from nightshift.plan.options import TrainOptions, settings_of
 from nightshift.plan.state import State, make_cell, newest, state
 from nightshift.settings import Home
 from nightshift.tracking.results import family_rank
+from nightshift.tracking.unversioned import outstanding
 
 if TYPE_CHECKING:
     from nightshift.plan.outcome import CellOutcome
@@ -121,12 +122,13 @@ def run_machine(asked: Asked) -> int:
 
 
 def _nothing_to_do(asked: Asked, cells: Sequence[Cell]) -> bool:
-    """Whether every cell is fresh, or cannot apply; then say so."""
+    """Whether every cell is fresh, or cannot apply, and DVC holds all of it; then say so."""
     if asked.force:
         return False
     states = [state(asked.home, cell) for cell in cells]
     settled = [s.state is State.FRESH or (s.record and s.record.status == "not_applicable") for s in states]
-    if not all(settled):
+    # Versioning is the flow's last step: one that failed is made up for by a run that finds its stages done.
+    if not all(settled) or outstanding(asked.home, asked.subject):
         return False
     for cell, found in zip(cells, states, strict=True):
         print_closing(asked.home, cell, "up to date" if found.state is State.FRESH else "not applicable")

@@ -35,7 +35,7 @@ from nightshift.tracking.finished import LOGGED, Finished, read_finished, stagin
 from nightshift.tracking.gate import GateDecision
 from nightshift.tracking.judge import decide
 from nightshift.tracking.mlflow_store import Store, open_store, told_apart
-from nightshift.tracking.versioning import dvc_file
+from nightshift.tracking.unversioned import dvc_file
 
 logger = logging.getLogger("nightshift")
 

@@ -24,6 +24,7 @@ from nightshift.settings import Home
 from nightshift.tracking.charts import draw, figure_id
 from nightshift.tracking.results import CellResult, aims, family_rank, read_result
 from nightshift.tracking.text import number, seconds, size
+from nightshift.tracking.unversioned import failure_of
 
 HTML_FILE, MARKDOWN_FILE, FIGURES = "training_report.html", "training_report.md", "figures"
 
@@ -75,6 +76,7 @@ def write_report(home: Home, subject: str) -> Report:
             "written_at": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
             "overview": [_overview(result) for result in results],
             "sections": sections,
+            "unversioned": failure_of(home, subject),
         }
         _drop_old_figures(folder / FIGURES, {p.file for s in sections for p in s["pictures"]})
         report = Report(html=folder / HTML_FILE, markdown=folder / MARKDOWN_FILE)

@@ -17,25 +17,23 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from nightshift.data.schema import check_subject
-from nightshift.data.store import install
-from nightshift.edge.manifest import MANIFEST_FILE
-from nightshift.errors import NightshiftError, ServiceError, UnknownNameError
-from nightshift.files import sha256_file, write_atomic
+from nightshift.data.store import current, folder_of, install, subjects
+from nightshift.data.store import versions as stored_versions
+from nightshift.errors import DataError, NightshiftError, ServiceError, TransientError, UnknownNameError, UsageError
+from nightshift.files import write_atomic
 from nightshift.findings import Finding, finding
 from nightshift.plan import lock
 from nightshift.settings import Home
+from nightshift.tracking.unversioned import Kind, Wanted, dvc_file, is_kept, keep_failure, outstanding
 
 logger = logging.getLogger("nightshift")
-
-Kind = Literal["datasets", "models"]
 
 #: Where versions are pushed to; a folder in the home by default, else any URL that DVC knows.
 REMOTE_VARIABLE = "NIGHTSHIFT_DVC_REMOTE"
@@ -53,46 +51,47 @@ class Versioned:
     Attributes:
         added: new `.dvc` files, relative to the home.
         findings: R002 when DVC could not be used.
+        news: whether that is another answer than the one before.
     """
 
     added: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    news: bool = False
 
 
-@dataclass(frozen=True)
-class _Wanted:
-    kind: Kind
-    fingerprint: str
-    folder: Path
-
-
-def dvc_file(home: Home, kind: Kind, fingerprint: str) -> Path:
-    """Return the `.dvc` file of a version, there or not."""
-    return home.dvc / kind / f"{fingerprint}.dvc"
-
-
-def version_subject(home: Home, subject: str, say: Callable[[int, int, str], None] | None = None) -> Versioned:
+def version_subject(
+    home: Home, subject: str, say: Callable[[int, int, str], None] | None = None, *, last_try: bool = True
+) -> Versioned:
     """Version a subject's present dataset and all its registered bundles that DVC does not know yet.
 
-    Call it once, in the parent process, after the cells: a failure is a warning and never fails a cell.
+    Call it once, in the parent process, after the cells: a failure is a warning and never fails a cell. The warning
+    is kept (`unversioned.failure_of`) until versioning succeeds.
 
     Args:
         home: where everything is kept.
         subject: the machine or vehicle.
         say: takes (done, of all, what) for progress.
+        last_try: whether trouble of the moment is a warning too, as nobody will try again.
+
+    Raises:
+        TransientError: for trouble of the moment, when it is not the last try.
     """
+    added: list[Path] = []
     try:
-        wanted = [w for w in (*_datasets(home, subject), *_bundles(home, subject)) if not _is_kept(home, w)]
-        if not wanted:
-            return Versioned()
-        with _repository(home) as repo:
-            added = _add(home, repo, wanted, say or (lambda _done, _total, _what: None))
+        wanted = outstanding(home, subject)
+        if wanted:
+            with _repository(home) as repo:
+                added = _add(home, repo, wanted, say or (lambda _done, _total, _what: None))
     except (NightshiftError, OSError) as error:
+        if isinstance(error, TransientError) and not last_try:
+            raise
         hint = error.hint if isinstance(error, NightshiftError) else ""
         what = error.what if isinstance(error, NightshiftError) else str(error)
         logger.warning("%s: data and models are not versioned: %s %s", subject, what, hint)
-        return Versioned(findings=(finding("R002", what, remedy=hint),))
-    return Versioned(added=tuple(path.relative_to(home.root).as_posix() for path in added))
+        failure = finding("R002", what, remedy=hint)
+        return Versioned(findings=(failure,), news=keep_failure(home, subject, failure))
+    news = keep_failure(home, subject, None)
+    return Versioned(added=tuple(path.relative_to(home.root).as_posix() for path in added), news=news)
 
 
 def version_folder(home: Home, kind: Kind, fingerprint: str, folder: Path) -> Path:
@@ -101,8 +100,8 @@ def version_folder(home: Home, kind: Kind, fingerprint: str, folder: Path) -> Pa
     Raises:
         ServiceError: when DVC cannot be used; says how to mend it.
     """
-    wanted = _Wanted(kind, fingerprint, folder)
-    if _is_kept(home, wanted):
+    wanted = Wanted(kind, fingerprint, folder)
+    if is_kept(home, wanted):
         return dvc_file(home, kind, fingerprint)
     with _repository(home) as repo:
         return _add(home, repo, [wanted], lambda _done, _total, _what: None)[0]
@@ -160,22 +159,43 @@ def restore_dataset(home: Home, fingerprint: str) -> str:
     return data.fingerprint
 
 
-def _datasets(home: Home, subject: str) -> Iterator[_Wanted]:
-    pointer = home.data / "current" / check_subject(subject)
-    if pointer.is_file():
-        fingerprint = pointer.read_text(encoding="ascii").strip()
-        yield _Wanted("datasets", fingerprint, home.data / "store" / subject / fingerprint[:12])
+def restore_version(home: Home, subject: str, start: str) -> str:
+    """Make an old version of a subject's data its present one; returns its whole fingerprint.
+
+    It comes from the store where that still holds it whole, else from DVC.
+
+    Args:
+        home: where everything is kept.
+        subject: the machine or vehicle.
+        start: beginning of the fingerprint.
+
+    Raises:
+        UnknownNameError: for a subject without data, or a version that is kept nowhere; names the nearest.
+        UsageError: for a beginning that fits two versions.
+        ServiceError: when DVC cannot be used.
+        DataError: when what came back is not what was landed.
+    """
+    current(home, subject)
+    stored = stored_versions(home, subject)
+    foreign = {v for other in subjects(home) if other != subject for v in stored_versions(home, other)}
+    kept = {v[:12]: v for v in versions(home, "datasets") if v[:12] not in foreign}
+    short = _one_of(subject, start, {*stored, *kept})
+    if short in stored:
+        try:
+            return install(home, folder_of(home, subject, short)).fingerprint
+        except DataError:
+            if short not in kept:
+                raise
+    return restore_dataset(home, kept[short])
 
 
-def _bundles(home: Home, subject: str) -> Iterator[_Wanted]:
-    for manifest in sorted(home.models.glob(f"*/{check_subject(subject)}/*/v*/{MANIFEST_FILE}")):
-        yield _Wanted("models", sha256_file(manifest), manifest.parent)
-
-
-def _is_kept(home: Home, wanted: _Wanted) -> bool:
-    """A version's folder beside its `.dvc` file says that an earlier push did not end."""
-    file = dvc_file(home, wanted.kind, wanted.fingerprint)
-    return file.is_file() and not file.with_suffix("").exists()
+def _one_of(subject: str, start: str, known: Iterable[str]) -> str:
+    fitting = sorted(name for name in known if start and name.startswith(start[:12].lower()))
+    if not fitting:
+        raise UnknownNameError(f"version of '{subject}'", start[:16], known)
+    if len(fitting) > 1:
+        raise UsageError(f"'{start}' fits {len(fitting)} versions.", hint=f"Give more digits: {', '.join(fitting)}.")
+    return fitting[0]
 
 
 def _full(home: Home, kind: Kind, fingerprint: str) -> str:
@@ -186,7 +206,7 @@ def _full(home: Home, kind: Kind, fingerprint: str) -> str:
     return found[0]
 
 
-def _add(home: Home, repo: Any, wanted: list[_Wanted], say: Callable[[int, int, str], None]) -> list[Path]:
+def _add(home: Home, repo: Any, wanted: list[Wanted], say: Callable[[int, int, str], None]) -> list[Path]:
     files = []
     for i, version in enumerate(wanted):
         say(i, len(wanted), f"{version.kind} {version.fingerprint[:12]}")
@@ -288,9 +308,14 @@ def _readable_errors(home: Home) -> Iterator[None]:
     """Turn whatever DVC raises into one error that names the mending command."""
     from dvc.config import ConfigError
     from dvc.exceptions import DvcException
+    from dvc.lock import LockError
 
     try:
         yield
+    except LockError as error:
+        raise TransientError(
+            f"DVC's repository is in use by another process: {_first(error)}.", hint="Try again when that has ended."
+        ) from error
     except ConfigError as error:
         raise ServiceError(f"DVC's settings are broken: {_first(error)}.", hint=_rebuild(home.dvc)) from error
     except DvcException as error:

@@ -11,11 +11,19 @@ import pytest
 
 from nightshift.cli import main
 from nightshift.cli.closing import print_closing
+from nightshift.cli.running import Asked, _close, _nothing_to_do
+from nightshift.data.store import current
 from nightshift.files import write_atomic
+from nightshift.findings import finding
 from nightshift.plan.cell import Cell
+from nightshift.plan.options import TrainOptions
+from nightshift.plan.outcome import outcome_of
 from nightshift.plan.records import write_record
-from nightshift.plan.state import make_cell
+from nightshift.plan.state import make_cell, remember
 from nightshift.settings import Home
+from nightshift.simulate.wear import land_demo
+from nightshift.tracking.report import write_report
+from nightshift.tracking.unversioned import dvc_file, keep_failure, outstanding
 from tests.tracking.cells import a_cell, a_manifest, an_evaluation, land_finished, record
 
 
@@ -29,6 +37,8 @@ def anomaly_cell(home: Home) -> Cell:
     write_atomic(home.data / "current" / "pump_1", b"f" * 64)
     cell = make_cell(home, "pump_1", "anomaly")
     finished(home, cell)
+    for wanted in outstanding(home, "pump_1"):
+        write_atomic(dvc_file(home, wanted.kind, wanted.fingerprint), b"")
     return cell
 
 
@@ -94,7 +104,7 @@ def test_an_up_to_date_cell_is_not_trained_and_nothing_heavy_is_imported(home: H
 import sys
 from nightshift.cli import main
 code = main(["train", "anomaly", "--machine", "pump_1"])
-print("HEAVY", sorted(set(sys.modules) & {"prefect", "mlflow", "pandas", "sklearn", "torch", "matplotlib"}))
+print("HEAVY", sorted(set(sys.modules) & {"prefect", "mlflow", "pandas", "sklearn", "torch", "matplotlib", "dvc"}))
 sys.exit(code)
 """
     environment = {**os.environ, "NIGHTSHIFT_HOME": str(home.root)}
@@ -103,6 +113,38 @@ sys.exit(code)
     assert "Nothing to do: data, config and code are unchanged." in done.stdout
     assert "HEAVY []" in done.stdout
     assert "version 3" in done.stdout
+
+
+def test_an_up_to_date_cell_that_is_not_versioned_is_not_done(home: Home, anomaly_cell: Cell) -> None:
+    asked = Asked(home, "pump_1", "pi", ("anomaly",), TrainOptions())
+    assert _nothing_to_do(asked, [anomaly_cell])
+    dvc_file(home, "datasets", anomaly_cell.dataset).unlink()
+    assert not _nothing_to_do(asked, [anomaly_cell])
+
+
+def test_why_nothing_is_versioned_stands_in_the_block_and_the_report(
+    home: Home, anomaly_cell: Cell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep_failure(home, "pump_1", finding("R002", "The .dvc folder is missing.", remedy="Mend it with `dvc init`."))
+    print_closing(home, anomaly_cell, "trained")
+    assert "R002 warning: The .dvc folder is missing. Mend it with `dvc init`." in capsys.readouterr().out
+    report = write_report(home, "pump_1")
+    for path in (report.html, report.markdown):
+        assert "The .dvc folder is missing. Mend it with `dvc init`." in path.read_text(encoding="utf-8")
+    keep_failure(home, "pump_1", None)
+    print_closing(home, anomaly_cell, "trained")
+    assert "R002" not in capsys.readouterr().out
+
+
+def test_data_checkout_names_the_nearest_version(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    old, new = land_demo(home, seed=5, runs=12), land_demo(home, seed=6, runs=12)
+    assert main(["data", "checkout", old.subject, old.fingerprint[:6]]) == 0
+    assert old.fingerprint[:12] in capsys.readouterr().out
+    assert current(home, old.subject) == old.fingerprint
+    wrong = new.fingerprint[:10] + ("00" if new.fingerprint[10:12] != "00" else "11")
+    assert main(["data", "checkout", old.subject, wrong]) == 2
+    assert f"Did you mean '{new.fingerprint[:12]}'?" in capsys.readouterr().err
+    assert current(home, old.subject) == old.fingerprint
 
 
 def test_other_settings_are_another_cell(home: Home, anomaly_cell: Cell) -> None:
@@ -115,3 +157,46 @@ def test_report_says_where_it_lies(home: Home, anomaly_cell: Cell, capsys: pytes
     for line in capsys.readouterr().out.splitlines():
         assert "training_report" in line
         assert os.path.getsize(line) > 1000
+
+
+def anomaly_status(capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
+    assert main(["status", "--json"]) == 0
+    [row] = json.loads(capsys.readouterr().out)
+    return row["state"], row["why"]
+
+
+def test_status_sees_an_edited_config_file(home: Home, anomaly_cell: Cell, capsys: pytest.CaptureFixture[str]) -> None:
+    assert anomaly_status(capsys)[0] == "fresh"
+    write_atomic(home.configs / "machines" / "pump_1.yaml", b"families: {anomaly: {contamination: 0.07}}")
+    assert anomaly_status(capsys) == ("stale", "config change (contamination)")
+
+
+def test_status_keeps_what_flags_set_and_says_so(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    write_atomic(home.data / "current" / "pump_1", b"f" * 64)
+    finished(home, make_cell(home, "pump_1", "anomaly", params={"contamination": 0.07}))
+    where, why = anomaly_status(capsys)
+    assert where == "fresh"
+    assert why.endswith("(with its last settings)")
+    write_atomic(home.configs / "machines" / "pump_1.yaml", b"families: {anomaly: {contamination: 0.06, seed: 7}}")
+    assert anomaly_status(capsys) == ("stale", "config change (seed) (with its last settings)")
+
+
+def test_what_a_killed_write_left_is_no_machine_and_no_cell(
+    home: Home, anomaly_cell: Cell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_atomic(home.data / "current" / ".pump_2.41.tmp", b"f" * 64)
+    write_atomic(home.work / "newest" / f".{anomaly_cell.name}.41.tmp", anomaly_cell.key.encode())
+    assert anomaly_status(capsys)[0] == "fresh"
+    assert main(["status", "--machine", "pump_2"]) == 2
+    assert ".tmp" not in capsys.readouterr().err
+
+
+def test_why_a_family_does_not_apply_is_said_once(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    write_atomic(home.data / "current" / "pump_1", b"f" * 64)
+    cell = make_cell(home, "pump_1", "rul")
+    remember(home, cell)
+    write_record(home, record(cell, "load", status="not_applicable", error="It never fails.", hint="Leave it out."))
+    asked = Asked(home, "pump_1", "pi", ("rul",), TrainOptions())
+    outcome = outcome_of(home, cell, "not applicable", reason="It never fails.", hint="Leave it out.")
+    assert _close(asked, [cell], [outcome]) == 0
+    assert capsys.readouterr().out.count("It never fails. Leave it out.") == 1

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from nightshift.data.store import current, open_dataset
-from nightshift.errors import DataError, ServiceError, UnknownNameError
+from nightshift.errors import DataError, ServiceError, TransientError, UnknownNameError, UsageError
 from nightshift.files import sha256_file
 from nightshift.settings import Home
 from nightshift.simulate.wear import land_demo
 from nightshift.tracking import versioning
+from nightshift.tracking.unversioned import failure_of, outstanding
 
 pytestmark = [
     # DVC's tries ask pygtrie for a value in a way that pygtrie wants spelled otherwise.
@@ -172,3 +173,53 @@ def test_a_failure_of_versioning_is_a_warning(home: Home) -> None:
     assert [f.code for f in done.findings] == ["R002"]
     assert "mv " in done.findings[0].remedy
     assert done.added == ()
+    assert failure_of(home, data.subject) == done.findings[0]
+    assert done.news
+    assert not versioning.version_subject(home, data.subject).news
+    shutil.move(home.dvc, home.dvc.with_name("dvc.old"))
+    mended = versioning.version_subject(home, data.subject)
+    assert mended.news
+    assert len(mended.added) == 1
+    assert failure_of(home, data.subject) is None
+
+
+def test_what_dvc_does_not_hold_is_outstanding(home: Home) -> None:
+    data = land_demo(home, seed=5, runs=12)
+    assert [w.fingerprint for w in outstanding(home, data.subject)] == [data.fingerprint]
+    versioning.version_subject(home, data.subject)
+    assert outstanding(home, data.subject) == []
+    folder = a_folder(home.models / "rul" / data.subject / "pi" / "v1", "new")
+    (folder / "bundle.json").write_text("v1", encoding="utf-8")
+    assert [w.folder for w in outstanding(home, data.subject)] == [folder]
+
+
+def test_trouble_of_the_moment_is_tried_again_and_a_warning_at_last(home: Home) -> None:
+    data = land_demo(home, seed=5, runs=12)
+    versioning.version_subject(home, data.subject)
+    land_demo(home, seed=6, runs=12)
+    # Another process's DVC holds the repository: what a `dvc` of the user's own does.
+    code = (
+        "import sys, zc.lockfile; lock = zc.lockfile.LockFile(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(home.dvc / ".dvc" / "tmp" / "lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(TransientError, match="in use by another process"):
+            versioning.version_subject(home, data.subject, last_try=False)
+        assert [f.code for f in versioning.version_subject(home, data.subject).findings] == ["R002"]
+        other.communicate("")
+    assert len(versioning.version_subject(home, data.subject).added) == 1
+
+
+def test_an_old_version_comes_back_by_the_beginning_of_its_fingerprint(home: Home) -> None:
+    old = land_demo(home, seed=5, runs=12)
+    versioning.version_subject(home, old.subject)
+    newer = land_demo(home, seed=6, runs=12)
+    # From the store, though DVC has never seen it, then from DVC, as the store has lost it.
+    assert versioning.restore_version(home, old.subject, newer.fingerprint[:5]) == newer.fingerprint
+    shutil.rmtree(old.folder)
+    assert versioning.restore_version(home, old.subject, old.fingerprint[:5]) == old.fingerprint
+    assert current(home, old.subject) == old.fingerprint
+    with pytest.raises(UsageError, match="fits 2 versions"):
+        versioning._one_of("pump", "ab", ["ab1", "ab2"])
