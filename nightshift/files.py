@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -10,12 +11,24 @@ from typing import Any
 
 from nightshift.errors import ConfigError
 
+# What an OSError says when nothing more can be written, and waiting does not help.
+_FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "a file hit its size limit",
+}
+
 # YAML 1.1 reads 3e-4 as text; YAML 1.2 and everybody's eyes read a number.
 _FLOAT = re.compile(
     r"""^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+|\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?
     |\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$""",
     re.VERBOSE,
 )
+
+
+def disk_full(error: BaseException | None) -> str:
+    """Return in words why nothing more can be written to the disk; "" for any other error."""
+    return _FULL.get(error.errno or 0, "") if isinstance(error, OSError) else ""
 
 
 def sha256_file(path: Path) -> str:

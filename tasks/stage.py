@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -14,6 +13,7 @@ from prefect.tasks import exponential_backoff
 from pydantic import BaseModel, ConfigDict
 
 from nightshift.errors import BlockedError, NotApplicableError, TransientError
+from nightshift.files import disk_full
 from nightshift.plan.cell import Cell, sha256_json
 from nightshift.plan.records import StageRecord, read_record
 from nightshift.settings import Home, home
@@ -111,7 +111,7 @@ def may_pass(_task: object, _run: object, state: Any) -> bool:
 def is_transient(error: object) -> bool:
     """Whether an error is one of the moment."""
     if isinstance(error, OSError):
-        return error.errno != errno.ENOSPC
+        return not disk_full(error)
     return isinstance(error, TransientError)
 
 

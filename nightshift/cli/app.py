@@ -101,7 +101,10 @@ def _run(words: list[str]) -> int:
 def _hint(error: OSError) -> str:
     import errno
 
-    return {
-        errno.ENOSPC: "The disk is full; nothing half-written is kept. Free space and run the command again.",
-        errno.EACCES: "Check the permissions, or set NIGHTSHIFT_HOME to a folder of your own.",
-    }.get(error.errno or 0, "`nightshift --debug …` shows where it happened.")
+    from nightshift.files import disk_full
+
+    if why := disk_full(error):
+        return f"{why.capitalize()}; nothing half-written is kept. Free space and run the command again."
+    if error.errno == errno.EACCES:
+        return "Check the permissions, or set NIGHTSHIFT_HOME to a folder of your own."
+    return "`nightshift --debug …` shows where it happened."

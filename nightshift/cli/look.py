@@ -71,12 +71,11 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _status_rows(home: Home, subject: str | None) -> list[dict[str, Any]]:
-    """Return one row per cell ever worked on, with its last config, and one per machine without any."""
-    from nightshift.plan.state import newest_cells
+    """Return one row per cell ever worked on, with its last settings, and one per machine without any."""
+    from nightshift.plan.state import names_in, newest_cells
 
     cells = newest_cells(home, subject)
-    folder = home.data / "current"
-    landed = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
+    landed = names_in(home.data / "current")
     rows = [_status_row(home, cell) for cell in cells]
     for name in landed:
         if (subject is None or name == subject) and name not in {c.subject for c in cells}:
@@ -87,17 +86,18 @@ def _status_rows(home: Home, subject: str | None) -> list[dict[str, Any]]:
 
 def _status_row(home: Home, cell: Any) -> dict[str, Any]:
     from nightshift.errors import NightshiftError
-    from nightshift.plan.code import code_fingerprint
-    from nightshift.plan.state import current_fingerprint, state
+    from nightshift.plan.state import has_own_settings, refreshed, state
     from nightshift.tracking.results import read_result
     from nightshift.tracking.text import number
 
     result = read_result(home, cell)
     found = result.evaluation
     try:
-        now = {"dataset": current_fingerprint(home, cell.subject), "code": code_fingerprint(cell.family)}
-        standing = state(home, cell.model_copy(update=now))
+        now = refreshed(home, cell)
+        standing = state(home, now)
         where, why = str(standing.state), standing.reason
+        if has_own_settings(home, now):
+            why = f"{why} (with its last settings)"
     except NightshiftError as error:
         where, why = "stale", error.what
     return {

@@ -163,7 +163,8 @@ def _close(asked: Asked, cells: Sequence[Cell], outcomes: Sequence[CellOutcome])
         outcome = by_family[cell.family]
         # The flow has made the cell itself; code or data that changed meanwhile made it another one.
         print_closing(asked.home, newest(asked.home, cell.name) or cell, outcome.ending)
-        if outcome.ending in ("unregistered", "not applicable") or not outcome.cell_key:
+        # The block has said why a family does not apply; not so when there is no cell to read it from.
+        if outcome.ending == "unregistered" or not outcome.cell_key:
             print(f"  {outcome.reason} {outcome.hint}".rstrip())
     return MachineOutcome(subject=asked.subject, target=asked.target, cells=tuple(outcomes)).exit_code
 

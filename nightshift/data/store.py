@@ -20,7 +20,7 @@ from nightshift.data.dataset import Dataset, reimport_hint
 from nightshift.data.fingerprint import fingerprint as fingerprint_of
 from nightshift.data.schema import PARTS, Metadata, check_subject
 from nightshift.errors import DataError, NightshiftError, UnknownNameError, UsageError
-from nightshift.files import write_atomic
+from nightshift.files import disk_full, write_atomic
 from nightshift.settings import Home
 
 if TYPE_CHECKING:
@@ -29,11 +29,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("nightshift.data")
 
 METADATA, SKETCH = "metadata.json", "sketch.json"
-_FULL = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EFBIG: "a file hit its size limit",
-}
 _HEX = re.compile(r"[0-9a-f]{12,64}")
 
 
@@ -314,7 +309,7 @@ def _link(source: Path, target: Path) -> None:
         try:
             os.link(source, temporary)
         except OSError as error:
-            if error.errno in _FULL:
+            if disk_full(error):
                 raise
             shutil.copyfile(source, temporary)  # a file system without hard links
         temporary.replace(target)
@@ -328,7 +323,7 @@ def _clear_disk_errors(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        why = _FULL.get(error.errno or 0) or error.strerror or str(error)
+        why = disk_full(error) or error.strerror or str(error)
         raise NightshiftError(
             f"the dataset could not be written under {place.name}/: {why}.",
             hint="Nothing was changed. Free some space (or mend the permissions) and land it again.",

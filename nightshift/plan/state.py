@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -12,7 +14,7 @@ from pydantic import ValidationError
 
 from nightshift import families
 from nightshift.data.schema import check_subject
-from nightshift.errors import UnknownNameError
+from nightshift.errors import NightshiftError, UnknownNameError
 from nightshift.files import write_atomic
 from nightshift.plan.cell import Cell
 from nightshift.plan.code import code_fingerprint
@@ -21,6 +23,8 @@ from nightshift.plan.journal import is_open
 from nightshift.plan.lock import is_held
 from nightshift.plan.records import STAGES, StageRecord, read_record, work_folder
 from nightshift.settings import Home
+
+_FILES = "config_of_files.json"
 
 
 class State(StrEnum):
@@ -53,7 +57,7 @@ def current_fingerprint(home: Home, subject: str) -> str:
     try:
         return (folder / subject).read_text(encoding="ascii").strip()
     except FileNotFoundError:
-        known = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+        known = names_in(folder)
         raise UnknownNameError(
             "machine", subject, known, hint="`nightshift import …` lands data for a machine."
         ) from None
@@ -117,6 +121,10 @@ def state(home: Home, cell: Cell) -> CellState:
 def remember(home: Home, cell: Cell) -> None:
     """Note a cell as the newest of its name, and keep its description beside its records."""
     write_atomic(work_folder(home, cell.key) / "cell.json", cell.model_dump_json(indent=1).encode())
+    with suppress(NightshiftError):
+        # What the files alone say now: an edit of theirs can be told from a flag later.
+        of_files = resolve(home, cell.subject, cell.family, cell.target).as_json()
+        write_atomic(work_folder(home, cell.key) / _FILES, json.dumps(of_files, indent=1).encode())
     write_atomic(home.work / "newest" / cell.name, cell.key.encode())
 
 
@@ -131,10 +139,45 @@ def newest(home: Home, name: str) -> Cell | None:
 
 def newest_cells(home: Home, subject: str | None = None) -> list[Cell]:
     """Return the newest cell of every name, of one subject or of all, sorted by name."""
-    folder = home.work / "newest"
-    names = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
-    cells = [cell for name in names if (cell := newest(home, name))]
+    cells = [cell for name in names_in(home.work / "newest") if (cell := newest(home, name))]
     return [c for c in cells if subject is None or c.subject == subject]
+
+
+def names_in(folder: Path) -> list[str]:
+    """Return the names in a folder of pointers, sorted; what a killed write left begins with a dot and is none."""
+    return sorted(p.name for p in folder.iterdir() if not p.name.startswith(".")) if folder.is_dir() else []
+
+
+def refreshed(home: Home, cell: Cell) -> Cell:
+    """Return a cell with today's data, code and config files, under the settings that it was last trained with.
+
+    Raises:
+        NightshiftError: when the data or the config files cannot be used.
+    """
+    now = resolve(home, cell.subject, cell.family, cell.target).as_json()
+    then = _config_of_files(home, cell)
+    # Without a note of what the files said, nobody can tell an edited file from a flag: the settings are kept.
+    config = cell.config if then is None or then == now else _over(now, then, cell.config)
+    fresh = {"dataset": current_fingerprint(home, cell.subject), "code": code_fingerprint(cell.family)}
+    return cell.model_copy(update={**fresh, "config": config})
+
+
+def has_own_settings(home: Home, cell: Cell) -> bool:
+    """Whether a cell's config is another than its files alone give, as by flags, parameters or `--config`."""
+    return cell.config != resolve(home, cell.subject, cell.family, cell.target).as_json()
+
+
+def _over(now: Mapping[str, Any], then: Mapping[str, Any], last: Mapping[str, Any]) -> dict[str, Any]:
+    own = {key: value for key, value in last["config"].items() if value != then["config"].get(key)}
+    return {**now, "config": {**now["config"], **own}}
+
+
+def _config_of_files(home: Home, cell: Cell) -> dict[str, Any] | None:
+    try:
+        noted = json.loads((work_folder(home, cell.key) / _FILES).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return noted if isinstance(noted, dict) and isinstance(noted.get("config"), dict) else None
 
 
 def _why_stale(home: Home, cell: Cell) -> str:

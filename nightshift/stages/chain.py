@@ -6,7 +6,6 @@ so a second run of an up-to-date cell does no work and a crashed one goes on whe
 
 from __future__ import annotations
 
-import errno
 import importlib
 import logging
 import shutil
@@ -28,7 +27,7 @@ from nightshift.errors import (
     TransientError,
 )
 from nightshift.family import Family, FamilyConfig, Limits, RunContext, time_limit_s
-from nightshift.files import write_atomic
+from nightshift.files import disk_full, write_atomic
 from nightshift.findings import Finding, unmuted
 from nightshift.plan import journal, lock
 from nightshift.plan.cell import Cell
@@ -222,7 +221,7 @@ def _guarded(name: str, cell: Cell, ctx: StageContext) -> StageResult:
     except NightshiftError:
         raise
     except OSError as error:
-        if error.errno == errno.ENOSPC:
+        if disk_full(error):
             raise
         if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)):
             raise _unforeseen(name, cell, ctx, error) from error
@@ -280,9 +279,9 @@ class _disk:  # noqa: N801 - reads as a statement: `with _disk():`
         return
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        if why := disk_full(error):
             raise NightshiftError(
-                "The disk is full.", hint="Free space under NIGHTSHIFT_HOME and run the same command again."
+                f"{why.capitalize()}.", hint="Free space under NIGHTSHIFT_HOME and run the same command again."
             ) from error
 
 

@@ -178,11 +178,7 @@ def read_recorded(store: Store, run_id: str) -> Recorded:
         UnknownNameError: when there is no such run; names the nearest.
         ServiceError: when it holds no cell of Nightshift's.
     """
-    with told_apart(store.uri):
-        experiments = [e.experiment_id for e in store.client.search_experiments()]
-        known = [str(run.info.run_id) for run in store.client.search_runs(experiments, max_results=1000)]
-    if run_id not in known:
-        raise UnknownNameError("MLflow run", run_id, known)
+    _find_run(store, run_id)
     try:
         cell = Cell.model_validate_json(runs.read_artifact(store, run_id, runs.CELL_FILE))
         environment = json.loads(runs.read_artifact(store, run_id, runs.ENVIRONMENT_FILE))
@@ -190,6 +186,21 @@ def read_recorded(store: Store, run_id: str) -> Recorded:
     except (ValueError, ServiceError) as error:
         raise ServiceError(f"run {run_id} holds no whole cell of Nightshift's.") from error
     return Recorded(run_id, cell.model_copy(update={"forced": ""}), environment, evaluation)
+
+
+def _find_run(store: Store, run_id: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    with told_apart(store.uri):
+        try:
+            store.client.get_run(run_id)
+            return
+        except MlflowException as error:
+            if str(error.error_code) not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise
+        experiments = [e.experiment_id for e in store.client.search_experiments()]
+        known = [str(run.info.run_id) for run in store.client.search_runs(experiments, max_results=1000)]
+    raise UnknownNameError("MLflow run", run_id, known)
 
 
 def _changes(recorded: Recorded) -> Iterator[str]:

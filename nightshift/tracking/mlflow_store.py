@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from nightshift.errors import ServiceError, TransientError
+from nightshift.errors import NightshiftError, ServiceError, TransientError
 from nightshift.plan import lock
 from nightshift.settings import Home
 
@@ -133,6 +133,9 @@ def told_apart(uri: str) -> Iterator[None]:
     """Turn what MLflow raises into what may be tried again (`TransientError`) and what may not (`ServiceError`).
 
     MLflow logs a database error as a traceback before it raises it: the log of that one module is kept quiet.
+
+    Raises:
+        NightshiftError: when the disk is full.
     """
     import requests
     import sqlalchemy.exc
@@ -143,8 +146,10 @@ def told_apart(uri: str) -> Iterator[None]:
         with hushed("mlflow.store.db.utils"):
             yield
     except (requests.RequestException, sqlalchemy.exc.OperationalError, ConnectionError) as error:
+        _stop_when_full(error)
         raise TransientError(f"MLflow at {place} cannot be reached: {_first(error)}.", hint=_HINT) from error
     except MlflowException as error:
+        _stop_when_full(error)
         if str(error.error_code) == "TEMPORARILY_UNAVAILABLE" or _is_about_the_line(error):
             raise TransientError(f"MLflow at {place} cannot be reached: {_first(error)}.", hint=_HINT) from error
         if "out-of-date database schema" in str(error):
@@ -228,6 +233,7 @@ def _probe(path: Path, wait_s: float) -> None:
         finally:
             connection.close()
     except sqlite3.OperationalError as error:
+        _stop_when_full(error)
         if "lock" in str(error) or "busy" in str(error):
             raise TransientError(f"MLflow's database {path.name} is locked.", hint=_HINT) from error
         raise ServiceError(f"MLflow's database {path.name} cannot be opened: {error}.", hint=_RESTORE) from error
@@ -236,6 +242,14 @@ def _probe(path: Path, wait_s: float) -> None:
 
 
 _RESTORE = "Restore it from a backup, or set it aside with `mv`: bundles under models/ are kept."
+
+
+def _stop_when_full(error: Exception) -> None:
+    # SQLite's own words: MLflow passes them on as a database that cannot be reached, which waiting would not mend.
+    if "database or disk is full" in str(error):
+        raise NightshiftError(
+            "The disk is full.", hint="Free space under NIGHTSHIFT_HOME and run the same command again."
+        ) from error
 
 
 def _is_about_the_line(error: Exception) -> bool:

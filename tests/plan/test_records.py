@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from nightshift.errors import TransientError
-from nightshift.files import write_atomic
+from nightshift.errors import NightshiftError, TransientError
+from nightshift.files import disk_full, write_atomic
 from nightshift.plan import lock
 from nightshift.plan.records import StageRecord, read_record, record_files, work_folder, write_record
 from nightshift.settings import Home
+from nightshift.stages.chain import _disk
 
 KEY = "a" * 64
 
@@ -89,3 +91,15 @@ def test_a_lock_is_held_by_one_process_and_ends_with_it(home: Home) -> None:
     assert not lock.is_held(home, "cell")
     with lock.held(home, "cell"):
         pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_every_way_to_run_out_of_space_is_known(number: int) -> None:
+    assert disk_full(OSError(number, "no more"))
+    with pytest.raises(NightshiftError, match=r"disk|size limit"), _disk():
+        raise OSError(number, "no more")
+
+
+def test_other_errors_are_no_full_disk() -> None:
+    assert not disk_full(OSError(errno.EIO, "I/O error"))
+    assert not disk_full(ValueError("no more"))

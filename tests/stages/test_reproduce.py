@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from nightshift import families
 from nightshift.data.dataset import Dataset
-from nightshift.errors import UnknownNameError
+from nightshift.errors import ServiceError, UnknownNameError
 from nightshift.family import Limits
 from nightshift.plan.cell import Cell
 from nightshift.plan.code import code_fingerprint
@@ -19,7 +20,8 @@ from nightshift.plan.records import STAGES
 from nightshift.settings import Home, use_home
 from nightshift.simulate.wear import land_demo
 from nightshift.stages.chain import StageContext, begin, run_stage
-from nightshift.stages.reproduce import reproduce
+from nightshift.stages.reproduce import read_recorded, reproduce
+from nightshift.tracking.mlflow_store import open_store
 from nightshift.tracking.versioning import version_subject
 from tests.tracking.bundles import a_cell, finish
 
@@ -105,3 +107,24 @@ def test_an_unknown_run_names_the_nearest(place: Home, trained: Cell) -> None:
     run_id = run_of(place, trained)
     with pytest.raises(UnknownNameError, match=f"Did you mean '{run_id}'"):
         reproduce(place, run_id[:-1])
+
+
+def test_an_old_run_behind_a_thousand_others_is_found(home: Home, migrated_db: Path) -> None:
+    shutil.copyfile(migrated_db, home.mlflow_db)
+    store = open_store(home)
+    experiment = store.experiment("pump_1")
+    old = store.client.create_run(experiment).info.run_id
+    with sqlite3.connect(home.mlflow_db) as database:
+        columns = {row[1] for row in database.execute("PRAGMA table_info(runs)")}
+        names = ", ".join(sorted(columns - {"run_uuid", "start_time"}))
+        database.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) "
+            f"INSERT INTO runs (run_uuid, start_time, {names}) "
+            f"SELECT printf('%032x', i), start_time + i, {names} FROM runs, n WHERE run_uuid = ?",
+            (old,),
+        )
+    database.close()
+    with pytest.raises(ServiceError, match="no whole cell"):  # found: it is no cell of ours
+        read_recorded(store, old)
+    with pytest.raises(UnknownNameError, match="MLflow run"):
+        read_recorded(store, "no such run")

@@ -37,6 +37,8 @@ def test_what_may_be_gone_a_moment_later_is_tried_again(error):
         TrainingError("no model"),
         ValueError("a fault of ours"),
         OSError(errno.ENOSPC, "disk full"),
+        OSError(errno.EDQUOT, "quota"),
+        OSError(errno.EFBIG, "too large"),
     ],
 )
 def test_bad_data_bad_config_and_a_full_disk_are_not_tried_again(error):

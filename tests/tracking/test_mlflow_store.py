@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from nightshift.errors import ServiceError, TransientError
+from nightshift.errors import NightshiftError, ServiceError, TransientError
 from nightshift.settings import Home
 from nightshift.tracking import mlflow_store
-from nightshift.tracking.mlflow_store import Patience, open_store, retried, without_credentials
+from nightshift.tracking.mlflow_store import Patience, open_store, retried, told_apart, without_credentials
 
 FAST = Patience(attempts=2, wait_s=0.01, longest_s=0.05, probe_s=0.05)
 
@@ -135,3 +135,22 @@ def test_a_migration_killed_half_way_is_made_anew(home: Home) -> None:
     assert child.returncode == -9, child.stderr
     assert not home.mlflow_db.exists()
     assert open_store(home).client.search_registered_models() == []
+
+
+def test_a_full_disk_is_called_that_and_not_tried_again() -> None:
+    """SQLite says it in words, which MLflow wraps as a database that is away for the moment."""
+    import sqlalchemy
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
+
+    engine = sqlalchemy.create_engine("sqlite://")
+    with engine.connect() as full:
+        full.execute(sqlalchemy.text("PRAGMA max_page_count = 2"))
+        full.execute(sqlalchemy.text("CREATE TABLE t (x)"))
+        with pytest.raises(NightshiftError, match="The disk is full") as raised, told_apart("sqlite:///x"):
+            full.execute(sqlalchemy.text("INSERT INTO t VALUES (zeroblob(100000))"))
+    engine.dispose()
+    assert not isinstance(raised.value, TransientError | ServiceError)
+    told = raised.value.__cause__
+    with pytest.raises(NightshiftError, match="The disk is full"), told_apart("sqlite:///x"):
+        raise MlflowException(message=told, error_code=TEMPORARILY_UNAVAILABLE)

@@ -103,7 +103,8 @@ def _shared_rows(rows: Rows) -> list[Finding]:
     for part in ("val", "test"):
         known = keys["train"] if part == "val" else np.concatenate([keys["train"], keys["val"]])
         again = np.isin(keys[part], known)
-        if again.mean() > _DUPLICATE_SHARE:
+        # A part shorter than a stretch has none to compare.
+        if again.size and again.mean() > _DUPLICATE_SHARE:
             what = (
                 f"{int(again.sum())} of {len(again)} rows of {part} ({again.mean():.1%}) stand in an earlier part too."
             )

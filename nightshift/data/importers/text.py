@@ -26,6 +26,8 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?")
+# `1,234` is a thousand or a decimal; `0,234`, `1234,5` and `1,23` can only be decimals.
+_THOUSANDS_COMMA = re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3})+")
 _SAMPLE_LINES = 50
 
 
@@ -57,8 +59,8 @@ def read_text_table(
     one superfluous separator. Blank lines are skipped.
 
     Raises:
-        DataError: when the file is missing, empty, binary, in another encoding, ragged (names the line), or has a
-            repeated column name.
+        DataError: when the file is missing, empty, binary, in another encoding, ragged (names the line), has a
+            repeated column name, or commas in its numbers that may mean thousands or decimals.
     """
     import pandas as pd
 
@@ -71,7 +73,7 @@ def read_text_table(
     frame = pd.DataFrame(rows, columns=pd.Index(header), dtype=object)
     if used == "cp1252":
         notes.append("the file is not UTF-8; it was read as Latin-1 (Windows-1252)")
-    return TextTable(frame, used, sep, decimal or _sniff_decimal(frame), tuple(notes))
+    return TextTable(frame, used, sep, decimal or _sniff_decimal(frame, path.name), tuple(notes))
 
 
 def _decode(path: Path, encoding: str | None) -> tuple[str, str]:
@@ -157,8 +159,27 @@ def _header(row: list[str], name: str, notes: list[str]) -> list[str]:
     return row
 
 
-def _sniff_decimal(frame: pd.DataFrame) -> str:
+def _sniff_decimal(frame: pd.DataFrame, name: str) -> str:
     cells = frame.head(_SAMPLE_LINES).to_numpy().ravel()
     with_comma = sum(bool(_DECIMAL_COMMA.fullmatch(cell)) for cell in cells)
     with_dot = sum(bool(re.fullmatch(r"[-+]?\d*\.\d+(?:[eE][-+]?\d+)?", cell)) for cell in cells)
-    return "," if with_comma > with_dot else "."
+    if with_comma <= with_dot:
+        return "."
+    _refuse_thousands(frame, name)
+    return ","
+
+
+def _refuse_thousands(frame: pd.DataFrame, name: str) -> None:
+    unclear = ""
+    # A whole file is asked, since one cell that can only be a decimal settles all of them.
+    for column in frame:
+        for cell in frame[column]:
+            if _THOUSANDS_COMMA.fullmatch(cell):
+                unclear = unclear or f"'{cell}' in column '{column}'"
+            elif _DECIMAL_COMMA.fullmatch(cell):
+                return
+    if unclear:
+        raise DataError(
+            f"{name} has {unclear}: the comma may mark thousands or decimals, and no number tells which.",
+            hint='Give `decimal: ","` in the mapping if it marks decimals; if thousands, write the file without them.',
+        )

@@ -83,6 +83,8 @@ def test_a_nameless_index_column_gets_a_name(tmp_path: Path) -> None:
         ("  \n", "is empty"),
         (b"PK\x03\x04\x00\x00\x00", "is binary"),
         ("a,b\n1,2\n".encode("utf-16-le"), "UTF-16 without a byte-order mark"),
+        ("ts;a\n1;1,234\n2;12,345\n", r"'1,234' in column 'a': the comma may mark thousands or decimals"),
+        ("ts;a\n1;1,234\n2;1,234,567\n", "thousands or decimals"),
     ],
 )
 def test_what_would_have_to_be_guessed_is_refused(tmp_path: Path, text: str | bytes, message: str) -> None:
@@ -98,3 +100,13 @@ def test_a_wrong_or_unknown_encoding_is_named(tmp_path: Path) -> None:
         read_text_table(path, encoding="utf-9")
     with pytest.raises(DataError, match=r"no file gone.csv"):
         read_text_table(tmp_path / "gone.csv")
+
+
+@pytest.mark.parametrize("telling", ["0,500", "1234,500", "1,23"])
+def test_one_number_that_can_only_be_a_decimal_settles_the_comma(tmp_path: Path, telling: str) -> None:
+    rows = "".join(f"{i};1,234\n" for i in range(80))
+    assert read_text_table(write(tmp_path, f"ts;a\n{rows}80;{telling}\n")).decimal == ","
+
+
+def test_a_comma_that_the_mapping_explains_is_not_asked_about(tmp_path: Path) -> None:
+    assert read_text_table(write(tmp_path, "ts;a\n1;1,234\n"), decimal=",").decimal == ","
