@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ class FamilyConfig(BaseModel):
 
     Attributes:
         seed: of everything random.
+        presets: names that `preset` may have.
         preset: `fast`, `standard` or `high` (15, 30, 60 minutes), or the library's own preset.
         time_limit_s: ceiling of the training time; None = the preset's.
         max_gap: relative gap between train and test metric beyond which a finding is made.
@@ -47,6 +48,8 @@ class FamilyConfig(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    presets: ClassVar[tuple[str, ...]] = ("fast", "standard", "high")
 
     seed: int = 42
     preset: str = "fast"

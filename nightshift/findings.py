@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -207,6 +207,13 @@ CODES: dict[str, Code] = _table(
         "Look at the residuals and history_days.",
     ),
     ("T013", _WARN, "training over its time", "the night has a budget", "Lower the keys named."),
+    (
+        "T014",
+        _WARN,
+        "halves of validation overlap",
+        "the figures chosen on one half were seen while fitting on the other",
+        "Land more runs of both classes.",
+    ),
     ("E001", _BLOCK, "parity outside tolerance", "the graph is not the model", "Report it with the bundle."),
     ("E002", _WARN, "bundle above the target's size", "the device has a budget", "Lower the keys named."),
     ("E003", _WARN, "latency above the target's limit", "the device would fall behind", "Lower the keys named."),
@@ -241,6 +248,22 @@ def finding(
     return Finding(
         code=code, severity=severity or known.severity, what=what, remedy=remedy or known.remedy, columns=tuple(columns)
     )
+
+
+def cost_remedy(keys: Mapping[str, float], costs: Mapping[str, float | None], unit: str) -> str:
+    """Name the config keys to lower with their present values, and what costs most.
+
+    Args:
+        keys: config key -> present value.
+        costs: ensemble member or sensor -> cost; None where it is not known.
+        unit: of the costs, as read after the figure ("MB", "s to fit").
+    """
+    advice = [f"Lower one of {', '.join(f'{key}={value:g}' for key, value in keys.items())}."] if keys else []
+    known = {name: cost for name, cost in costs.items() if cost}
+    if known:
+        name = max(known, key=lambda member: known[member])
+        advice.append(f"'{name}' costs most ({known[name]:.3g} {unit}).")
+    return " ".join(advice)
 
 
 def blockers(found: Iterable[Finding]) -> list[Finding]:

@@ -113,6 +113,14 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Spent:
+    """What the fits took: `seconds` `(sensors,)` of all fits of each, and how many fits the time limit cut."""
+
+    seconds: Floats
+    cut: int
+
+
+@dataclass(frozen=True)
 class Origins:
     """Steps at which a forecast begins."""
 
@@ -144,7 +152,7 @@ def _spread(bounds: tuple[int, int] | None, horizon: int, n: int) -> Ints:
 
 def run_backtest(
     series: Series, parameters: ForecastParameters, config: ForecastConfig, ctx: RunContext
-) -> tuple[Backtest, list[ProphetFit | None], int]:
+) -> tuple[Backtest, list[ProphetFit | None], Spent]:
     """Fit every sensor at the newest row and at every origin.
 
     Args:
@@ -154,7 +162,7 @@ def run_backtest(
         ctx: seed, threads, time limit, progress.
 
     Returns:
-        The backtest, the fits at the newest row, and how many fits the time limit cut.
+        The backtest, the fits at the newest row, and what the fits took.
 
     Raises:
         InterruptedTraining: when asked to stop.
@@ -164,7 +172,7 @@ def run_backtest(
     newest = len(series.values) - 1
     # The fits that ship come first, so that a time limit cannot cut them.
     tasks = [(newest, s) for s in range(n_sensors)] + [(int(o), s) for o in origins.steps for s in range(n_sensors)]
-    fits, cut = _fit_all(series, tasks, config, ctx)
+    fits, spent = _fit_all(series, tasks, config, ctx)
     by_origin = [fits[i : i + n_sensors] for i in range(n_sensors, len(fits), n_sensors)]
     said = _prophet_said(series, parameters, origins, by_origin)
     first, last = series.parts["train"]
@@ -182,7 +190,7 @@ def run_backtest(
         record_s=series.time_s(said.record_steps),
         record=said.record,
     )
-    return backtest, fits[:n_sensors], cut
+    return backtest, fits[:n_sensors], spent
 
 
 @dataclass(frozen=True)
@@ -232,25 +240,30 @@ def _naive_said(series: Series, parameters: ForecastParameters, origins: Origins
 
 def _fit_all(
     series: Series, tasks: list[tuple[int, int]], config: ForecastConfig, ctx: RunContext
-) -> tuple[list[ProphetFit | None], int]:
+) -> tuple[list[ProphetFit | None], Spent]:
     deadline = time.monotonic() + ctx.time_limit_s
     newest = len(series.values) - 1
     quiet_prophet()
 
-    def fit(task: tuple[int, int]) -> tuple[ProphetFit | None, bool]:
+    def fit(task: tuple[int, int]) -> tuple[ProphetFit | None, float | None]:
         origin, sensor = task
         if ctx.should_stop():
             raise InterruptedTraining("the forecast was stopped between two fits.", hint="Its cell starts anew.")
         if origin != newest and time.monotonic() > deadline:
-            return None, True
-        return fit_prophet(series, sensor, origin, config, ctx.seed, keep_native=origin == newest), False
+            return None, None
+        start = time.monotonic()
+        fitted = fit_prophet(series, sensor, origin, config, ctx.seed, keep_native=origin == newest)
+        return fitted, time.monotonic() - start
 
     results = []
     with ThreadPoolExecutor(max_workers=max(1, ctx.threads)) as pool:
         for done, result in enumerate(pool.map(fit, tasks), start=1):
             results.append(result)
             ctx.step(done, len(tasks), f"{series.sensors[tasks[done - 1][1]]}, fit {done} of {len(tasks)}")
-    return [fitted for fitted, _ in results], sum(was_cut for _, was_cut in results)
+    seconds = np.zeros(len(series.sensors))
+    for (_, sensor), (_, took_s) in zip(tasks, results, strict=True):
+        seconds[sensor] += took_s or 0.0
+    return [fitted for fitted, _ in results], Spent(seconds, sum(took_s is None for _, took_s in results))
 
 
 def walk(backtest: Backtest, band_days: float) -> Walk:

@@ -21,7 +21,6 @@ from pydantic import Field
 from nightshift.data.schema import PARTS, TimeKind
 from nightshift.edge.manifest import Column, Interface, Output
 from nightshift.edge.window import build_windows
-from nightshift.errors import InterruptedTraining
 from nightshift.family import Arrays, FamilyConfig, RunContext
 from nightshift.findings import finding
 from nightshift.graphs.build import Graph
@@ -51,6 +50,7 @@ from nightshift.problems import anomaly_judge as judge
 from nightshift.problems.anomaly import PROBLEM
 from nightshift.problems.evaluation import Evaluation, Member
 from nightshift.problems.problem import Samples
+from nightshift.trainer.anomaly_clock import MemberClock
 from nightshift.trainer.anomaly_view import PartView, has_truth, normal_rows, part_view, threshold_rule
 from nightshift.trainer.samples import column_order
 
@@ -181,9 +181,9 @@ class AnomalyFamily:
             ctx.note(finding("T008", f"{config.max_rows} of {len(table)} normal training rows were used."))
         if spec.regimes is not None:
             ctx.note(finding("T011", f"{len(spec.regimes.centres)} operating regimes."))
-        watch = _Stopwatch(ctx, config.members)
+        watch = MemberClock(ctx, config.members)
         fitted = fit_detectors(table, config.settings(), operating_point=_operating_point(data, spec), on_member=watch)
-        watch("calibration")
+        watch.end({key: getattr(config, key) for key in ("n_trees", "reference_rows", "max_rows")})
         fitted = calibrate(fitted, _calibration_features(data, spec), config.rate)
         ctx.step(len(config.members) + 1, len(config.members) + 1, "vote calibrated")
         return AnomalyModel(_interface(data, spec, fitted), spec, fitted, watch.seconds, config.rate)
@@ -266,23 +266,6 @@ class AnomalyFamily:
 
 
 FAMILY = AnomalyFamily()
-
-
-class _Stopwatch:
-    """Told of each member before its fit: reports progress, measures, and stops when asked to."""
-
-    def __init__(self, ctx: RunContext, members: tuple[str, ...]) -> None:
-        self.seconds: dict[str, float] = {}
-        self._ctx, self._total = ctx, len(members) + 1
-        self._now: tuple[str, float] | None = None
-
-    def __call__(self, name: str) -> None:
-        if self._now is not None:
-            self.seconds[self._now[0]] = time.perf_counter() - self._now[1]
-        if self._ctx.should_stop():
-            raise InterruptedTraining("training of the anomaly vote was stopped.", hint="It starts anew next time.")
-        self._ctx.step(len(self.seconds), self._total, name)
-        self._now = (name, time.perf_counter())
 
 
 def _features(data: Dataset, config: AnomalyConfig) -> FeatureSpec:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ from nightshift.families._tabular import (
     training_table,
 )
 from nightshift.family import Arrays, RunContext
+from nightshift.findings import finding
 from nightshift.graphs.build import Graph
 from nightshift.problems import classification_judge as judge
 from nightshift.problems.classification import PROBLEM, ThresholdRule, choose_threshold
@@ -81,7 +82,10 @@ class ClassificationFamily:
         if len(np.unique(label)) < 2:
             raise DataError(f"the train part of '{data.subject}' holds one class only.", hint="Land both classes.")
         spec = fit_spec(data, config, ctx)
-        tuning, deciding = _validation(data)
+        halves = _validation(data)
+        if halves.overlap:
+            ctx.note(finding("T014", f"The val part has too few failures: {halves.said}"))
+        tuning, deciding = halves.tuning, halves.deciding
         table = training_table(data, spec, (train, label), (tuning, _labels(data, "val", tuning)))
         tabular = fit_tabular(table, config, ctx, problem="binary")
         fitted = WindowedModel(_interface(data, spec.window_rows), spec, tabular, settings_of(config))
@@ -177,7 +181,28 @@ def _labels(data: Dataset, part: str, rows: NDArray[np.intp]) -> NDArray[np.int6
     return data.labels(part)[rows].astype(np.int64)
 
 
-def _validation(data: Dataset) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+class _Halves(NamedTuple):
+    """Labelled rows of val for fitting and for the threshold, and which of them are of the whole part."""
+
+    tuning: NDArray[np.intp]
+    deciding: NDArray[np.intp]
+    tuning_whole: bool
+    deciding_whole: bool
+
+    @property
+    def overlap(self) -> bool:
+        """Whether rows serve twice."""
+        return self.tuning_whole or self.deciding_whole
+
+    @property
+    def said(self) -> str:
+        """One sentence for people."""
+        first = "the whole" if self.tuning_whole else "the first half"
+        second = "the whole" if self.deciding_whole else "the second half"
+        return f"ensemble weights and early stopping used {first} of validation, the threshold {second}."
+
+
+def _validation(data: Dataset) -> _Halves:
     """Return labelled rows of validation's halves; a half without both classes gives way to the whole.
 
     Raises:
@@ -188,8 +213,9 @@ def _validation(data: Dataset) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     if len(np.unique(labels[whole])) < 2:
         raise DataError(f"the val part of '{data.subject}' holds one class only.", hint="Land more runs.")
     halves = [np.flatnonzero(half & np.isfinite(labels)) for half in data.validation_halves()]
-    first, second = (half if len(np.unique(labels[half])) == 2 else whole for half in halves)
-    return first, second
+    one_class = [len(np.unique(labels[half])) < 2 for half in halves]
+    first, second = (whole if alone else half for half, alone in zip(halves, one_class, strict=True))
+    return _Halves(first, second, *one_class)
 
 
 def _interface(data: Dataset, window_rows: int) -> Interface:
@@ -223,8 +249,12 @@ def _notes(data: Dataset, config: ClassificationConfig, chosen: float) -> list[s
     meta = data.metadata
     ahead = f", {meta.horizon:g} {meta.time_unit} ahead" if meta.horizon and meta.label_source == "from_rul" else ""
     budget = f" within a false-alarm rate of {config.false_alarm_rate:g}"
+    halves = _validation(data)
+    where = "the whole" if halves.deciding_whole else "the second half"
+    overlap = [f"A half of validation holds one class: {halves.said}"] if halves.overlap else []
     return [
         f"Labels are {judge.SOURCES.get(meta.label_source.value, meta.label_source.value)}{ahead}.",
-        f"Threshold {chosen:.4g}: best F1{budget if config.threshold == 'false_alarm_budget' else ''} on the second "
-        "half of validation.",
+        f"Threshold {chosen:.4g}: best F1{budget if config.threshold == 'false_alarm_budget' else ''} on {where} "
+        "of validation.",
+        *overlap,
     ]

@@ -24,7 +24,7 @@ from nightshift.families._forecast_fit import ForecastConfig, prophet_frame, qui
 from nightshift.families._forecast_report import BACKTEST, Judged, figures, findings, members, notes, score_rows
 from nightshift.families._forecast_series import Series, even_series
 from nightshift.family import Arrays, RunContext
-from nightshift.findings import finding
+from nightshift.findings import cost_remedy, finding
 from nightshift.graphs.forecast import forecast_graph
 from nightshift.graphs.forecast_parameters import (
     BANDS,
@@ -119,16 +119,20 @@ class ForecastFamily:
         """
         series = even_series(data, _sensors(data, config), config.min_step_min * 60)
         shape = _shape(series, data, config)
-        backtest, fits, cut = run_backtest(series, shape, config, ctx)
-        if cut:
+        backtest, fits, spent = run_backtest(series, shape, config, ctx)
+        if spent.cut:
             total = len(backtest.origin_s) * len(series.sensors)
             ctx.note(
                 finding(
                     "T013",
-                    f"The time limit of {ctx.time_limit_s:g} s cut {cut} of {total} backtest fits; the seasonal rule "
-                    "stands in for them.",
-                    remedy=f"Lower test_origins ({config.test_origins}), val_origins ({config.val_origins}) or "
-                    f"history_days ({config.history_days:g}), or raise fit_step_min ({config.fit_step_min:g}).",
+                    f"The time limit of {ctx.time_limit_s:g} s cut {spent.cut} of {total} backtest fits; the seasonal "
+                    "rule stands in for them.",
+                    remedy=f"Raise time_limit_s={ctx.time_limit_s:g} or fit_step_min={config.fit_step_min:g}. "
+                    + cost_remedy(
+                        {key: getattr(config, key) for key in ("test_origins", "val_origins", "history_days")},
+                        dict(zip(series.sensors, spent.seconds.tolist(), strict=True)),
+                        "s to fit",
+                    ),
                 )
             )
         choice = choose(backtest, series.end_s, config.band_days)

@@ -104,8 +104,11 @@ class RulFamily:
     def evaluate(self, fitted: WindowedModel, data: Dataset, config: RulConfig, ctx: RunContext) -> Evaluation:
         """Judge model and baselines on all parts; on a published test, on the last row of each run."""
         cap = np.inf if config.cap is None else config.cap
-        baselines = judge.LifeBaselines.fit(_truth(data, "train", _known(data, "train"), cap), cap)
+        train, whole = _truth(data, "train", _known(data, "train"), cap), not _cuts_runs(data)
+        baselines = judge.LifeBaselines.fit(train, cap, whole_runs=whole)
         rows, notes = [], _notes(data, config)
+        if not whole:
+            notes.append("No elapsed-time baseline: the parts cut through runs, so their rows' age is not known.")
         for step, part in enumerate(PARTS):
             index = _known(data, part)
             every, said = _truth(data, part, index, cap), _clipped(fitted, fitted.answer_rows(data, part, index))
@@ -202,6 +205,26 @@ def _elapsed(data: Dataset, part: str) -> NDArray[np.float64]:
     begins = np.append(True, run[1:] != run[:-1]) if len(run) else np.zeros(0, dtype=np.bool_)
     start = times[np.maximum.accumulate(np.where(begins, np.arange(len(run)), 0))]
     return (times - start) / (_HOUR_S if data.metadata.time_kind is TimeKind.CALENDAR else 1.0)
+
+
+def _cuts_runs(data: Dataset) -> bool:
+    """Return whether parts hold pieces of one run, which then end in a failure at the same moment.
+
+    With fewer than three calendar runs the split is by time, and each part's piece of a run has a number of its own.
+    """
+    if data.metadata.time_kind is not TimeKind.CALENDAR:
+        return False
+    slack_s = data.metadata.sampling_s or 1.0
+    before = np.zeros(0)
+    for part in PARTS:
+        rows = _known(data, part)
+        failure_s, run = data.times_s(part)[rows] + _HOUR_S * _stored(data, part)[rows], data.runs(part)[rows]
+        last = np.append(run[1:] != run[:-1], True) if len(run) else np.zeros(0, dtype=np.bool_)
+        ends = failure_s[last]
+        if (np.abs(ends[:, None] - before[None, :]) <= slack_s).any():
+            return True
+        before = np.append(before, ends)
+    return False
 
 
 def _interface(data: Dataset, window_rows: int, thresholds: dict[str, float]) -> Interface:

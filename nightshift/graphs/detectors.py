@@ -161,7 +161,7 @@ def fit_detectors(
     settings: DetectorSettings,
     normal: NDArray[np.bool_] | None = None,
     operating_point: Sequence[int] = (),
-    on_member: Callable[[str], None] = lambda _name: None,
+    on_member: Callable[[str], bool] = lambda _name: True,
 ) -> FittedDetectors:
     """Fit imputation, scaling and members.
 
@@ -171,7 +171,8 @@ def fit_detectors(
         normal: `(n,)`, rows that may serve as reference rows; None means all of them.
         operating_point: positions of features that say what the machine was asked to do; readings are judged by
             what those leave unexplained.
-        on_member: told each member's name before it is fitted; what it raises ends the fit.
+        on_member: told each member's name before it is fitted; False leaves it out of the vote, and what it raises
+            ends the fit.
 
     Raises:
         DataError: when there are fewer than two rows, no column that varies or no normal row.
@@ -282,18 +283,21 @@ def _fit(
     reference: NDArray[np.int64],
     operating_point: NDArray[np.int64],
     settings: DetectorSettings,
-    on_member: Callable[[str], None] = lambda _name: None,
+    on_member: Callable[[str], bool] = lambda _name: True,
 ) -> FittedDetectors:
     inputs = DetectorInputs.fit(rows, operating_point)
     judged = inputs.apply(rows)
     given = FitInputs(judged, judged[reference], settings.contamination, settings.seed)
-    members = tuple(_fit_member(name, given, settings, on_member) for name in settings.members)
+    members = tuple(_fit_member(name, given, settings) for name in settings.members if on_member(name))
+    if len(members) < len(settings.members):
+        # Fewer members vote: a number of votes that they cannot reach gives way to their majority.
+        votes = settings.votes if settings.votes and settings.votes <= len(members) else None
+        settings = replace(settings, members=tuple(member.name for member in members), votes=votes)
     base, tail = _thresholds_and_tails(members, settings.contamination)
     return FittedDetectors(settings, inputs, members, base, tail, 0.0, rows, reference)
 
 
-def _fit_member(name: str, inputs: FitInputs, settings: DetectorSettings, on_member: Callable[[str], None]) -> Member:
-    on_member(name)
+def _fit_member(name: str, inputs: FitInputs, settings: DetectorSettings) -> Member:
     fits: dict[str, Callable[[], Member]] = {
         "iforest": lambda: IsolationForestMember.fit(inputs, settings.n_trees, settings.max_samples),
         "ocsvm": lambda: OneClassSvmMember.fit(inputs),

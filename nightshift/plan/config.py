@@ -83,7 +83,7 @@ def resolve(
 
     Raises:
         UnknownNameError: for an unknown family or target.
-        ConfigError: for an unknown key (names the nearest), a bad value, or a value above the target's ceiling.
+        ConfigError: for an unknown key or preset (names the nearest), a bad value, or one above the target's ceiling.
     """
     own = families.canonical(family)
     check_subject(subject)
@@ -103,6 +103,11 @@ def resolve(
         sources |= dict.fromkeys(layer, source)
     kind = families.get(own).config
     config = validated(kind, values, f"{own} config", sources)
+    if config.preset not in config.presets:
+        raise ConfigError(
+            f"{own} config (from {sources.get('preset', 'default')}): unknown preset '{config.preset}'.",
+            hint=nearest(config.preset, config.presets),
+        )
     limits = validated(Limits, (target_yaml.get("limits") or {}).get(own) or {}, f"targets/{target}.yaml limits.{own}")
     _hold_ceilings(config, limits, target, sources)
     return ResolvedConfig(config, limits, sources)

@@ -48,7 +48,7 @@ class LifeBaselines:
 
     Attributes:
         mean: mean remaining life over the training rows, up to the cap.
-        lives: `(runs,)` whole lives of the training runs, sorted, in the time unit.
+        lives: `(runs,)` whole lives of the training runs, sorted, in the time unit; empty where they are not known.
         cap: largest remaining life that counts; infinite for none.
     """
 
@@ -57,8 +57,10 @@ class LifeBaselines:
     cap: float
 
     @classmethod
-    def fit(cls, train: Truth, cap: float) -> LifeBaselines:
-        """Take them from the training rows."""
+    def fit(cls, train: Truth, cap: float, *, whole_runs: bool = True) -> LifeBaselines:
+        """Take them from the training rows; where parts cut through runs, no row's true age is known."""
+        if not whole_runs:
+            return cls(float(train.capped.mean()), np.zeros(0), cap)
         whole = train.elapsed + train.stored
         lives = [float(whole[train.run == run].max()) for run in np.unique(train.run)]
         return cls(float(train.capped.mean()), np.sort(np.array(lives)), cap)
@@ -66,7 +68,9 @@ class LifeBaselines:
     def rows(self, part: str, truth: Truth) -> list[ScoreRow]:
         """Return the baselines' lines of the metrics table."""
         constant = np.full(len(truth.capped), self.mean)
-        said = [("constant", constant), ("elapsed time", self.by_elapsed(truth.elapsed))]
+        said = [("constant", constant)]
+        if len(self.lives):
+            said.append(("elapsed time", self.by_elapsed(truth.elapsed)))
         return [score_row(who, "baseline", part, truth, values) for who, values in said]
 
     def by_elapsed(self, elapsed: Floats) -> Floats:

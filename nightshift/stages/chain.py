@@ -28,12 +28,12 @@ from nightshift.errors import (
 )
 from nightshift.family import Family, FamilyConfig, Limits, RunContext, time_limit_s
 from nightshift.files import disk_full, write_atomic
-from nightshift.findings import Finding, unmuted
+from nightshift.findings import Finding, finding, unmuted
 from nightshift.plan import journal, lock
 from nightshift.plan.cell import Cell
 from nightshift.plan.records import STAGES, StageRecord, read_record, record_files, work_folder, write_record
 from nightshift.plan.state import remember
-from nightshift.progress import FileSink, ProgressEvent, Sink, Throttle, fan_out
+from nightshift.progress import FileSink, ProgressEvent, Sink, Throttle, fan_out, read_events
 from nightshift.settings import Home
 
 logger = logging.getLogger("nightshift")
@@ -119,6 +119,7 @@ def run_stage(name: str, cell: Cell, ctx: StageContext) -> StageRecord:
     if kept is not None and kept.status == "done":
         logger.info("%s: %s is up to date, nothing to do", cell.name, name)
         return kept
+    remarks = _begun_anew(cell, ctx) if name == "train" and kept is None else ()
     _forget_from(name, ctx.work(cell))
     sink = ctx.sink(cell)
     sink(ProgressEvent(cell=cell.key, stage=name, message=f"{cell.name}: {name}"))
@@ -134,7 +135,7 @@ def run_stage(name: str, cell: Cell, ctx: StageContext) -> StageRecord:
                 seconds=round(time.perf_counter() - clock, 3),
                 files=record_files(ctx.home, result.files),
                 summary=result.summary,
-                findings=tuple(unmuted(result.findings, config_of(cell).mute)),
+                findings=tuple(unmuted((*remarks, *result.findings), config_of(cell).mute)),
                 error=result.error,
                 hint=result.hint,
             )
@@ -256,6 +257,17 @@ def _record_failure(
         write_record(ctx.home, record)
     except OSError:
         logger.warning("%s: the failure of %s could not be recorded", cell.name, name)
+
+
+def _begun_anew(cell: Cell, ctx: StageContext) -> tuple[Finding, ...]:
+    """Remark on a training that was cut off, of a family that keeps no checkpoint."""
+    if family_of(cell).checkpoints:
+        return ()
+    told = [e for e in read_events(ctx.work(cell) / "progress.jsonl") if e.stage == "train"]
+    # A training that ended says so last; its record may have gone since, with an earlier stage's.
+    if not told or told[-1].message.startswith("train "):
+        return ()
+    return (finding("R003", f"An earlier training was cut off; '{cell.family}' keeps no checkpoint and began anew."),)
 
 
 def _forget_from(name: str, work: Path) -> None:

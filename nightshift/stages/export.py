@@ -39,7 +39,7 @@ from nightshift.edge.wire import check_self_contained
 from nightshift.errors import BundleError, ExportError
 from nightshift.family import Family, Limits, RunContext
 from nightshift.files import write_atomic
-from nightshift.findings import Finding, finding
+from nightshift.findings import Finding, cost_remedy, finding
 from nightshift.graphs.parity import compare
 from nightshift.plan.cell import Cell
 from nightshift.problems.evaluation import Evaluation, Member
@@ -161,15 +161,9 @@ def _remarks(cell: Cell, evaluation: Evaluation, exported: Exported, limits: Lim
 
 def _remedy(cell: Cell, members: list[Member], what: str) -> str:
     """Name the config keys to lower with their present values, and the member that costs most."""
-    keys = [f"{key}={value:g}" for key, value in _cost_keys(cell.config.get("config", {}))]
-    advice = [f"Lower one of {', '.join(keys)}."] if keys else []
     unit = "MB" if what == "size" else "s to predict"
     costs = {m.name: m.size_mb if what == "size" else m.predict_s for m in members if m.weight is None or m.weight > 0}
-    known = {name: cost for name, cost in costs.items() if cost}
-    if known:
-        name = max(known, key=lambda member: known[member])
-        advice.append(f"'{name}' costs most ({known[name]:.3g} {unit}).")
-    return " ".join(advice)
+    return cost_remedy(dict(_cost_keys(cell.config.get("config", {}))), costs, unit)
 
 
 def _cost_keys(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:

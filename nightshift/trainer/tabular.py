@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -22,7 +23,7 @@ from pydantic import BaseModel, ConfigDict
 
 from nightshift.errors import DataError, InterruptedTraining, TrainingError
 from nightshift.family import RunContext
-from nightshift.findings import finding
+from nightshift.findings import cost_remedy, finding
 from nightshift.problems.evaluation import Member
 from nightshift.trainer.tabular_config import Budget, TabularConfig, member_hyperparameters
 
@@ -139,6 +140,7 @@ def fit_tabular(
     predictor = _predictor(ctx.work / "autogluon", problem, grouped=budget.bag_folds > 0)
     frame = _training_frame(table, budget.bag_folds, config.seed)
     tuning = _frame(table.tuning, table.columns).assign(**{_TARGET: table.tuning_target})
+    start = time.perf_counter()
     with _quiet():
         try:
             predictor.fit(
@@ -159,7 +161,9 @@ def fit_tabular(
             ) from error
     if ctx.should_stop():
         raise _stopped()
-    _note_cut(predictor, members, watch.cut, ctx)
+    remedy = _time_remedy(config, members, watch.seconds, ctx)
+    _note_cut(predictor, members, watch.cut, ctx, remedy)
+    _note_late(time.perf_counter() - start, ctx, remedy)
     return _finished(predictor, table, budget.bag_folds)
 
 
@@ -232,6 +236,7 @@ def _watch(ctx: RunContext, total: int) -> Any:
         done = 0
         began: tuple[str, float, float] = ("", 0.0, 0.0)
         cut: tuple[str, ...] = ()
+        seconds: Mapping[str, float] = MappingProxyType({})
 
         def _before_model_fit(self, *, model: Any, time_limit: float | None, **_: Any) -> tuple[bool, bool]:
             ctx.step(self.done, max(total, self.done + 1), model.name)
@@ -241,7 +246,9 @@ def _watch(ctx: RunContext, total: int) -> Any:
         def _after_model_fit(self, **_: Any) -> bool:
             self.done += 1
             name, start, limit_s = self.began
-            if time.perf_counter() - start > _TIME_IS_UP * limit_s:
+            took_s = time.perf_counter() - start
+            self.seconds = {**self.seconds, name: took_s}
+            if took_s > _TIME_IS_UP * limit_s:
                 self.cut = (*self.cut, name)
             return ctx.should_stop()
 
@@ -256,7 +263,28 @@ def _no_watch() -> None:
     """What a kept trainer holds in place of the callback."""
 
 
-def _note_cut(predictor: Any, members: Mapping[str, Mapping[str, Any]], cut: Sequence[str], ctx: RunContext) -> None:
+def _time_remedy(
+    config: TabularConfig, members: Mapping[str, Mapping[str, Any]], seconds: Mapping[str, float], ctx: RunContext
+) -> str:
+    """Name the keys that cost time here with their values, and the member that took longest."""
+    boosted, forests = members.keys() & {"GBM", "XGB", "CAT"}, members.keys() & {"RF", "XT"}
+    keys = {"boost_rounds": config.boost_rounds} if boosted else {}
+    keys |= {"forest_trees": config.forest_trees} if forests else {}
+    keys |= {"num_bag_folds": config.num_bag_folds} if config.num_bag_folds else {}
+    advice = cost_remedy({**keys, "max_rows": config.max_rows}, seconds, "s to fit")
+    types = ", ".join(config.model_types)
+    return f"Raise time_limit_s={ctx.time_limit_s:g}, or shorten model_types=[{types}]. {advice}"
+
+
+def _note_late(seconds: float, ctx: RunContext, remedy: str) -> None:
+    if seconds > ctx.time_limit_s:
+        what = f"Training took {seconds:.1f} s, the time limit is {ctx.time_limit_s:g} s."
+        ctx.note(finding("T013", what, remedy=remedy))
+
+
+def _note_cut(
+    predictor: Any, members: Mapping[str, Mapping[str, Any]], cut: Sequence[str], ctx: RunContext, remedy: str
+) -> None:
     """Say which configured members are missing, or smaller than configured."""
     fitted = predictor.model_names()
     missing = [_MODEL_NAMES[kind] for kind in members if not any(n.startswith(_MODEL_NAMES[kind]) for n in fitted)]
@@ -272,7 +300,7 @@ def _note_cut(predictor: Any, members: Mapping[str, Mapping[str, Any]], cut: Seq
         finding(
             "T004",
             f"{ctx.time_limit_s:.0f} s and the memory there is were too little; {'; '.join(parts)}.",
-            remedy="Raise time_limit_s, lower boost_rounds or forest_trees, or take them out of model_types.",
+            remedy=remedy,
         )
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -18,6 +18,16 @@ _OWN_PRESETS = {"fast": (1, 0), "standard": (2, 0), "high": (2, 5)}
 _EXCLUDED = ("FASTAI", "NN_TORCH", "KNN")
 #: AutoGluon's presets that bag do so with this many folds, as far as the target allows.
 _AUTOGLUON_BAG_FOLDS = 8
+#: AutoGluon's own presets and their other names, so that a misspelt one is refused without importing AutoGluon.
+_AUTOGLUON_PRESETS = (
+    *("best", "best_quality", "best_quality_v082", "best_quality_v140", "best_quality_v150", "best_v140", "best_v150"),
+    *("bq", "eq", "experimental_quality_v120", "experimental_quality_v140", "extreme", "extreme_quality"),
+    *("extreme_quality_v140", "extreme_quality_v150", "extreme_v140", "extreme_v150", "extreme_v160", "good"),
+    *("good_quality", "good_quality_faster_inference_only_refit", "good_quality_v082", "gq", "high", "high_quality"),
+    *("high_quality_fast_inference_only_refit", "high_quality_v082", "high_quality_v150", "high_v150", "hq"),
+    *("ignore_text", "ignore_text_ngrams", "interpretable", "medium", "medium_quality", "medium_quality_faster_train"),
+    *("mq", "noncommercial", "noncommercial_v160", "optimize_for_deployment", "tabarena"),
+)
 
 
 class TabularConfig(FamilyConfig):
@@ -39,6 +49,8 @@ class TabularConfig(FamilyConfig):
         max_rows: more training rows than this are thinned by seed.
         hyperparameters: model type -> AutoGluon's own hyperparameters, merged over all of the above.
     """
+
+    presets: ClassVar[tuple[str, ...]] = tuple(dict.fromkeys((*FamilyConfig.presets, *_AUTOGLUON_PRESETS)))
 
     model_types: tuple[ModelType, ...] = Field(default=("GBM", "RF", "XGB", "CAT"), min_length=1)
     boost_rounds: int = Field(default=400, ge=1)

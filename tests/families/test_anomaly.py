@@ -121,6 +121,21 @@ def test_stops_between_members_when_asked(labelled: Dataset, tmp_path: Path) -> 
     assert [e.message for e in seen] == ["iforest", "ocsvm"]
 
 
+def test_members_beyond_the_time_limit_are_left_out_of_the_vote(labelled: Dataset, tmp_path: Path) -> None:
+    ctx = context(tmp_path, time_limit_s=1e-6)
+    fitted = FAMILY.train(labelled, SMALL.model_copy(update={"votes": 4}), ctx)
+    [found] = ctx.findings
+    assert found.code == "T013"
+    assert "ocsvm, lof, zscore, pca" in found.what
+    assert "n_trees=15, reference_rows=150, max_rows=20000" in found.remedy
+    assert "'iforest' costs most" in found.remedy
+    assert fitted.interface.members == ("iforest",)
+    assert fitted.summary["votes_needed"] == 1
+    FAMILY.save(fitted, tmp_path / "kept")
+    assert FAMILY.load(tmp_path / "kept").interface.members == ("iforest",)
+    FAMILY.export(fitted, ctx)
+
+
 def test_fewer_members_and_their_rule_are_checked(labelled: Dataset, tmp_path: Path) -> None:
     two = AnomalyConfig(members=("zscore", "pca"), tie="anomaly", window_rows=6)
     fitted = FAMILY.train(labelled, two, context(tmp_path))

@@ -106,7 +106,20 @@ def test_a_half_of_validation_without_failures_gives_way_to_the_whole(
 ) -> None:
     only = engines.runs("val")[0]
     data = relabelled(engines, lambda frame, p: frame["failure_status"] * ((frame["run"] == only) | (p != "val")))
-    assert 0 < again(made, data, tmp_path).interface.thresholds["probability"] < 1
+    ctx = dataclasses.replace(made[2], work=tmp_path, findings=[])
+    config = made[1].model_copy(update={"model_types": ("GBM",), "boost_rounds": 5})
+    fitted = FAMILY.train(data, config, ctx)
+    assert 0 < fitted.interface.thresholds["probability"] < 1
+    [found] = [f for f in ctx.findings if f.code == "T014"]
+    assert "used the first half of validation, the threshold the whole" in found.what
+    notes = " ".join(FAMILY.evaluate(fitted, data, config, ctx).notes)
+    assert "on the whole of validation" in notes
+    assert "on the second half" not in notes
+
+
+def test_whole_halves_of_validation_are_not_remarked_on(made: Made, engines: Dataset) -> None:
+    assert "T014" not in {f.code for f in made[2].findings}
+    assert "second half of validation" in " ".join(FAMILY.evaluate(made[0], engines, made[1], made[2]).notes)
 
 
 def test_labels_made_from_thresholds_are_said_to_be(made: Made, engines: Dataset) -> None:

@@ -228,11 +228,13 @@ def test_short_history_leaves_patterns_out() -> None:
 
 
 def test_a_time_limit_cuts_the_backtest_but_not_what_ships(data: Dataset, tmp_path: Path) -> None:
-    ctx = context(tmp_path, time_limit_s=0.0)
+    ctx = context(tmp_path, time_limit_s=1e-9)
     model = FAMILY.train(data, CONFIG.model_copy(update={"sensors": ("load",)}), ctx)
     [found] = ctx.findings
     assert found.code == "T013"
-    assert "test_origins (14)" in found.remedy
+    assert "test_origins=14" in found.remedy
+    assert "history_days=" in found.remedy
+    assert "'load' costs most" in found.remedy
     assert np.isnan(model.backtest.prophet).all()
     assert model.parameters.sensors[0].model.kind == "prophet"
 

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.datasets import calendar_rows, describe
 from support.engines import land_engines
 from support.family_runs import small_context
 
 from nightshift.data.dataset import Dataset
+from nightshift.data.importers.landing import split_and_land
 from nightshift.errors import DataError
 from nightshift.families._tabular import WindowedModel
-from nightshift.families.rul import FAMILY, RulConfig
+from nightshift.families.rul import FAMILY, RulConfig, _cuts_runs
 from nightshift.family import RunContext
 from nightshift.graphs.parity import compare
 from nightshift.settings import Home
@@ -136,3 +138,9 @@ def test_without_a_cap_the_longest_life_seen_is_the_bound(made: Made, engines: D
     fitted = FAMILY.train(engines, config, dataclasses.replace(made[2], work=tmp_path))
     assert fitted.interface.thresholds == {"largest_answer": engines.frame("train")["rul"].max()}
     assert "not capped" in FAMILY.evaluate(fitted, engines, config, made[2]).notes[0]
+
+
+@pytest.mark.parametrize(("runs", "cut"), [(1, True), (2, True), (4, False)])
+def test_parts_that_cut_through_runs_are_told_from_whole_runs(session_home: Home, runs: int, cut: bool) -> None:
+    data = split_and_land(session_home, calendar_rows(runs=runs, steps=120), describe(f"rul_runs_{runs}"))
+    assert _cuts_runs(data) is cut

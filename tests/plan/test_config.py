@@ -78,6 +78,21 @@ def test_a_bad_value_names_key_source_and_value(home: Home) -> None:
         resolve(home, "m1", "anomaly", "pi", flags={"seed": "many"})
 
 
+@pytest.mark.parametrize(
+    ("family", "preset", "near"),
+    [("anomaly", "fsat", "fast"), ("anomaly", "standart", "standard"), ("rul", "medium_qualty", "medium_quality")],
+)
+def test_a_misspelt_preset_names_the_nearest(home: Home, family: str, preset: str, near: str) -> None:
+    with pytest.raises(ConfigError, match=rf"from flag.*unknown preset '{preset}'.*Did you mean '{near}'"):
+        resolve(home, "m1", family, "pi", flags={"preset": preset})
+
+
+def test_autogluons_presets_are_for_the_tabular_families_only(home: Home) -> None:
+    assert resolve(home, "m1", "rul", "pi", flags={"preset": "medium_quality"}).config.preset == "medium_quality"
+    with pytest.raises(ConfigError, match="unknown preset 'medium_quality'"):
+        resolve(home, "m1", "forecast", "pi", flags={"preset": "medium_quality"})
+
+
 def test_a_value_above_the_targets_ceiling_is_refused(home: Home) -> None:
     with pytest.raises(ConfigError, match=r"'num_bag_folds' is 5 .* above the limit of target 'pi': 3"):
         resolve(home, "m1", "classification", "pi", flags={"num_bag_folds": 5})

@@ -52,6 +52,12 @@ def test_the_elapsed_time_baseline_is_the_mean_life_left_of_those_still_alive() 
     np.testing.assert_allclose(capped.by_elapsed(np.array([0.0])), [(10 + 12 + 12) / 3])
 
 
+def test_without_whole_runs_there_is_no_elapsed_time_baseline() -> None:
+    train = truth_of([10, 20, 40])
+    rows = judge.LifeBaselines.fit(train, np.inf, whole_runs=False).rows("train", train)
+    assert [row.who for row in rows] == ["constant"]
+
+
 def test_the_constant_baseline_has_no_r2_on_train() -> None:
     train = truth_of([10, 20, 40])
     rows = {row.who: row for row in judge.LifeBaselines.fit(train, np.inf).rows("train", train)}

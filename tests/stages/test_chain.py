@@ -189,5 +189,10 @@ def test_kill_9_in_training_loses_nothing_that_was_finished(home: Home, tmp_path
     assert {"load.json", "validate.json"} <= before.keys()
     assert "train.json" not in before
     assert state(home, cell).state is State.STALE
-    assert run_stage("train", cell, StageContext(home)).status == "done"
+    trained = run_stage("train", cell, StageContext(home))
+    assert trained.status == "done"
+    assert "R003" in {f.code for f in trained.findings}, "the report says that it began anew"
     assert stamps(home, cell)["validate.json"] == before["validate.json"]
+    (work_folder(home, cell.key) / "train.json").unlink()
+    again = run_stage("train", cell, StageContext(home))
+    assert "R003" not in {f.code for f in again.findings}, "the training before this one was not cut off"

@@ -11,7 +11,7 @@ import pytest
 from nightshift.errors import ConfigError, DataError, InterruptedTraining
 from nightshift.family import Limits, RunContext
 from nightshift.progress import ProgressEvent
-from nightshift.trainer.tabular import TabularModel, TrainingTable, fit_tabular, run_folds
+from nightshift.trainer.tabular import TabularModel, TrainingTable, _note_late, _time_remedy, fit_tabular, run_folds
 from nightshift.trainer.tabular_config import Budget, TabularConfig, member_hyperparameters
 
 SMALL = TabularConfig(boost_rounds=12, forest_trees=8, min_leaf_rows=5)
@@ -128,9 +128,26 @@ def test_members_that_the_time_limit_cut_are_named(tmp_path: Path) -> None:
     more = rng.normal(size=(4000, 4)).astype(np.float32)
     given = replace(given, train=more, target=rng.integers(0, 2, 4000), group=np.arange(4000))
     fit_tabular(given, config, ctx, problem="binary")
-    assert [f.code for f in ctx.findings] == ["T004"]
+    assert ctx.findings[0].code == "T004"
     assert "RandomForest" in ctx.findings[0].what
-    assert "time_limit_s" in ctx.findings[0].remedy
+    said = ctx.findings[0].remedy
+    assert "time_limit_s=2," in said
+    assert "forest_trees=20000, max_rows=50000" in said
+    assert "'RandomForest' costs most" in said
+    assert "boost_rounds" not in said, "no boosted member is trained"
+
+
+def test_a_fit_over_its_time_names_keys_values_and_the_slowest_member(tmp_path: Path) -> None:
+    ctx = context(tmp_path, time_limit_s=0.5)
+    remedy = _time_remedy(SMALL, member_hyperparameters(SMALL), {"LightGBM": 0.2, "CatBoost": 0.4}, ctx)
+    _note_late(0.4, ctx, remedy)
+    assert not ctx.findings
+    _note_late(0.6, ctx, remedy)
+    [found] = ctx.findings
+    assert found.code == "T013"
+    assert "0.6 s, the time limit is 0.5 s" in found.what
+    assert "time_limit_s=0.5" in found.remedy
+    assert "boost_rounds=12, forest_trees=8, max_rows=50000. 'CatBoost' costs most (0.4 s to fit)." in found.remedy
 
 
 def test_a_stop_ends_the_fit_between_members(tmp_path: Path) -> None:
@@ -159,6 +176,12 @@ def test_features_that_all_stand_still_are_refused(tmp_path: Path) -> None:
 def test_a_budget_that_cannot_be_is_refused(changes: dict[str, object], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         Budget.of(SMALL.model_copy(update={"model_types": ("GBM",), **changes}), Limits(model_types=("GBM", "RF")))
+
+
+def test_the_presets_are_those_of_autogluon_and_our_own() -> None:
+    from autogluon.tabular.configs.presets_configs import tabular_presets_alias, tabular_presets_dict
+
+    assert set(TabularConfig.presets) == {"fast", "standard", "high", *tabular_presets_dict, *tabular_presets_alias}
 
 
 def test_longer_presets_take_more_and_smaller_steps() -> None:
