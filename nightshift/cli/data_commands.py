@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -200,7 +201,7 @@ def _where_to_look(home: Home, subject: str) -> None:
     for process in ps(home):
         if process.running and process.url:
             print(f"  Prefect UI   {process.url.removesuffix('/api')}")
-    print(f"  MLflow       mlflow ui --backend-store-uri {home.mlflow_uri}")
+    print(f"  MLflow       {Path(sys.executable).parent / 'mlflow'} ui --backend-store-uri {home.mlflow_uri}")
     print(f"  models       {home.models}")
     print("stop the server with: make down   (or: nightshift down)")
 
