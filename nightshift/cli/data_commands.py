@@ -201,7 +201,9 @@ def _where_to_look(home: Home, subject: str) -> None:
     for process in ps(home):
         if process.running and process.url:
             print(f"  Prefect UI   {process.url.removesuffix('/api')}")
-    print(f"  MLflow       {Path(sys.executable).parent / 'mlflow'} ui --backend-store-uri {home.mlflow_uri}")
+    # With its four workers a busy small machine kills them before they have started.
+    mlflow = Path(sys.executable).with_name("mlflow")
+    print(f"  MLflow       {mlflow} ui --workers 1 --backend-store-uri {home.mlflow_uri}")
     print(f"  models       {home.models}")
     print("stop the server with: make down   (or: nightshift down)")
 
