@@ -155,7 +155,8 @@ def print_landed(home: Home, data: Dataset) -> None:
     ]
     print(table(("part", "rows", "runs", "first", "last", "positive"), rows))
     kind = "synthetic" if metadata.provenance.kind == "synthetic" else "real"
-    print(f"{len(metadata.sensors)} columns: {', '.join(metadata.columns)}")
+    n = len(metadata.sensors)
+    print(f"{n} column{'s' if n != 1 else ''}: {', '.join(metadata.columns)}")
     print(f"to look at: {home.data / kind / data.subject}")
 
 
