@@ -6,6 +6,8 @@ SHELL := /bin/bash
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Two processes, a file to each at a time: a model that a fixture trains is shared within its file.
+TWO := -n 2 --dist loadfile
 # The tests of a minute: layers, and the parts that train nothing. `make test` runs the rest too.
 FAST := -m "not slow" tests/test_*.py $(addprefix tests/,plan edge problems data simulate tasks cli)
 export PYTHON
