@@ -58,7 +58,7 @@ def write_german_csv(path: Path) -> None:
                 bad = run % 3 == 2 and step >= 50
                 temperature = 60 + 5 * math.sin(step / 9) + rng.gauss(0, 1) + (25 if bad else 0)
                 when = f"2025-06-{1 + minute // 1440:02d} {minute % 1440 // 60:02d}:{minute % 60:02d}:00"
-                values = (f"{v:.3f}".replace(".", ",") for v in (temperature, rng.gauss(4, 0.1)))
+                values = (f"{v:.2f}".replace(".", ",") for v in (temperature, rng.gauss(4, 0.1)))
                 rows.writerow([when, *values, int(bad)])
 
 
