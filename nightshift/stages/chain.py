@@ -148,6 +148,8 @@ def run_stage(name: str, cell: Cell, ctx: StageContext) -> StageRecord:
             raise InterruptedTraining(f"{cell.name}: {name} was stopped.", hint="Run it again to go on.") from error
         _record_failure(name, cell, ctx, started, time.perf_counter() - clock, error)
         raise
+    if record.status in ("blocked", "not_applicable"):
+        _tell_in_report(cell, ctx)
     sink(ProgressEvent(cell=cell.key, stage=name, step=1, total=1, message=f"{name} {record.status}"))
     return record
 
@@ -257,6 +259,19 @@ def _record_failure(
         write_record(ctx.home, record)
     except OSError:
         logger.warning("%s: the failure of %s could not be recorded", cell.name, name)
+        return
+    _tell_in_report(cell, ctx)
+
+
+def _tell_in_report(cell: Cell, ctx: StageContext) -> None:
+    """Renew the machine's report: a cell that stops never reaches the stage that does, and people look there."""
+    from nightshift.tracking.report import write_report
+
+    try:
+        write_report(ctx.home, cell.subject)
+    except Exception as error:
+        # Why the cell stopped matters more than that the report could not be written.
+        logger.warning("%s: the report could not be renewed: %s", cell.name, error)
 
 
 def _begun_anew(cell: Cell, ctx: StageContext) -> tuple[Finding, ...]:

@@ -118,6 +118,14 @@ def test_a_blocker_stops_the_cell_with_one_readable_message(home: Home) -> None:
     assert state(home, make_cell(home, data.subject, "anomaly")).state is State.BLOCKED
 
 
+def test_the_report_says_why_a_cell_stopped(home: Home) -> None:
+    data = land_changed(home, {"rul": None}, has_rul=False)
+    run_chain(make_cell(home, data.subject, "rul"), StageContext(home))
+    page = (home.reports / data.subject / "training_report.html").read_text(encoding="utf-8")
+    assert "not applicable" in page
+    assert "rul cannot apply" in page
+
+
 def test_a_failure_is_recorded_and_the_next_run_tries_again(home: Home) -> None:
     data = land_demo(home, seed=5)
     cell = make_cell(home, data.subject, "anomaly", params=SMALL)
