@@ -5,12 +5,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +26,8 @@ from nightshift.family import RunContext
 from nightshift.plan.config import resolve
 from nightshift.problems.evaluation import Evaluation
 from nightshift.problems.problem import get as problem_of
-from nightshift.settings import Home, use_home
+from nightshift.settings import Home
+from tests.benchmarks._published import throwaway_home
 
 FOLDS, REPEATS = 5, 2
 
@@ -117,21 +116,8 @@ def _trained(home: Home, data: Dataset, name: str, flags: dict[str, Any]) -> tup
         return judged, seconds, float(problem.from_sums(sums))
 
 
-@contextmanager
-def _home() -> Iterator[tuple[Home, Path]]:
-    root = Path(__file__).resolve().parents[2]
-    shared = Path(os.environ.get("NIGHTSHIFT_SHARED_DATA") or root.parent / "shared" / "data")
-    before = dict(os.environ)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            yield use_home(Path(folder)), shared
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
 def _in_a_home(work: Callable[[Home, Path], list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    with _home() as (home, shared):
+    with throwaway_home() as (home, shared):
         return work(home, shared)
 
 

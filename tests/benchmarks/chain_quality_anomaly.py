@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -13,19 +11,13 @@ from nightshift.families import get
 from nightshift.family import RunContext
 from nightshift.plan.config import resolve
 from nightshift.settings import use_home
+from tests.benchmarks._published import throwaway_home
 
 
 def nab_machine_temperature() -> list[dict[str, Any]]:
     """Import the real file, train with the shipped config for the `pi` target, and report the test part's row."""
-    root = Path(__file__).resolve().parents[2]
-    shared = Path(os.environ.get("NIGHTSHIFT_SHARED_DATA") or root.parent / "shared" / "data")
-    before = dict(os.environ)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            return _rows(Path(folder), shared / "nab")
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    with throwaway_home() as (home, shared):
+        return _rows(home.root, shared / "nab")
 
 
 def _rows(folder: Path, source: Path) -> list[dict[str, Any]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from nightshift.families import get
 from nightshift.family import RunContext
 from nightshift.plan.config import resolve
 from nightshift.settings import use_home
+from tests.benchmarks._published import throwaway_home
 
 #: Enough origins that a figure says more than the weather of some days: 56 of the 163 days of the test part.
 _ORIGINS = {"test_origins": 56, "val_origins": 28}
@@ -20,15 +19,8 @@ _ORIGINS = {"test_origins": 56, "val_origins": 28}
 
 def victoria() -> list[dict[str, Any]]:
     """Import the real file, walk the rolling origins with the shipped config, and report the table's headline."""
-    root = Path(__file__).resolve().parents[2]
-    shared = Path(os.environ.get("NIGHTSHIFT_SHARED_DATA") or root.parent / "shared" / "data")
-    before = dict(os.environ)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            return _rows(Path(folder), shared / "vic_electricity" / "vic_electricity.csv")
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    with throwaway_home() as (home, shared):
+        return _rows(home.root, shared / "vic_electricity" / "vic_electricity.csv")
 
 
 def _rows(folder: Path, csv: Path) -> list[dict[str, Any]]:
