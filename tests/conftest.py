@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from nightshift.settings import Home, use_home
+from nightshift.settings import NO_TELEMETRY, Home, use_home
 
-# Read when OpenMP loads, which may be before the first home is used (see `Home.environment`).
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Read when OpenMP and onnxruntime load, which may be before the first home is used (see `Home.environment`).
+os.environ.update({"OMP_WAIT_POLICY": "PASSIVE", **NO_TELEMETRY})
 
 
 @pytest.fixture
