@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightshift.cli.extras import need
@@ -46,6 +50,9 @@ def add_look(commands: Any) -> None:
         examples=("nightshift reproduce 3f2a…  # the run id that every training prints",),
     )
     again.add_argument("run_id", metavar="RUN_ID")
+    again.add_argument(
+        "--present-code", action="store_true", help="use the code that runs now, even where the run recorded another"
+    )
     again.set_defaults(run=_reproduce)
 
 
@@ -130,12 +137,28 @@ def _report(arguments: argparse.Namespace) -> int:
 def _reproduce(arguments: argparse.Namespace) -> int:
     need("train", "reproduce")
     from nightshift.settings import use_home
-    from nightshift.stages.reproduce import reproduce
+    from nightshift.stages.reproduce import commit_to_use, reproduce
+
+    home = use_home()
+    commit = None if arguments.present_code else commit_to_use(home, arguments.run_id)
+    if commit:
+        return _with_code_of(home, commit, arguments.run_id)
 
     def say(event: ProgressEvent) -> None:
         if not event.step:
             print(f"{event.stage} ...", flush=True)
 
-    again = reproduce(use_home(), arguments.run_id, say)
+    again = reproduce(home, arguments.run_id, say)
     print(again)
     return EXIT_OK if again.same else EXIT_CELL_FAILED
+
+
+def _with_code_of(home: Home, commit: str, run_id: str) -> int:
+    """Run the same command with the code of a commit, in a process of its own."""
+    from nightshift.settings import checkout
+    from nightshift.tracking.recorded_code import code_of
+
+    print(f"The code has changed since: using commit {commit[:12]} (--present-code uses today's).", flush=True)
+    with code_of(home, checkout() or Path(), commit) as code:
+        command = [sys.executable, "-m", "nightshift.cli", "reproduce", "--present-code", run_id]
+        return subprocess.run(command, cwd=code, env={**os.environ, "PYTHONPATH": str(code)}, check=False).returncode

@@ -1,7 +1,7 @@
 """Trains again what an MLflow run recorded, in a home of its own, and compares figures and answers.
 
-Data, config and seed are the recorded ones. The code is the one that runs now: where it, or a library, is another than
-the recorded one, the result says which, and names the commit to check out for an exact repetition.
+Data, config and seed are the recorded ones. `reproduce` uses the code that runs now; where the run recorded another,
+the command first lays out the recorded commit (`commit_to_use`) and runs there. The result names what differs still.
 """
 
 from __future__ import annotations
@@ -169,6 +169,19 @@ def reproduce(home: Home, run_id: str, progress: Sink = lambda _event: None, thr
         answers=tuple(compared),
         seconds=time.perf_counter() - started,
     )
+
+
+def commit_to_use(home: Home, run_id: str) -> str | None:
+    """Return the commit whose code a run recorded, where that is other code than runs now and a checkout has git.
+
+    Raises:
+        UnknownNameError: when there is no such run.
+        ServiceError: when the run was not made by Nightshift, or MLflow cannot be used.
+    """
+    recorded = read_recorded(open_store(home), run_id)
+    commit = recorded.environment.get("commit")
+    here, _ = runs.git_state()
+    return str(commit) if commit and here and code_fingerprint(recorded.cell.family) != recorded.cell.code else None
 
 
 def read_recorded(store: Store, run_id: str) -> Recorded:
