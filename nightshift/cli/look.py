@@ -58,12 +58,12 @@ def add_look(commands: Any) -> None:
 
 def _status(arguments: argparse.Namespace) -> int:
     need("train", "status")
-    from nightshift.plan.state import current_fingerprint
+    from nightshift.data import store
     from nightshift.settings import use_home
 
     home = use_home()
     if arguments.subject:
-        current_fingerprint(home, arguments.subject)  # an unknown machine is an error, not an empty list
+        store.current(home, arguments.subject)  # an unknown machine is an error, not an empty list
     rows = _status_rows(home, arguments.subject)
     if arguments.json:
         print(json.dumps(rows, indent=1))
@@ -79,12 +79,12 @@ def _status(arguments: argparse.Namespace) -> int:
 
 def _status_rows(home: Home, subject: str | None) -> list[dict[str, Any]]:
     """Return one row per cell ever worked on, with its last settings, and one per machine without any."""
-    from nightshift.plan.state import names_in, newest_cells
+    from nightshift.data.store import subjects
+    from nightshift.plan.state import newest_cells
 
     cells = newest_cells(home, subject)
-    landed = names_in(home.data / "current")
     rows = [_status_row(home, cell) for cell in cells]
-    for name in landed:
+    for name in subjects(home):
         if (subject is None or name == subject) and name not in {c.subject for c in cells}:
             empty = dict.fromkeys(_COLUMNS)
             rows.append(empty | {"subject": name, "state": "stale", "why": "never trained"})
@@ -121,13 +121,14 @@ def _status_row(home: Home, cell: Any) -> dict[str, Any]:
 
 def _report(arguments: argparse.Namespace) -> int:
     need("train", "report")
-    from nightshift.plan.state import current_fingerprint, newest_cells
+    from nightshift.data import store
+    from nightshift.plan.state import newest_cells
     from nightshift.settings import use_home
     from nightshift.tracking.report import write_report
 
     home = use_home()
     if not newest_cells(home, arguments.subject):
-        current_fingerprint(home, arguments.subject)
+        store.current(home, arguments.subject)
     report = write_report(home, arguments.subject)
     print(report.html)
     print(report.markdown)

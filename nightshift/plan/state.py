@@ -13,8 +13,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from nightshift import families
-from nightshift.data.schema import check_subject
-from nightshift.errors import NightshiftError, UnknownNameError
+from nightshift.data import store
+from nightshift.errors import NightshiftError
 from nightshift.files import write_atomic
 from nightshift.plan.cell import Cell
 from nightshift.plan.code import code_fingerprint
@@ -46,23 +46,6 @@ class CellState:
     record: StageRecord | None = None
 
 
-def current_fingerprint(home: Home, subject: str) -> str:
-    """Return the fingerprint of a subject's current dataset.
-
-    Raises:
-        UnknownNameError: when nothing has landed for it; names the nearest subject.
-    """
-    check_subject(subject)
-    folder = home.data / "current"
-    try:
-        return (folder / subject).read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        known = names_in(folder)
-        raise UnknownNameError(
-            "machine", subject, known, hint="`nightshift import …` lands data for a machine."
-        ) from None
-
-
 def make_cell(
     home: Home,
     subject: str,
@@ -79,10 +62,11 @@ def make_cell(
 
     Raises:
         UnknownNameError: for an unknown subject, family or target.
+        DataError: when the pointer to the subject's dataset is damaged.
         ConfigError: for a config that cannot be used.
     """
     own = families.canonical(family)
-    fingerprint = dataset or current_fingerprint(home, subject)
+    fingerprint = dataset or store.current(home, subject)
     resolved = resolve(home, subject, own, target, file=file, params=params, flags=flags)
     return Cell(
         subject=subject,
@@ -139,13 +123,8 @@ def newest(home: Home, name: str) -> Cell | None:
 
 def newest_cells(home: Home, subject: str | None = None) -> list[Cell]:
     """Return the newest cell of every name, of one subject or of all, sorted by name."""
-    cells = [cell for name in names_in(home.work / "newest") if (cell := newest(home, name))]
+    cells = [cell for name in _names_in(home.work / "newest") if (cell := newest(home, name))]
     return [c for c in cells if subject is None or c.subject == subject]
-
-
-def names_in(folder: Path) -> list[str]:
-    """Return the names in a folder of pointers, sorted; what a killed write left begins with a dot and is none."""
-    return sorted(p.name for p in folder.iterdir() if not p.name.startswith(".")) if folder.is_dir() else []
 
 
 def refreshed(home: Home, cell: Cell) -> Cell:
@@ -158,7 +137,7 @@ def refreshed(home: Home, cell: Cell) -> Cell:
     then = _config_of_files(home, cell)
     # Without a note of what the files said, nobody can tell an edited file from a flag: the settings are kept.
     config = cell.config if then is None or then == now else _over(now, then, cell.config)
-    fresh = {"dataset": current_fingerprint(home, cell.subject), "code": code_fingerprint(cell.family)}
+    fresh = {"dataset": store.current(home, cell.subject), "code": code_fingerprint(cell.family)}
     return cell.model_copy(update={**fresh, "config": config})
 
 
@@ -178,6 +157,11 @@ def _config_of_files(home: Home, cell: Cell) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return noted if isinstance(noted, dict) and isinstance(noted.get("config"), dict) else None
+
+
+def _names_in(folder: Path) -> list[str]:
+    """Return the names in a folder of pointers, sorted; what a killed write left begins with a dot and is none."""
+    return sorted(p.name for p in folder.iterdir() if not p.name.startswith(".")) if folder.is_dir() else []
 
 
 def _why_stale(home: Home, cell: Cell) -> str:

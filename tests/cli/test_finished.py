@@ -13,6 +13,7 @@ from nightshift.cli import main
 from nightshift.cli.closing import print_closing
 from nightshift.cli.running import Asked, _close, _nothing_to_do
 from nightshift.data.store import current
+from nightshift.errors import EXIT_BLOCKED, DataError
 from nightshift.files import write_atomic
 from nightshift.findings import finding
 from nightshift.plan.cell import Cell
@@ -189,6 +190,14 @@ def test_what_a_killed_write_left_is_no_machine_and_no_cell(
     assert anomaly_status(capsys)[0] == "fresh"
     assert main(["status", "--machine", "pump_2"]) == 2
     assert ".tmp" not in capsys.readouterr().err
+
+
+def test_a_damaged_pointer_is_said_and_not_trained_on(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    write_atomic(home.data / "current" / "pump_1", b"f" * 20)
+    with pytest.raises(DataError, match="damaged"):
+        make_cell(home, "pump_1", "anomaly")
+    assert main(["status", "--machine", "pump_1"]) == EXIT_BLOCKED
+    assert "the pointer to the dataset of 'pump_1' is damaged" in capsys.readouterr().err
 
 
 def test_why_a_family_does_not_apply_is_said_once(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
