@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ParamSpec, Self, cast
 
 from nightshift.findings import Finding
 from nightshift.plan.cell import Cell
-from nightshift.plan.records import STAGES
+from nightshift.plan.records import Job
 from nightshift.progress import ProgressEvent
 
 if TYPE_CHECKING:
@@ -60,9 +60,9 @@ def show_metrics(cell: Cell, evaluation: Evaluation) -> None:
 
 
 @never_fatal
-def show_findings(cell: Cell, stage: str, findings: Iterable[Finding]) -> None:
+def show_findings(job: Job, stage: str, findings: Iterable[Finding]) -> None:
     """Show a stage's findings, the gravest first; nothing when there are none."""
-    _show_findings(cell.name, stage, findings)
+    _show_findings(job.name, stage, findings)
 
 
 @never_fatal
@@ -115,8 +115,8 @@ class ProgressBar:
     A server that is slow to answer would otherwise hold up the training at every event.
     """
 
-    def __init__(self, cell: Cell, interval_s: float = 1.0) -> None:
-        self.cell = cell
+    def __init__(self, job: Job, interval_s: float = 1.0) -> None:
+        self.job = job
         self.interval_s = interval_s
         self._artifact: UUID | None = None
         self._percent = 0.0
@@ -153,8 +153,8 @@ class ProgressBar:
     def _create(self) -> None:
         from prefect.artifacts import create_progress_artifact
 
-        note = f"{self.cell.name}: the whole chain, percent"
-        self._artifact = cast("UUID", create_progress_artifact(0.0, key_of(self.cell.name, "progress"), note))
+        note = f"{self.job.name}: the whole chain, percent"
+        self._artifact = cast("UUID", create_progress_artifact(0.0, key_of(self.job.name, "progress"), note))
 
     def _run(self) -> None:
         while not self._closing.is_set():
@@ -174,25 +174,28 @@ class ProgressBar:
             self._sent = percent
 
 
-#: Shares of the whole chain, percent: where each stage begins. Training is most of it.
-_BEGINS = {
-    "load": 0.0,
-    "validate": 2.0,
-    "train": 6.0,
-    "evaluate": 70.0,
-    "export": 82.0,
-    "register": 92.0,
-    "report": 97.0,
-}
+#: Where each stage of a chain begins, percent of the whole. Of a cell's, training is most; of a synthesis's, fitting
+#: the generators and judging what they make.
+_CHAINS: tuple[dict[str, float], ...] = (
+    {
+        "load": 0.0,
+        "validate": 2.0,
+        "train": 6.0,
+        "evaluate": 70.0,
+        "export": 82.0,
+        "register": 92.0,
+        "report": 97.0,
+    },
+    {"profile": 0.0, "physics": 1.0, "generate": 4.0, "quality": 50.0, "land": 95.0},
+)
 
 
 def percent_of(event: ProgressEvent) -> float:
-    """Return the progress of the whole chain, 0 to 100."""
-    begin = _BEGINS.get(event.stage, 0.0)
-    position = STAGES.index(event.stage) if event.stage in STAGES else len(STAGES) - 1
-    end = _BEGINS[STAGES[position + 1]] if position + 1 < len(STAGES) else 100.0
+    """Return the progress of the whole chain that the event's stage belongs to, 0 to 100."""
+    begins = next((chain for chain in _CHAINS if event.stage in chain), {event.stage: 0.0})
+    later = [begin for begin in begins.values() if begin > begins[event.stage]]
     share = min(1.0, max(0.0, event.step / event.total)) if event.total else 0.0
-    return begin + (end - begin) * share
+    return begins[event.stage] + (min(later, default=100.0) - begins[event.stage]) * share
 
 
 def _rounded(value: float | None) -> float | None:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from prefect import Task, task
 from prefect.tasks import exponential_backoff
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from nightshift.errors import BlockedError, NotApplicableError, TransientError
 from nightshift.files import disk_full
 from nightshift.plan.cell import Cell, sha256_json
-from nightshift.plan.records import StageRecord, read_record
+from nightshift.plan.records import Job, StageRecord, read_record
 from nightshift.settings import Home, home
 from nightshift.stages.chain import StageContext, run_stage
 from tasks.artifacts import show_findings
@@ -23,7 +23,9 @@ from tasks.signals import StopOnSignal
 
 logger = logging.getLogger("nightshift")
 
-#: What the cell of this run is worked on with; set by `tasks.cell_run`.
+JobT = TypeVar("JobT", bound=Job)
+
+#: What the job of this run is worked on with; set by `tasks.cell_run` and `tasks.synthesis_run`.
 context: ContextVar[StageContext | None] = ContextVar("stage_context", default=None)
 
 RETRIES = 3
@@ -48,36 +50,36 @@ class StageRef(BaseModel):
     made: str
 
 
-class StageTask:
+class StageTask(Generic[JobT]):
     """A stage as a call from a flow; `task` is the Prefect task behind it.
 
     A cached reference counts only while the record it names, and every file of that record, is what it was: otherwise
     the task runs, whatever the cache says.
     """
 
-    def __init__(self, behind: Task[[Cell], StageRef]) -> None:
+    def __init__(self, behind: Task[[JobT], StageRef]) -> None:
         self.task = behind
         self.stage = behind.name
         self.__doc__ = behind.fn.__doc__
 
-    def __call__(self, cell: Cell) -> StageRef:
-        """Run the stage of a cell unless it is done."""
-        kept = reference(home(), cell.key, self.stage)
+    def __call__(self, job: JobT) -> StageRef:
+        """Run the stage of a job unless it is done."""
+        kept = reference(home(), job.key, self.stage)
         if kept is not None:
-            found = self.task(cell)
+            found = self.task(job)
             if found == kept:
-                logger.info("%s: %s is up to date, nothing to do", cell.name, self.stage)
-            if found == reference(home(), cell.key, self.stage):
+                logger.info("%s: %s is up to date, nothing to do", job.name, self.stage)
+            if found == reference(home(), job.key, self.stage):
                 return found
-        return self.task.with_options(refresh_cache=True)(cell)
+        return self.task.with_options(refresh_cache=True)(job)
 
 
-def stage(function: Callable[[Cell], StageRef]) -> StageTask:
-    """Make the task of a stage from a function named like its module.
+def stage(function: Callable[[JobT], StageRef]) -> StageTask[JobT]:
+    """Make the task of a stage from a function of its name, which takes the job alone.
 
     Retried is only what may work a moment later; the key is (dataset, config, code) and the stage, as in the records.
     """
-    name = function.__module__.rsplit(".", 1)[-1]
+    name = function.__name__
     return StageTask(
         task(
             name=name,
@@ -94,9 +96,9 @@ def stage(function: Callable[[Cell], StageRef]) -> StageTask:
 
 
 def cache_key(run: Any, parameters: dict[str, Any]) -> str:
-    """Return the cache key of a stage of a cell."""
-    cell: Cell = parameters["cell"]
-    return f"{cell.name}-{run.task.name}-{cell.key}"
+    """Return the cache key of a stage of a job."""
+    (job,) = parameters.values()
+    return f"{job.name}-{run.task.name}-{job.key}"
 
 
 def may_pass(_task: object, _run: object, state: Any) -> bool:
@@ -116,19 +118,24 @@ def is_transient(error: object) -> bool:
 
 
 def run(name: str, cell: Cell) -> StageRecord:
-    """Run a stage with this run's context, show its findings, and return its record.
+    """Run a stage of a cell with this run's context, show its findings, and return its record.
 
     Raises:
         BlockedError: when findings stop the cell.
         NotApplicableError: when the family cannot apply to the dataset.
         InterruptedTraining: when it was asked to stop.
     """
+    return run_with(run_stage, name, cell)
+
+
+def run_with(call: Callable[[str, JobT, StageContext], StageRecord], name: str, job: JobT) -> StageRecord:
+    """Run a stage by `call` with this run's context, as `run` does."""
     given = context.get() or StageContext(home())
     with StopOnSignal() as stop:
-        record = run_stage(name, cell, replace(given, should_stop=lambda: stop.asked() or given.should_stop()))
-    show_findings(cell, name, record.findings)
+        record = call(name, job, replace(given, should_stop=lambda: stop.asked() or given.should_stop()))
+    show_findings(job, name, record.findings)
     for finding in record.findings:
-        logger.warning("%s: %s", cell.name, finding.line())
+        logger.warning("%s: %s", job.name, finding.line())
     if record.status == "blocked":
         raise BlockedError(record.error, hint=record.hint, codes=tuple(f.code for f in record.findings))
     if record.status == "not_applicable":

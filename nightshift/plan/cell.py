@@ -46,6 +46,11 @@ class Cell(BaseModel):
         """The registry name."""
         return f"{check_subject(self.subject)}.{self.family}.{self.target}"
 
+    @property
+    def label(self) -> str:
+        """What a progress bar of it is called."""
+        return self.family
+
 
 def sha256_json(value: object) -> str:
     """SHA-256 of a value's canonical JSON (sorted keys, no spaces, no NaN)."""

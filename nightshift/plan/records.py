@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -13,6 +13,25 @@ from nightshift.findings import Finding
 from nightshift.settings import Home
 
 STAGES = ("load", "validate", "train", "evaluate", "export", "register", "report")
+
+
+class Job(Protocol):
+    """Work in stages that leaves records: a cell, or a synthesis.
+
+    Attributes:
+        key: names its folder under `work/`.
+        name: for people, and of its artifacts.
+        label: what a progress bar of it is called.
+    """
+
+    @property
+    def key(self) -> str: ...  # noqa: D102
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def label(self) -> str: ...  # noqa: D102
 
 
 class FileRecord(BaseModel):
