@@ -26,6 +26,10 @@ _FLOAT = re.compile(
 )
 
 
+#: A config is read by people; a file beyond this is something else, and would take minutes to parse.
+_MAX_YAML_BYTES = 1_000_000
+
+
 def disk_full(error: BaseException | None) -> str:
     """Return in words why nothing more can be written to the disk; "" for any other error."""
     return _FULL.get(error.errno or 0, "") if isinstance(error, OSError) else ""
@@ -55,9 +59,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping; `3e-4` is a number and `10_000_000` an integer.
 
     Raises:
-        ConfigError: when the file is missing, is not YAML, or is no mapping.
+        ConfigError: when the file is missing, is not YAML, is huge, or is no mapping.
     """
     try:
+        if path.stat().st_size > _MAX_YAML_BYTES:
+            raise ConfigError(
+                f"{path.name} has {path.stat().st_size:,} bytes; a config has up to {_MAX_YAML_BYTES:,}.",
+                hint="Check that it is the right file.",
+            )
         content = parse_yaml(path.read_text(encoding="utf-8-sig"), path.name)
     except OSError as error:
         raise ConfigError(f"{path.name} cannot be read: {error.strerror}.", hint="Check the path.") from error
@@ -74,12 +83,23 @@ def parse_yaml(text: str, name: str) -> Any:
     """Parse YAML text the way every config is read; `name` stands in the error.
 
     Raises:
-        ConfigError: when the text is not YAML.
+        ConfigError: when the text is not YAML, or a mapping holds a key twice.
     """
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """SafeLoader whose floats follow YAML 1.2."""
+        """SafeLoader whose floats follow YAML 1.2, and that refuses a key that stands twice."""
+
+        def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+            node = super().compose_mapping_node(anchor)
+            seen = set()
+            for key, _ in node.value:
+                if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                    raise yaml.MarkedYAMLError(
+                        problem=f"the key '{key.value}' stands twice", problem_mark=key.start_mark
+                    )
+                seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+            return node
 
     Loader.yaml_implicit_resolvers = {
         first: [(tag, rule) for tag, rule in rules if tag != "tag:yaml.org,2002:float"]
@@ -90,3 +110,8 @@ def parse_yaml(text: str, name: str) -> Any:
         return Loader(text).get_single_data()
     except yaml.YAMLError as error:
         raise ConfigError(f"{name} is not valid YAML: {error}.", hint="Mend the line named.") from error
+    except (ValueError, LookupError, AttributeError, TypeError, ArithmeticError) as error:
+        # PyYAML's constructors let these out: a 13th month, a number of 5,000 digits, `!!int abc`.
+        raise ConfigError(f"{name} holds a value that cannot be read: {error}.", hint="Mend it.") from error
+    except RecursionError:
+        raise ConfigError(f"{name} is nested too deeply.", hint="A config has a few levels.") from None

@@ -1,0 +1,37 @@
+"""How every YAML is read: what cannot be meant is refused in one sentence, whatever the text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nightshift.errors import ConfigError
+from nightshift.files import parse_yaml, read_yaml
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: 1\nb: 2\na: 3\n", "the key 'a' stands twice"),
+        ("a: {b: 1, b: 2}", "the key 'b' stands twice"),
+        ("a: 2022-13-45", "month must be in 1..12"),
+        ("a: " + "9" * 5000, "cannot be read"),
+        ("a: !!int abc", "cannot be read"),
+        ("[" * 5000, "nested too deeply"),
+    ],
+)
+def test_yaml_that_cannot_be_meant_is_refused(text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        parse_yaml(text, "x.yaml")
+
+
+def test_the_same_key_in_two_mappings_and_a_merge_are_fine() -> None:
+    assert parse_yaml("a: &a {k: 1, m: 2}\nb: {<<: *a, k: 3}", "x.yaml")["b"] == {"k": 3, "m": 2}
+
+
+def test_a_huge_file_is_refused_before_it_is_parsed(tmp_path: Path) -> None:
+    path = tmp_path / "huge.yaml"
+    path.write_text("a: 1\n" + "# nothing\n" * 100_000)
+    with pytest.raises(ConfigError, match=r"huge.yaml has 1,000,005 bytes"):
+        read_yaml(path)
