@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.homes import a_home
 
-from nightshift.settings import NO_TELEMETRY, Home, use_home
+from nightshift.settings import NO_TELEMETRY, Home
 
 # Read when OpenMP and onnxruntime load, which may be before the first home is used (see `Home.environment`).
 os.environ.update({"OMP_WAIT_POLICY": "PASSIVE", **NO_TELEMETRY})
@@ -17,12 +18,8 @@ os.environ.update({"OMP_WAIT_POLICY": "PASSIVE", **NO_TELEMETRY})
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Home]:
     """A fresh home; the environment is put back afterwards."""
-    before = dict(os.environ)
-    try:
-        yield use_home(tmp_path / "home")
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    with a_home(tmp_path / "home") as place:
+        yield place
 
 
 @pytest.fixture(scope="session")

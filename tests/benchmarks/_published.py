@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from nightshift.settings import Home, use_home
+from nightshift.settings import Home
+from tests.support.homes import a_home
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,10 +29,5 @@ def shared_data() -> Path:
 @contextmanager
 def throwaway_home() -> Iterator[tuple[Home, Path]]:
     """Yield a home of one's own and the published data; the environment is put back afterwards."""
-    before = dict(os.environ)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            yield use_home(Path(folder)), shared_data()
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    with tempfile.TemporaryDirectory() as folder, a_home(Path(folder)) as home:
+        yield home, shared_data()

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from support.homes import a_home
 
 from deployments import processes, server
 from deployments.server import ServerInfo, down, ensure_server, ps
 from nightshift.errors import EXIT_UNREACHABLE, ServiceError
-from nightshift.settings import Home, use_home
+from nightshift.settings import Home
 
 ROOT = Path(__file__).resolve().parents[2]
 CALLER = """
@@ -43,22 +44,18 @@ class Served:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    before = dict(os.environ)
-    os.environ.pop("PREFECT_API_URL", None)
-    home = use_home(tmp_path_factory.mktemp("served"))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", CALLER, str(home.root)]
-    try:
-        callers = [
-            subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, cwd=home.root, text=True)
-            for _ in range(2)
-        ]
-        answers = [tuple(json.loads(caller.communicate(timeout=200)[0])) for caller in callers]
-        yield Served(home, answers, ensure_server(home))
-    finally:
-        down(home)
-        os.environ.clear()
-        os.environ.update(before)
+    with a_home(tmp_path_factory.mktemp("served")) as home:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-c", CALLER, str(home.root)]
+        try:
+            callers = [
+                subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, cwd=home.root, text=True)
+                for _ in range(2)
+            ]
+            answers = [tuple(json.loads(caller.communicate(timeout=200)[0])) for caller in callers]
+            yield Served(home, answers, ensure_server(home))
+        finally:
+            down(home)
 
 
 @pytest.fixture

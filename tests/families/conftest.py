@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
 from support.family_runs import Trained, small_context
+from support.homes import a_home
 
 from nightshift import families
 from nightshift.data.dataset import Dataset
-from nightshift.settings import Home, use_home
+from nightshift.settings import Home
 from nightshift.simulate.wear import land_demo
 
 
 @pytest.fixture(scope="session")
 def session_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    before = dict(os.environ)
-    try:
-        yield use_home(tmp_path_factory.mktemp("families"))
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    with a_home(tmp_path_factory.mktemp("families")) as home:
+        yield home
 
 
 @pytest.fixture(scope="session")

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.homes import a_home, an_environment
 
 from deployments import api
 from deployments.server import down, ensure_server
-from nightshift.settings import Home, use_home
+from nightshift.settings import Home
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENARIOS = ROOT / "tests" / "support" / "flow_scenarios.py"
@@ -77,23 +78,10 @@ class Served:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """One server for all flow tests; the process's own environment is left as it was."""
     root = tmp_path_factory.mktemp("flows")
-    with an_environment():
-        home = use_home(root)
+    with a_home(root) as home:
         ensure_server(home)
         environment = dict(os.environ)
     yield Served(home, environment)
     with an_environment():
         os.environ.update(environment)
         down(home)
-
-
-@contextmanager
-def an_environment() -> Iterator[None]:
-    """An environment without a server; whatever is set in it is put back."""
-    before = dict(os.environ)
-    os.environ.pop(api.API_VARIABLE, None)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)

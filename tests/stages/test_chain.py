@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.homes import a_home
 
 from nightshift.data.dataset import Dataset
 from nightshift.data.importers.landing import split_and_land
@@ -19,7 +20,7 @@ from nightshift.plan.cell import Cell
 from nightshift.plan.records import STAGES, StageRecord, read_record, work_folder
 from nightshift.plan.state import State, make_cell, state
 from nightshift.progress import ProgressEvent, read_events
-from nightshift.settings import Home, use_home
+from nightshift.settings import Home
 from nightshift.simulate.wear import land_demo, metadata, simulate
 from nightshift.stages.chain import StageContext, run_chain, run_stage
 
@@ -37,14 +38,9 @@ def land_changed(home: Home, columns: dict[str, object], **change: object) -> Da
 
 @pytest.fixture(scope="module")
 def chain_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    before = dict(os.environ)
-    try:
-        place = use_home(tmp_path_factory.mktemp("chain"))
+    with a_home(tmp_path_factory.mktemp("chain")) as place:
         land_demo(place, seed=5)
         yield place
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 @pytest.fixture(scope="module")

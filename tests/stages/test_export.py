@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support.homes import a_home
 
 from nightshift import families
 from nightshift.data.dataset import Dataset
@@ -19,19 +19,15 @@ from nightshift.findings import Severity
 from nightshift.plan.cell import Cell
 from nightshift.plan.records import StageRecord
 from nightshift.progress import ProgressEvent
-from nightshift.settings import Home, use_home
+from nightshift.settings import Home
 from nightshift.simulate.wear import land_demo
 from nightshift.stages.chain import StageContext, fitted_of, run_stage
 
 
 @pytest.fixture(scope="module")
 def cell_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    before = dict(os.environ)
-    try:
-        yield use_home(tmp_path_factory.mktemp("export"))
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    with a_home(tmp_path_factory.mktemp("export")) as home:
+        yield home
 
 
 @pytest.fixture(scope="module")

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import functools
-import os
-import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.homes import a_home
 
 from nightshift.data.dataset import Dataset
 from nightshift.plan import journal
 from nightshift.plan.records import read_record, work_folder
 from nightshift.plan.state import State, state
 from nightshift.progress import read_events
-from nightshift.settings import Home, use_home
+from nightshift.settings import Home
 from nightshift.simulate.wear import land_demo
 from nightshift.stages import register
 from nightshift.stages.chain import StageContext, begin, run_stage
@@ -30,14 +29,8 @@ FAST = Patience(attempts=2, wait_s=0.01, longest_s=0.05, probe_s=0.05)
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, migrated_db: Path) -> Iterator[Home]:
-    before = dict(os.environ)
-    try:
-        home = use_home(tmp_path_factory.mktemp("register"))
-        shutil.copyfile(migrated_db, home.mlflow_db)
+    with a_home(tmp_path_factory.mktemp("register"), migrated_db) as home:
         yield home
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.homes import a_home
 
 from nightshift import families
 from nightshift.data.dataset import Dataset
@@ -17,7 +17,7 @@ from nightshift.family import Limits
 from nightshift.plan.cell import Cell
 from nightshift.plan.code import code_fingerprint
 from nightshift.plan.records import STAGES
-from nightshift.settings import Home, use_home
+from nightshift.settings import Home
 from nightshift.simulate.wear import land_demo
 from nightshift.stages.chain import StageContext, begin, run_stage
 from nightshift.stages.reproduce import read_recorded, reproduce
@@ -32,14 +32,8 @@ SMALL = {"reference_rows": 200, "n_trees": 10, "window_rows": 2}
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, migrated_db: Path) -> Iterator[Home]:
-    before = dict(os.environ)
-    try:
-        home = use_home(tmp_path_factory.mktemp("reproduce"))
-        shutil.copyfile(migrated_db, home.mlflow_db)
+    with a_home(tmp_path_factory.mktemp("reproduce"), migrated_db) as home:
         yield home
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support.homes import a_home
 
 from nightshift.data.dataset import Dataset
 from nightshift.data.schema import TimeKind
@@ -18,7 +18,7 @@ from nightshift.graphs.build import Graph
 from nightshift.plan.cell import Cell
 from nightshift.problems import problem as problems
 from nightshift.problems.evaluation import Evaluation, ScoreRow, UnitStatistics
-from nightshift.settings import Home, use_home
+from nightshift.settings import Home
 from nightshift.simulate.wear import land_demo
 from nightshift.tracking.champion import Contender, NotComparableError, _unseen, compare, epoch_s
 from nightshift.tracking.finished import Finished, read_bundle, staging_folder
@@ -30,12 +30,8 @@ STEPS = 144
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    before = dict(os.environ)
-    try:
-        yield use_home(tmp_path_factory.mktemp("champion"))
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    with a_home(tmp_path_factory.mktemp("champion")) as home:
+        yield home
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.homes import a_home
 
 from nightshift.data.dataset import Dataset
 from nightshift.errors import ServiceError, TransientError, UnknownNameError
@@ -20,7 +20,7 @@ from nightshift.plan import journal, lock
 from nightshift.plan.cell import Cell
 from nightshift.plan.records import read_record
 from nightshift.plan.state import State, state
-from nightshift.settings import Home, use_home
+from nightshift.settings import Home
 from nightshift.simulate.wear import land_demo
 from nightshift.tracking import registry, runs, versions
 from nightshift.tracking.finished import staging_folder, version_folder
@@ -30,14 +30,8 @@ from tests.tracking.bundles import a_cell, finish, threshold_for
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, migrated_db: Path) -> Iterator[Home]:
-    before = dict(os.environ)
-    try:
-        home = use_home(tmp_path_factory.mktemp("registry"))
-        shutil.copyfile(migrated_db, home.mlflow_db)
+    with a_home(tmp_path_factory.mktemp("registry"), migrated_db) as home:
         yield home
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 @pytest.fixture(scope="module")
