@@ -5,18 +5,20 @@ Everything that is refused names the field's path and the allowed values.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import difflib
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from nightshift.data.schema import check_subject
 from nightshift.errors import ConfigError, UnknownNameError
 from nightshift.files import read_yaml
 from nightshift.settings import Home, find_config, packaged_configs
-from nightshift.simulate.catalogue import KINDS, MachineType
+from nightshift.simulate.catalogue import MachineType
 from nightshift.simulate.profile_parts import (
     FailureMode,
     Labels,
@@ -28,13 +30,24 @@ from nightshift.simulate.profile_parts import (
     SensorSpec,
     UsageMode,
 )
+from nightshift.simulate.profile_problems import Problem, problems_of, refusal, shown
+from nightshift.simulate.profile_rules import FAILURE_SHARE, Draft, broken_rules
 
-#: Share of failing rows that data is worth learning from, horizon over mean life.
-FAILURE_SHARE = (0.10, 0.20)
+__all__ = [
+    "FAILURE_SHARE",
+    "MIN_RUNS",
+    "Profile",
+    "find_problems",
+    "load_profile",
+    "parse_profile",
+    "profile_names",
+    "read_profile_yaml",
+]
+
 #: A dataset holds at least this many consecutive runs.
 MIN_RUNS = 30
-_SHARES_ADD_UP = 1e-6
-_MIN_ROWS_PER_LIFE = 50
+#: Of `start`: stored times are nanoseconds, which end in 2262, and a million hourly rows take 114 years.
+_YEARS = (1980, 2100)
 
 
 class Profile(Part):
@@ -66,19 +79,23 @@ class Profile(Part):
         try:
             ZoneInfo(value)
         except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError(f"'{value}' is no IANA time zone; allowed: such as Europe/Berlin or UTC") from None
+            text = f"'{shown(value)}' is no IANA time zone; allowed: such as Europe/Berlin or UTC"
+            near = difflib.get_close_matches(value[:64], sorted(available_timezones()), n=1, cutoff=0.6)
+            raise ValueError(f"{text}. Did you mean '{near[0]}'?" if near else text) from None
         return value
 
     @field_validator("start")
     @classmethod
     def _utc(cls, value: datetime) -> datetime:
+        if not _YEARS[0] <= value.year <= _YEARS[1]:
+            raise ValueError(f"got {value.isoformat()}; allowed: a date from {_YEARS[0]} to {_YEARS[1]}")
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        problems = list(_inconsistencies(self))
+        problems = tuple(broken_rules(Draft(**{name: getattr(self, name) for name in _RULED})))
         if problems:
-            raise ValueError("; ".join(problems))
+            raise refusal(problems)
         return self
 
     @property
@@ -96,27 +113,76 @@ def parse_profile(content: Mapping[str, Any], where: str) -> Profile:
     """Validate what a machine's YAML holds; its `families` block is the training's, and left out.
 
     Raises:
-        ConfigError: names every bad field by its path, with the allowed values.
+        ConfigError: names a bad field by its path, with the allowed values, and how many more there are.
     """
     try:
-        return Profile.model_validate({k: v for k, v in content.items() if k != "families"})
+        return Profile.model_validate(_own(content))
+    except ValidationError:
+        problems = find_problems(content)
+    more = f" (and {len(problems) - 1} more; `nightshift profile check` lists all)" if len(problems) > 1 else ""
+    raise ConfigError(f"{where}: {problems[0]}{more}.", hint="Mend it.")
+
+
+def find_problems(content: Mapping[str, Any]) -> tuple[Problem, ...]:
+    """Return everything that is wrong with what a machine's YAML holds, () for a good profile."""
+    own = _own(content)
+    try:
+        Profile.model_validate(own)
     except ValidationError as error:
-        lines = [problem_line(e) for e in error.errors()]
-        more = f" (and {len(lines) - 1} more; `nightshift profile check` lists all)" if len(lines) > 1 else ""
-        raise ConfigError(f"{where}: {lines[0]}{more}.") from None
+        errors = error.errors(include_url=False)
+        found = problems_of(Profile, errors)
+        if all(e["loc"] for e in errors):
+            # Pydantic asks the rules between fields only when every field is good; we ask them of the good ones.
+            found += tuple(broken_rules(_draft(own)))
+        return found
+    return ()
 
 
-def problem_line(error: Mapping[str, Any]) -> str:
-    """Return one pydantic error as `path: what, got …`; pydantic's own text names the allowed values."""
-    path = ".".join(str(piece) for piece in error["loc"])
-    text = str(error["msg"]).removeprefix("Value error, ")
-    kind = error["type"]
-    if kind == "missing":
-        return f"{path}: the field is required"
-    if kind == "extra_forbidden":
-        return f"{path}: unknown field"
-    given = "" if kind == "value_error" else f", got {error.get('input')!r}"
-    return f"{path}: {text}{given}" if path else text
+#: The fields that the rules between fields look at, and what one item of a list is.
+_RULED: dict[str, Any] = {
+    "machine_type": MachineType,
+    "sampling_s": float,
+    "sensors": SensorSpec,
+    "usage_modes": UsageMode,
+    "failure_modes": FailureMode,
+    "life": Life,
+    "labels": Labels,
+}
+
+
+def _own(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in content.items() if key != "families"}
+
+
+def _draft(content: Mapping[str, Any]) -> Draft:
+    parts: dict[str, Any] = {}
+    for name, kind in _RULED.items():
+        value = content.get(name)
+        if name in ("sensors", "usage_modes", "failure_modes"):
+            parts[name] = tuple(_good(kind, item) for item in value) if isinstance(value, list | tuple) else ()
+        else:
+            parts[name] = _good(kind, value)
+    return Draft(**parts)
+
+
+def _good(kind: Any, value: object) -> Any:
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError:
+        return None
+
+
+def read_profile_yaml(path: Path) -> dict[str, Any]:
+    """Read a machine's YAML; its keys are text.
+
+    Raises:
+        ConfigError: when it cannot be read.
+    """
+    content = read_yaml(path)
+    odd = next((key for key in content if not isinstance(key, str)), None)
+    if odd is not None:
+        raise ConfigError(f"{path.name}: the key {shown(odd)} is no text.", hint="Put it in quotes, or mend it.")
+    return content
 
 
 def load_profile(home: Home, subject: str) -> Profile:
@@ -128,7 +194,7 @@ def load_profile(home: Home, subject: str) -> Profile:
     """
     check_subject(subject)
     path = find_config(home, "machines", subject)
-    content = read_yaml(path) if path else {}
+    content = read_profile_yaml(path) if path else {}
     if path is None or "machine_type" not in content:
         raise UnknownNameError(
             "machine profile", subject, profile_names(home), hint="`nightshift profile new` writes one."
@@ -141,54 +207,9 @@ def profile_names(home: Home) -> tuple[str, ...]:
     found = set()
     for folder in (home.configs / "machines", packaged_configs() / "machines"):
         for path in folder.glob("*.yaml") if folder.is_dir() else ():
-            if any(line.startswith("machine_type:") for line in path.read_text(encoding="utf-8").splitlines()):
+            if any(
+                line.startswith("machine_type:")
+                for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
+            ):
                 found.add(path.stem)
     return tuple(sorted(found))
-
-
-def _inconsistencies(profile: Profile) -> Iterable[str]:
-    kind = KINDS[profile.machine_type]
-    yield from _repeated("sensors", [s.name for s in profile.sensors])
-    yield from _repeated("usage_modes", [m.name for m in profile.usage_modes])
-    yield from _repeated("failure_modes", [str(m.mode) for m in profile.failure_modes])
-    for i, sensor in enumerate(profile.sensors):
-        if sensor.measures not in kind.quantities:
-            yield (
-                f"sensors.{i}.measures: '{sensor.measures}' is not measured on a {kind.title}; "
-                f"allowed: {', '.join(kind.quantities)}"
-            )
-        if sensor.sampling_s is not None and sensor.sampling_s < profile.sampling_s:
-            yield f"sensors.{i}.sampling_s: {sensor.sampling_s:g} is below the machine's {profile.sampling_s:g}"
-    if all(s.quantity.role != "sensor" for s in profile.sensors):
-        yield "sensors: none shows the machine's state; allowed: at least one that is no setting and no hour meter"
-    for i, mode in enumerate(profile.failure_modes):
-        if mode.mode not in kind.modes:
-            allowed = ", ".join(kind.modes)
-            yield f"failure_modes.{i}.mode: a {kind.title} does not fail by {mode.mode}; allowed: {allowed}"
-    for name, shares in (
-        ("usage_modes", [m.share for m in profile.usage_modes]),
-        ("failure_modes", [m.share for m in profile.failure_modes]),
-    ):
-        if abs(sum(shares) - 1) > _SHARES_ADD_UP:
-            yield f"{name}: the shares add up to {sum(shares):g}; allowed: 1"
-    yield from _label_problems(profile)
-
-
-def _label_problems(profile: Profile) -> Iterable[str]:
-    if profile.labels.failure_status and not profile.labels.rul:
-        yield "labels.rul: failure_status is made from rul, which is disabled; allowed: true"
-    low, high = FAILURE_SHARE
-    if not low <= profile.failure_share <= high:
-        mean = profile.life.mean_h
-        yield (
-            f"labels.horizon_h: {profile.labels.horizon_h:g} h of a mean life of {mean:g} h makes "
-            f"{profile.failure_share:.0%} of the rows failing; allowed: {low * mean:g} to {high * mean:g}"
-        )
-    longest_s = profile.life.mean_h * 3600 / _MIN_ROWS_PER_LIFE
-    if profile.sampling_s > longest_s:
-        yield f"sampling_s: {profile.sampling_s:g} gives a life too few rows; allowed: up to {longest_s:g}"
-
-
-def _repeated(where: str, names: list[str]) -> Iterable[str]:
-    for name in sorted({n for n in names if names.count(n) > 1}):
-        yield f"{where}: '{name}' stands twice; allowed: each once"

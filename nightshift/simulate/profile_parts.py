@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+import re
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
-from nightshift.data.schema import ColumnName
+from nightshift.data.schema import RESERVED, ColumnName
 from nightshift.simulate.catalogue import QUANTITIES, Mode, Quantity
+from nightshift.simulate.profile_problems import Problem, refusal, shown, unknown
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+#: Of standstills and faults; a year at most.
+Hours = Annotated[float, Field(gt=0, le=8_760)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -34,22 +38,22 @@ class Nameplate(Part):
     """What the plate on the machine says.
 
     Attributes:
+        rated_speed_rpm: at rated load; the synchronous speed is the next above it.
         efficiency: at rated load, of the driving motor.
-        poles: of the driving motor; with `frequency_hz` it gives the synchronous speed.
         vibration_class: of ISO 10816-1, Annex B: I small, II medium, III large on rigid, IV large on soft foundations.
         insulation_class: of IEC 60085; it sets the winding's limit temperature.
     """
 
-    rated_power_kw: Positive
-    rated_speed_rpm: Positive
-    rated_voltage_v: Positive = 400.0
+    rated_power_kw: float = Field(gt=0, le=100_000)
+    rated_speed_rpm: float = Field(gt=0, le=60_000)
+    rated_voltage_v: float = Field(default=400.0, gt=0, le=50_000)
     efficiency: float = Field(default=0.9, ge=0.3, le=0.99)
     power_factor: float = Field(default=0.85, ge=0.3, le=1)
     vibration_class: Literal["I", "II", "III", "IV"] = "II"
     insulation_class: Literal["B", "F", "H"] = "F"
-    rated_flow_m3_h: Positive | None = None
-    rated_pressure_bar: Positive | None = None
-    bearings: tuple[Bearing, ...] = Field(min_length=1)
+    rated_flow_m3_h: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
+    rated_pressure_bar: Annotated[float, Field(gt=0, le=1_000)] | None = None
+    bearings: tuple[Bearing, ...] = Field(min_length=1, max_length=20)
 
 
 class SensorSpec(Part):
@@ -69,46 +73,88 @@ class SensorSpec(Part):
 
     name: ColumnName
     measures: str
-    unit: str = ""
+    unit: str = Field(default="", validate_default=True)
     range: tuple[Finite, Finite]
     noise: NotNegative
     bias: NotNegative = 0.0
-    sampling_s: Positive | None = None
+    sampling_s: Annotated[float, Field(gt=0, le=604_800)] | None = None
     critical: bool = False
     alarm_below: Finite | None = None
     alarm_above: Finite | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _free(cls, value: str) -> str:
+        if value in RESERVED:
+            raise ValueError(f"'{value}' is a column of every dataset; allowed: any name but {', '.join(RESERVED)}")
+        return value
 
     @field_validator("measures")
     @classmethod
     def _known(cls, value: str) -> str:
         if value not in QUANTITIES:
-            raise ValueError(f"'{value}' is no known quantity; allowed: {', '.join(QUANTITIES)}")
+            raise ValueError(unknown("known quantity", value, list(QUANTITIES)))
         return value
+
+    @field_validator("unit")
+    @classmethod
+    def _of_the_quantity(cls, value: str, info: ValidationInfo) -> str:
+        measures = info.data.get("measures")
+        if measures is None:
+            return value
+        unit = QUANTITIES[measures].unit
+        if value and value != unit:
+            raise ValueError(f"'{shown(value)}' is not the unit of {measures}; allowed: {unit}")
+        return unit
 
     @field_validator("range")
     @classmethod
-    def _forward(cls, value: tuple[float, float]) -> tuple[float, float]:
-        if value[0] >= value[1]:
-            raise ValueError(f"the range is reversed: {value[0]:g} is not below {value[1]:g}; allowed: [low, high]")
-        return value
-
-    @model_validator(mode="after")
-    def _fits_the_quantity(self) -> Self:
-        quantity = self.quantity
-        if self.unit and self.unit != quantity.unit:
-            raise ValueError(f"unit: '{self.unit}' is not the unit of {self.measures}; allowed: {quantity.unit}")
-        low, high = self.range
-        if low < quantity.low or high > quantity.high:
+    def _possible(cls, value: tuple[float, float], info: ValidationInfo) -> tuple[float, float]:
+        low, high = value
+        if low >= high:
+            raise ValueError(f"the range is reversed: {low:g} is not below {high:g}; allowed: [low, high]")
+        measures = info.data.get("measures")
+        quantity = QUANTITIES[measures] if measures is not None else None
+        if quantity and (low < quantity.low or high > quantity.high):
             raise ValueError(
-                f"range: [{low:g}, {high:g}] {quantity.unit} is not possible for {self.measures}; "
+                f"[{low:g}, {high:g}] {quantity.unit} is not possible for {measures}; "
                 f"allowed: within [{quantity.low:g}, {quantity.high:g}]"
             )
-        return self
+        return value
+
+    @field_validator("noise", "bias")
+    @classmethod
+    def _smaller_than_the_range(cls, value: float, info: ValidationInfo) -> float:
+        limits = info.data.get("range")
+        if limits is not None and value > (limits[1] - limits[0]) / 4:
+            raise ValueError(f"{value:g} drowns the range; allowed: up to {(limits[1] - limits[0]) / 4:g}")
+        return value
+
+    @field_validator("alarm_below", "alarm_above")
+    @classmethod
+    def _within_the_range(cls, value: float | None, info: ValidationInfo) -> float | None:
+        limits = info.data.get("range")
+        if value is not None and limits is not None and not limits[0] < value < limits[1]:
+            raise ValueError(f"{value:g} is outside of the range; allowed: between {limits[0]:g} and {limits[1]:g}")
+        below = info.data.get("alarm_below") if info.field_name == "alarm_above" else None
+        if value is not None and below is not None and value <= below:
+            raise ValueError(f"{value:g} is not above alarm_below; allowed: above {below:g}")
+        return value
 
     @property
     def quantity(self) -> Quantity:
         """What is measured."""
         return QUANTITIES[self.measures]
+
+
+def _written_as_text(value: object) -> object:
+    """YAML 1.1 reads an unquoted 22:00 as base-60 digits; say so instead of complaining about 1320."""
+    if isinstance(value, int) and not isinstance(value, bool) and 60 <= value <= 1440:
+        raise ValueError(f'got {value}; allowed: a clock time in quotes, "{value // 60:02d}:{value % 60:02d}"')
+    return value
+
+
+Clock = Annotated[str, BeforeValidator(_written_as_text)]
 
 
 class Shift(Part):
@@ -119,10 +165,22 @@ class Shift(Part):
         load: factor on the unit's load level.
     """
 
-    begin: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
-    end: Annotated[str, Field(pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$")]
+    begin: Clock
+    end: Clock
     days: tuple[Day, ...] = Field(default=DAYS, min_length=1)
-    load: Positive = 1.0
+    load: float = Field(default=1.0, gt=0, le=2)
+
+    @field_validator("begin", "end")
+    @classmethod
+    def _on_the_clock(cls, value: str, info: ValidationInfo) -> str:
+        last = "24:00" if info.field_name == "end" else "23:59"
+        if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value, re.ASCII) and value != last:
+            raise ValueError(f'\'{shown(value)}\' is no clock time; allowed: "00:00" to "{last}"')
+        if info.field_name == "end" and value == info.data.get("begin"):
+            raise ValueError(
+                f"'{value}' is where the shift begins; allowed: another time (a whole day: 00:00 to 24:00)"
+            )
+        return value
 
     @property
     def hours(self) -> tuple[float, float]:
@@ -144,10 +202,31 @@ class Season(Part):
 class Schedule(Part):
     """When the machine works: shifts, what it carries outside of them, and how load drifts with orders."""
 
-    shifts: tuple[Shift, ...] = Field(min_length=1)
+    shifts: tuple[Shift, ...] = Field(min_length=1, max_length=50)
     idle_load: Share = 0.3
     load_noise: float = Field(default=0.05, ge=0, le=0.5)
     season: Season = Season()
+
+    @field_validator("shifts")
+    @classmethod
+    def _apart(cls, value: tuple[Shift, ...]) -> tuple[Shift, ...]:
+        taken: dict[int, int] = {}
+        problems = {}
+        for i, shift in enumerate(value):
+            for minute in _minutes_of_week(shift):
+                if taken.setdefault(minute, i) != i:
+                    text = f"overlaps shift {taken[minute]}; allowed: shifts that follow each other"
+                    problems[i] = Problem(str(i), text)
+        if problems:
+            raise refusal(list(problems.values()))
+        return value
+
+
+def _minutes_of_week(shift: Shift) -> set[int]:
+    begin, end = (round(h * 60) for h in shift.hours)
+    end += 1440 if end < begin else 0
+    starts = {DAYS.index(day) * 1440 for day in shift.days}
+    return {(start + minute) % 10_080 for start in starts for minute in range(begin, end)}
 
 
 class UsageMode(Part):
@@ -160,13 +239,20 @@ class UsageMode(Part):
         wear_rate, wear_spread: median and log standard deviation of the wear rate, 1 is nominal.
     """
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")
+    name: str
     share: Annotated[float, Field(gt=0, le=1)]
     load: float = Field(gt=0.1, le=1.2)
     load_spread: float = Field(default=0.05, gt=0, le=0.3)
     swing: Share = 0.8
     wear_rate: Positive = 1.0
     wear_spread: float = Field(default=0.15, gt=0, le=1)
+
+    @field_validator("name")
+    @classmethod
+    def _plain(cls, value: str) -> str:
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", value, re.ASCII):
+            raise ValueError(f"'{shown(value)}' is no name; allowed: up to 32 of a-z, 0-9 and _, a letter first")
+        return value
 
 
 class FailureModeSpec(Part):
@@ -255,7 +341,7 @@ class Life(Part):
         spread: log standard deviation of what load and wear rate do not explain.
     """
 
-    mean_h: Positive
+    mean_h: float = Field(gt=0, le=100_000)
     spread: float = Field(default=0.12, ge=0.02, le=0.6)
 
 
@@ -283,10 +369,10 @@ class Rates(Part):
     censored: float = Field(default=0.08, ge=0, le=0.5)
     maintenance_interval_h: Positive | None = None
     maintenance_restores: Share = 0.8
-    overhaul_h: tuple[Positive, Positive] = (8.0, 48.0)
+    overhaul_h: tuple[Hours, Hours] = (8.0, 48.0)
     missing: float = Field(default=0.005, ge=0, le=0.3)
     sensor_faults_per_1000_h: float = Field(default=0.1, ge=0, le=100)
-    sensor_fault_h: Positive = 6.0
+    sensor_fault_h: Hours = 6.0
 
     @field_validator("overhaul_h")
     @classmethod
