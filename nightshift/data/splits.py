@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nightshift.data.schema import LABEL, RUN, TIME, TimeKind
+from nightshift.data.schema import LABEL, PARTS, RUN, TIME, TimeKind
 from nightshift.errors import DataError
 
 if TYPE_CHECKING:
@@ -67,6 +68,37 @@ def split_train_val(frame: pd.DataFrame, *, seed: int = 0, val_share: float = 0.
     held = drawn[: max(1, round(val_share * len(runs)))]
     in_val = frame[RUN].isin(held)
     return {"train": frame[~in_val].reset_index(drop=True), "val": frame[in_val].reset_index(drop=True)}
+
+
+def split_by_given_runs(
+    frame: pd.DataFrame, part_of: Mapping[int, str], *, embargo_s: float = 0
+) -> dict[str, pd.DataFrame]:
+    """Cut a calendar's rows into parts by a given assignment of whole runs.
+
+    Rows of a part that lie within `embargo_s` after the end of the part before are dropped, as in `split`.
+
+    Args:
+        frame: all rows, in time order.
+        part_of: run -> `train`, `val` or `test`; the parts follow each other in time.
+        embargo_s: in seconds.
+
+    Raises:
+        DataError: for a run without a part, parts that overlap in time, or a part that would be empty.
+    """
+    named = frame[RUN].map(dict(part_of))
+    if named.isna().any():
+        run = frame[RUN][named.isna()].iloc[0]
+        raise DataError(f"run {run} belongs to no part.", hint="Assign every run.")
+    cut = {part: frame[(named == part).to_numpy()] for part in PARTS}
+    kept = _with_embargo({part: rows for part, rows in cut.items() if len(rows)}, embargo_s)
+    before = None
+    for part, rows in cut.items():
+        if part not in kept or not len(kept[part]):
+            raise DataError(f"the {part} part would be empty.", hint="Assign more runs to it.")
+        if before is not None and rows[TIME].min() <= before:
+            raise DataError(f"the {part} part begins before the one before it has ended.", hint="Cut in time order.")
+        before = rows[TIME].max()
+    return {part: rows.reset_index(drop=True) for part, rows in kept.items()}
 
 
 def _stratified(frame: pd.DataFrame, seed: int) -> dict[str, pd.DataFrame]:

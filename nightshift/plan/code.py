@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+from collections.abc import Iterable
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,9 +21,13 @@ _LEFT_OUT = ("nightshift.plan", "nightshift.dashboard", "nightshift.cli")
 def code_fingerprint(family: str) -> str:
     """Return the hash of what makes this family's models: a README edit changes nothing, a changed helper does."""
     own = families.canonical(family)
-    modules = closure(f"nightshift.families.{own}")
-    libraries = {name: installed_version(name) for name in families.get(own).libraries}
-    return sha256_json([{name: _hash(name) for name in modules}, libraries])
+    return fingerprint_of(closure(f"nightshift.families.{own}"), families.get(own).libraries)
+
+
+def fingerprint_of(modules: Iterable[str], libraries: Iterable[str]) -> str:
+    """Return the hash of some modules' sources and some distributions' versions."""
+    versions = {name: installed_version(name) for name in libraries}
+    return sha256_json([{name: _hash(name) for name in modules}, versions])
 
 
 def closure(module: str) -> tuple[str, ...]:

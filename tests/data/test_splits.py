@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support.datasets import calendar_rows
 
 from nightshift.data.schema import TimeKind
-from nightshift.data.splits import split, split_train_val
+from nightshift.data.splits import split, split_by_given_runs, split_train_val
 from nightshift.errors import DataError
 
 PARTS = ("train", "val", "test")
@@ -97,3 +97,35 @@ def test_too_little_data_is_refused_with_the_figure() -> None:
         split(calendar_rows(runs=2), TimeKind.CYCLES)
     with pytest.raises(DataError, match=r"the val part would be empty.*smaller embargo"):
         split(calendar_rows(runs=8), TimeKind.CALENDAR, embargo_s=30 * 24 * 3600)
+
+
+def assigned(runs: int, first: int, second: int) -> dict[int, str]:
+    return {run: PARTS[(run >= first) + (run >= second)] for run in range(runs)}
+
+
+def test_given_runs_are_cut_as_given_with_the_embargo_dropped_from_the_later_parts() -> None:
+    rows = calendar_rows(runs=8)
+    cut = split_by_given_runs(rows, assigned(8, 2, 5), embargo_s=3600)
+    assert runs_of(cut) == [{0, 1}, {2, 3, 4}, {5, 6, 7}]
+    for before, after in (("train", "val"), ("val", "test")):
+        end = rows.loc[rows["run"].isin(cut[before]["run"]), "time"].max()
+        assert cut[after]["time"].min() > end + pd.Timedelta(hours=1)
+    assert len(cut["train"]) == (rows["run"] < 2).sum()
+
+
+def test_without_an_embargo_every_row_of_given_runs_is_kept() -> None:
+    rows = calendar_rows(runs=8)
+    cut = split_by_given_runs(rows, assigned(8, 2, 5))
+    pd.testing.assert_frame_equal(pd.concat(cut.values(), ignore_index=True), rows.reset_index(drop=True))
+
+
+def test_given_runs_that_cannot_be_parts_are_refused() -> None:
+    rows = calendar_rows(runs=8)
+    with pytest.raises(DataError, match="run 7 belongs to no part"):
+        split_by_given_runs(rows, assigned(7, 2, 5))
+    with pytest.raises(DataError, match="the test part would be empty"):
+        split_by_given_runs(rows, assigned(8, 2, 8))
+    with pytest.raises(DataError, match="the val part would be empty"):
+        split_by_given_runs(rows, assigned(8, 2, 5), embargo_s=30 * 24 * 3600)
+    with pytest.raises(DataError, match="the val part begins before"):
+        split_by_given_runs(rows, {**assigned(8, 2, 5), 0: "val", 3: "train"})
