@@ -28,11 +28,13 @@ class Dataset:
         folder: where its files lie; only `nightshift.data` uses it.
         metadata: what the columns mean.
         fingerprint: 64 hex digits.
+        new: whether the landing that returned it gave its subject other data than before; False when it was opened.
     """
 
     folder: Path
     metadata: Metadata
     fingerprint: str
+    new: bool = field(default=False, repr=False, compare=False)
     _cache: dict[tuple[str, str], Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property

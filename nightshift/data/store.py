@@ -8,14 +8,16 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from nightshift.data import outbox
 from nightshift.data.dataset import Dataset, reimport_hint
 from nightshift.data.fingerprint import fingerprint as fingerprint_of
 from nightshift.data.schema import PARTS, Metadata, check_subject
@@ -141,15 +143,30 @@ def open_reference(home: Home, key: str) -> Dataset:
     return open_dataset(home, pieces[1], pieces[2])
 
 
-def land(home: Home, frames: Mapping[str, pd.DataFrame], metadata: Metadata) -> Dataset:
+def land(
+    home: Home,
+    frames: Mapping[str, pd.DataFrame],
+    metadata: Metadata,
+    *,
+    event: bool = True,
+    check: Callable[[Dataset], None] | None = None,
+) -> Dataset:
     """Store a dataset and make it its subject's present one. All of it, or nothing.
 
     Values are checked and brought to the stored types (see `normalise`), `metadata.parts` and categories are filled
-    in. Landing the same content again changes nothing on disk but the pointer.
+    in. Landing the same content again changes nothing on disk; the dataset's `new` tells whether its subject had
+    other data before.
+
+    Args:
+        home: where to land.
+        frames: part -> rows.
+        metadata: what the columns mean.
+        event: leave a note in the outbox when the subject's data are other ones now.
+        check: sees the dataset as it would be stored before anything of it is visible; what it raises refuses it.
 
     Raises:
         DataError: for values that cannot be stored (infinities, text in a sensor, a missing column).
-        NightshiftError: when the disk is full or cannot be written.
+        NightshiftError: when the disk is full or cannot be written; whatever `check` raises.
     """
     from nightshift.data.normalise import normalise
     from nightshift.data.sketch import make_sketch
@@ -163,19 +180,46 @@ def land(home: Home, frames: Mapping[str, pd.DataFrame], metadata: Metadata) -> 
         if made:
             sketch = make_sketch(stored, described, digest).model_dump_json().encode()
             texts = {METADATA: described.model_dump_json(indent=1).encode(), SKETCH: sketch}
-            _write_folder(home, folder, stored, texts)
+            staged = Dataset(folder=folder, metadata=described, fingerprint=digest)
+            _write_folder(home, staged, stored, texts, check)
+        elif check is not None:
+            check(open_dataset(home, described.subject, digest))
+        new = _points_to(home, described.subject) != digest
         try:
-            write_atomic(home.data / "current" / described.subject, f"{digest}\n".encode())
-        except OSError:
-            if made:
+            if new:
+                _set_pointer(home, described, digest, event)
+        except BaseException:
+            if made and _points_to(home, described.subject) != digest:
                 shutil.rmtree(folder, ignore_errors=True)
             raise
     _refresh_views(home, folder, described)
-    return open_dataset(home, described.subject, digest)
+    return replace(open_dataset(home, described.subject, digest), new=new)
+
+
+def _points_to(home: Home, subject: str) -> str:
+    """Return what a subject's pointer says, "" where there is none."""
+    with suppress(OSError):
+        return (home.data / "current" / subject).read_text(encoding="ascii", errors="replace").strip()
+    return ""
+
+
+def _set_pointer(home: Home, metadata: Metadata, digest: str, event: bool) -> None:
+    """Make a stored dataset the present one: the moment from which it is visible, and its note counts."""
+    if event:
+        outbox.write(home, metadata.subject, digest, sum(part.rows for part in metadata.parts.values()))
+    else:
+        outbox.withdraw(home, metadata.subject, digest)
+    try:
+        write_atomic(home.data / "current" / metadata.subject, f"{digest}\n".encode())
+    except OSError:
+        outbox.withdraw(home, metadata.subject, digest)
+        raise
 
 
 def install(home: Home, folder: Path) -> Dataset:
     """Bring a dataset's folder from elsewhere (a DVC checkout, say) into the store, checked; makes it the present one.
+
+    No event: who brings old data back knows what has been made of them.
 
     Raises:
         DataError: when the folder is incomplete or its content does not match its fingerprint.
@@ -187,7 +231,7 @@ def install(home: Home, folder: Path) -> Dataset:
     except (OSError, ValidationError, ValueError) as error:
         raise DataError("the folder holds no dataset that can be read.", hint="Check it out again.") from error
     verify(data)
-    return land(home, {part: data.frame(part) for part in PARTS}, metadata)
+    return land(home, {part: data.frame(part) for part in PARTS}, metadata, event=False)
 
 
 def _recorded_fingerprint(folder: Path) -> str:
@@ -221,7 +265,15 @@ def _is_intact(home: Home, subject: str, digest: str) -> bool:
     return True
 
 
-def _write_folder(home: Home, folder: Path, frames: Mapping[str, pd.DataFrame], texts: Mapping[str, bytes]) -> None:
+def _write_folder(
+    home: Home,
+    data: Dataset,
+    frames: Mapping[str, pd.DataFrame],
+    texts: Mapping[str, bytes],
+    check: Callable[[Dataset], None] | None,
+) -> None:
+    """Write a dataset's files aside, have them checked, and rename them to `data.folder`."""
+    folder = data.folder
     incoming = home.data / "store" / ".incoming"
     incoming.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(incoming)
@@ -232,6 +284,8 @@ def _write_folder(home: Home, folder: Path, frames: Mapping[str, pd.DataFrame], 
             frame.to_parquet(temporary / f"{part}.parquet", engine="pyarrow", index=False, compression="zstd")
         for name, data in texts.items():
             (temporary / name).write_bytes(data)
+        if check is not None:
+            check(replace(data, folder=temporary))
         for path in (*temporary.iterdir(), temporary):
             _fsync(path)
         # Hard links for people share these files: read-only keeps an editor from changing the snapshot.

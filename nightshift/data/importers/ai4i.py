@@ -53,7 +53,7 @@ MAPPING = Mapping(
 )
 
 
-def import_ai4i(home: Home, path: Path, subject: str | None = None, *, seed: int = 0) -> Dataset:
+def import_ai4i(home: Home, path: Path, subject: str | None = None, *, seed: int = 0, event: bool = True) -> Dataset:
     """Land AI4I 2020: independent rows, stratified 70/15/15; the failure modes are not among the inputs.
 
     Args:
@@ -61,9 +61,10 @@ def import_ai4i(home: Home, path: Path, subject: str | None = None, *, seed: int
         path: `ai4i2020.csv`, or its folder.
         subject: id to land under; `ai4i_2020` by default.
         seed: of the split.
+        event: see `store.land`.
 
     Raises:
         DataError: when the file is missing or does not have the published columns.
     """
     file = path / "ai4i2020.csv" if path.is_dir() else path
-    return import_csv(home, file, MAPPING.model_copy(update={"seed": seed}), subject, dropped=DROPPED)
+    return import_csv(home, file, MAPPING.model_copy(update={"seed": seed}), subject, dropped=DROPPED, event=event)

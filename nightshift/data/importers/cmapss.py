@@ -53,7 +53,7 @@ AGE = "age_cycles"
 
 
 def import_cmapss(
-    home: Home, path: Path, subject: str | None = None, *, subset: str | None = None, seed: int = 0
+    home: Home, path: Path, subject: str | None = None, *, subset: str | None = None, seed: int = 0, event: bool = True
 ) -> Dataset:
     """Land one C-MAPSS subset: train and val from its training file by whole engines, test as published.
 
@@ -63,6 +63,7 @@ def import_cmapss(
         subject: id to land under; `cmapss_fd001` and so on by default.
         subset: `FD001`..`FD004`; needed only when the folder holds several.
         seed: of the draw of validation engines.
+        event: see `store.land`.
 
     Raises:
         DataError: when a file is missing, ragged, or does not fit the others.
@@ -79,7 +80,7 @@ def import_cmapss(
         frame[LABEL] = (frame[RUL] <= HORIZON_CYCLES).astype("int8")
         frame[AGE] = frame[TIME].astype("float32")
     parts = {**split_train_val(train, seed=seed), "test": test}
-    return land(home, parts, _metadata(subject or f"cmapss_{name.lower()}", name, seed))
+    return land(home, parts, _metadata(subject or f"cmapss_{name.lower()}", name, seed), event=event)
 
 
 def _metadata(subject: str, name: str, seed: int) -> Metadata:

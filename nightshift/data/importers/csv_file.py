@@ -39,6 +39,7 @@ def import_csv(
     subject: str | None = None,
     *,
     dropped: AnyMapping[str, str] | None = None,
+    event: bool = True,
 ) -> Dataset:
     """Land a CSV or Parquet file.
 
@@ -48,6 +49,7 @@ def import_csv(
         mapping: a YAML file, the name of a shipped one, or a parsed one.
         subject: id to land under; the mapping's `machine` by default.
         dropped: column -> why it is left out on purpose; the others that are not used are reported (D021).
+        event: see `store.land`.
 
     Raises:
         DataError: when the file cannot be read or does not fit the mapping.
@@ -70,7 +72,7 @@ def import_csv(
     details["dropped_columns"] = {c: why for c, why in (dropped or {}).items() if c in source}
     frame = _columns(source, chosen, details)
     metadata = _describe(machine, path, chosen, frame, details)
-    return split_and_land(home, frame, metadata, seed=chosen.seed)
+    return split_and_land(home, frame, metadata, seed=chosen.seed, event=event)
 
 
 def _read(path: Path, mapping: Mapping) -> tuple[pd.DataFrame, dict[str, Any]]:

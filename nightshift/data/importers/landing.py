@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from nightshift.data.dataset import Dataset
@@ -24,17 +24,41 @@ def default_embargo_h(sampling_s: float | None, horizon_h: float | None) -> floa
     return WINDOW_ROWS * (sampling_s or 0.0) / SECONDS_PER_HOUR + (horizon_h or 0.0)
 
 
-def split_and_land(home: Home, frame: pd.DataFrame, metadata: Metadata, *, seed: int = 0) -> Dataset:
+def split_and_land(
+    home: Home,
+    frame: pd.DataFrame,
+    metadata: Metadata,
+    *,
+    seed: int = 0,
+    event: bool = True,
+    check: Callable[[Dataset], None] | None = None,
+) -> Dataset:
     """Split the rows as the dataset's time kind asks (the embargo is `metadata.embargo` hours), and land them.
+
+    Args:
+        home: where to land.
+        frame: all rows.
+        metadata: what the columns mean.
+        seed: of the draws of the split.
+        event: see `store.land`, as `check`.
+        check: may refuse the dataset before it is visible.
 
     Raises:
         DataError: when the rows cannot be split or stored.
-        NightshiftError: when the disk is full.
+        NightshiftError: when the disk is full; whatever `check` raises.
     """
     embargo_s = metadata.embargo * SECONDS_PER_HOUR if metadata.time_kind is TimeKind.CALENDAR else 0.0
-    return land_parts(home, split(frame, metadata.time_kind, embargo_s=embargo_s, seed=seed), metadata)
+    parts = split(frame, metadata.time_kind, embargo_s=embargo_s, seed=seed)
+    return land_parts(home, parts, metadata, event=event, check=check)
 
 
-def land_parts(home: Home, parts: Mapping[str, pd.DataFrame], metadata: Metadata) -> Dataset:
+def land_parts(
+    home: Home,
+    parts: Mapping[str, pd.DataFrame],
+    metadata: Metadata,
+    *,
+    event: bool = True,
+    check: Callable[[Dataset], None] | None = None,
+) -> Dataset:
     """Land rows that are already split."""
-    return land(home, parts, metadata)
+    return land(home, parts, metadata, event=event, check=check)

@@ -29,7 +29,9 @@ WINDOWS = "combined_windows.json"
 DEFAULT_SERIES = "machine_temperature_system_failure"
 
 
-def import_nab(home: Home, path: Path, subject: str | None = None, *, windows: Path | None = None) -> Dataset:
+def import_nab(
+    home: Home, path: Path, subject: str | None = None, *, windows: Path | None = None, event: bool = True
+) -> Dataset:
     """Land a NAB series: `failure_status` is 1 inside its labelled windows.
 
     The series is one run, cut by time near 70 and 85 %, a little aside where a cut would fall into a window. NAB's
@@ -40,6 +42,7 @@ def import_nab(home: Home, path: Path, subject: str | None = None, *, windows: P
         path: the series, or the folder that holds the machine temperature.
         subject: id to land under; `nab_` and the file's name without `_system_failure` by default.
         windows: `combined_windows.json`; looked for beside the series by default.
+        event: see `store.land`.
 
     Raises:
         DataError: when a file is missing or does not have NAB's form.
@@ -85,7 +88,7 @@ def import_nab(home: Home, path: Path, subject: str | None = None, *, windows: P
             details=details,
         ),
     )
-    return split_and_land(home, frame, metadata)
+    return split_and_land(home, frame, metadata, event=event)
 
 
 def _frame(columns: dict[str, object]) -> pd.DataFrame:
