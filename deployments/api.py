@@ -24,14 +24,23 @@ def health(api_url: str) -> str:
     return "" if status == 200 else f"it answers {status}"
 
 
-def ask(path: str, body: dict[str, Any] | None = None, *, accept: tuple[int, ...] = ()) -> tuple[int, Any]:
-    """Send a request to the server of `PREFECT_API_URL` and return (status, answer); with a body it is a POST.
+def ask(
+    path: str, body: object = None, *, method: str = "", accept: tuple[int, ...] = (), url: str = ""
+) -> tuple[int, Any]:
+    """Send a request to a Prefect server and return (status, answer).
+
+    Args:
+        path: below `/api/`.
+        body: JSON values; with one it is a POST.
+        method: another than that.
+        accept: bad statuses that the caller wants to see.
+        url: the server's API; that of `PREFECT_API_URL` by default.
 
     Raises:
         ServiceError: when the server does not answer, or with a status that is neither good nor in `accept`.
     """
     try:
-        status, answer = _send(os.environ[API_VARIABLE], path, body)
+        status, answer = _send(url or os.environ[API_VARIABLE], path, body, method)
     except OSError as error:
         raise ServiceError(f"The Prefect server does not answer: {getattr(error, 'reason', error)}.") from error
     if status >= 400 and status not in accept:
@@ -39,9 +48,9 @@ def ask(path: str, body: dict[str, Any] | None = None, *, accept: tuple[int, ...
     return status, answer
 
 
-def _send(api_url: str, path: str, body: dict[str, Any] | None) -> tuple[int, Any]:
+def _send(api_url: str, path: str, body: object, method: str = "") -> tuple[int, Any]:
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(f"{api_url.rstrip('/')}/{path}", data=data)
+    request = urllib.request.Request(f"{api_url.rstrip('/')}/{path}", data=data, method=method or None)
     request.add_header("Content-Type", "application/json")
     if os.environ.get("PREFECT_API_KEY"):
         request.add_header("Authorization", f"Bearer {os.environ['PREFECT_API_KEY']}")

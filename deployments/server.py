@@ -92,7 +92,8 @@ def ensure_server(home: Home) -> ServerInfo:
 def up(home: Home, *, worker: bool = True) -> ServerInfo:
     """Bring up the server, declare the flows of `prefect.yaml`, and start the worker that runs them on this machine.
 
-    Without the worker a run asked for in the UI, or by `prefect deployment run`, would wait for ever.
+    Landings that nobody has been told of are told now. Without the worker a run asked for in the UI, or by `prefect
+    deployment run`, would wait for ever.
 
     Raises:
         ServiceError: when a part does not come up.
@@ -101,6 +102,9 @@ def up(home: Home, *, worker: bool = True) -> ServerInfo:
     deploy(home)
     if worker:
         ensure_worker(home)
+    from deployments.events import deliver
+
+    deliver(home)
     return info
 
 
@@ -138,6 +142,15 @@ def down(home: Home) -> list[ProcessInfo]:
     return [_info(home, record, running=False) for record in ended]
 
 
+def address(home: Home) -> str:
+    """Return the API of the server that a command would use, "" when none runs; starts nothing.
+
+    The user's own is named whether it answers or not.
+    """
+    record = processes.read(home, SERVER)
+    return _users_choice(home) or (record.url if record is not None and processes.verified(record) else "")
+
+
 def ps(home: Home) -> list[ProcessInfo]:
     """Return the recorded processes and whether each still runs."""
     records = [r for name in (SERVER, WORKER) if (r := processes.read(home, name))]
@@ -145,14 +158,16 @@ def ps(home: Home) -> list[ProcessInfo]:
 
 
 def deploy(home: Home) -> None:
-    """Declare the flows of `prefect.yaml` on the server; the same call again changes nothing.
+    """Declare the flows of `prefect.yaml`, and what starts them, on the server; again, it changes nothing.
 
     Raises:
         ServiceError: when Prefect refuses them.
     """
+    from deployments import automations
     from deployments.apply import deploy_all
 
     deploy_all(home, POOL)
+    automations.declare()
 
 
 def _users_choice(home: Home) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightshift.cli.extras import need
+from nightshift.cli.land import add_no_event, close_landing
 from nightshift.cli.parser import Parser, add_command, add_subject
 from nightshift.errors import EXIT_INTERRUPTED, EXIT_OK
 
@@ -102,6 +103,7 @@ def _kind(kinds: Any, name: str, summary: str, epilog: str | None = None) -> arg
     parser.epilog = epilog
     parser.add_argument("path", metavar="PATH", help="file or folder")
     add_subject(parser, required=False)
+    add_no_event(parser)
     parser.set_defaults(run=_import)
     return parser
 
@@ -111,29 +113,28 @@ def _import(arguments: argparse.Namespace) -> int:
     from nightshift.settings import use_home
 
     home = use_home()
-    data = _read(home, arguments)
-    print_landed(home, data)
-    print(f"\nnext: nightshift train-machine --machine {data.subject}")
+    close_landing(home, _read(home, arguments), event=arguments.event)
     return EXIT_OK
 
 
 def _read(home: Home, arguments: argparse.Namespace) -> Dataset:
-    path, subject = Path(arguments.path).expanduser(), arguments.subject
+    path, subject, event = Path(arguments.path).expanduser(), arguments.subject, arguments.event
     if arguments.kind == "cmapss":
         from nightshift.data.importers.cmapss import import_cmapss
 
-        return import_cmapss(home, path, subject, subset=arguments.subset)
+        return import_cmapss(home, path, subject, subset=arguments.subset, event=event)
     if arguments.kind == "ai4i":
         from nightshift.data.importers.ai4i import import_ai4i
 
-        return import_ai4i(home, path, subject)
+        return import_ai4i(home, path, subject, event=event)
     if arguments.kind == "nab":
         from nightshift.data.importers.nab import import_nab
 
-        return import_nab(home, path, subject, windows=Path(arguments.windows) if arguments.windows else None)
+        windows = Path(arguments.windows) if arguments.windows else None
+        return import_nab(home, path, subject, windows=windows, event=event)
     from nightshift.data.importers.csv_file import import_csv
 
-    return import_csv(home, path, arguments.mapping, subject)
+    return import_csv(home, path, arguments.mapping, subject, event=event)
 
 
 def print_landed(home: Home, data: Dataset) -> None:

@@ -34,7 +34,7 @@ class Dataset:
     folder: Path
     metadata: Metadata
     fingerprint: str
-    new: bool = field(default=False, repr=False, compare=False)
+    new: bool = field(default=False, repr=False, compare=False, kw_only=True)
     _cache: dict[tuple[str, str], Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property

@@ -282,8 +282,8 @@ def _write_folder(
     try:
         for part, frame in frames.items():
             frame.to_parquet(temporary / f"{part}.parquet", engine="pyarrow", index=False, compression="zstd")
-        for name, data in texts.items():
-            (temporary / name).write_bytes(data)
+        for name, content in texts.items():
+            (temporary / name).write_bytes(content)
         if check is not None:
             check(replace(data, folder=temporary))
         for path in (*temporary.iterdir(), temporary):
