@@ -12,23 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from nightshift.data.schema import TimeKind
-from nightshift.edge.manifest import Column, Interface
+from nightshift.edge.manifest import Interface
 from nightshift.edge.window import build_windows
 from nightshift.errors import DataError
+from nightshift.families._windows import feature_spec
 from nightshift.family import RunContext
-from nightshift.findings import finding
 from nightshift.graphs.build import Graph
 from nightshift.graphs.ensemble import add_predictor
 from nightshift.graphs.features import (
-    DerivedColumn,
     FeatureSpec,
     Statistic,
     add_features,
     compute_features,
     compute_table_features,
 )
-from nightshift.graphs.fit import fit_features
 from nightshift.graphs.parity import adversarial_windows, split_thresholds, thresholds_by_column
 from nightshift.trainer.samples import column_order
 from nightshift.trainer.tabular import TabularModel, TrainingTable
@@ -114,21 +111,7 @@ def check_columns(data: Dataset) -> None:
 def fit_spec(data: Dataset, config: WindowedConfig, ctx: RunContext) -> FeatureSpec:
     """Fit the feature graph on the train part."""
     check_columns(data)
-    meta = data.metadata
-    spec = fit_features(
-        data.matrix("train"),
-        meta.columns,
-        window_rows=1 if meta.time_kind is TimeKind.NONE else config.window_rows,
-        statistics=config.statistics,
-        derived=[DerivedColumn(name=d.name, kind=d.kind, left=d.left, right=d.right) for d in meta.derived],
-        categorical=[s.name for s in meta.sensors if s.role == "category"],
-        instant=[s.name for s in meta.sensors if s.role == "age"],
-        settings=[s.name for s in meta.sensors if s.role == "setting"],
-        seed=config.seed,
-    )
-    if spec.regimes is not None:
-        ctx.note(finding("T011", f"{len(spec.regimes.centres)} operating regimes; sensors are normalised in each."))
-    return spec
+    return feature_spec(data, config, ctx, ages="instant")
 
 
 def training_table(
@@ -156,14 +139,6 @@ def training_table(
         group=data.runs("train")[train[0]],
         tuning=features[1],
         tuning_target=tuning[1],
-    )
-
-
-def interface_columns(data: Dataset) -> tuple[Column, ...]:
-    """Describe the window's columns."""
-    return tuple(
-        Column(name=s.name, unit=s.unit, minimum=s.minimum, maximum=s.maximum, categories=s.categories)
-        for s in data.metadata.sensors
     )
 
 

@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from nightshift.data.schema import PARTS, TimeKind
-from nightshift.edge.manifest import Column, Interface, Output
+from nightshift.data.schema import PARTS
+from nightshift.edge.manifest import Interface, Output
 from nightshift.edge.window import build_windows
+from nightshift.families._windows import feature_spec, interface_columns
 from nightshift.family import Arrays, FamilyConfig, RunContext
 from nightshift.findings import finding
 from nightshift.graphs.build import Graph
@@ -37,14 +38,12 @@ from nightshift.graphs.detectors import (
     save_detectors,
 )
 from nightshift.graphs.features import (
-    DerivedColumn,
     FeatureSpec,
     Statistic,
     add_features,
     compute_features,
     compute_table_features,
 )
-from nightshift.graphs.fit import fit_features
 from nightshift.graphs.parity import adversarial_rows
 from nightshift.problems import anomaly_judge as judge
 from nightshift.problems.anomaly import PROBLEM
@@ -174,13 +173,11 @@ class AnomalyFamily:
             DataError: when no normal rows or no varying column is left.
             InterruptedTraining: when asked to stop.
         """
-        spec = _features(data, config)
+        spec = feature_spec(data, config, ctx, ages="ignored")  # an old machine is not an odd one
         normal = normal_rows(data, "train")
         table = compute_table_features(spec, data.matrix("train"), data.runs("train"), np.flatnonzero(normal))
         if len(table) > config.max_rows:
             ctx.note(finding("T008", f"{config.max_rows} of {len(table)} normal training rows were used."))
-        if spec.regimes is not None:
-            ctx.note(finding("T011", f"{len(spec.regimes.centres)} operating regimes."))
         watch = MemberClock(ctx, config.members)
         fitted = fit_detectors(table, config.settings(), operating_point=_operating_point(data, spec), on_member=watch)
         watch.end({key: getattr(config, key) for key in ("n_trees", "reference_rows", "max_rows")})
@@ -268,21 +265,6 @@ class AnomalyFamily:
 FAMILY = AnomalyFamily()
 
 
-def _features(data: Dataset, config: AnomalyConfig) -> FeatureSpec:
-    meta = data.metadata
-    return fit_features(
-        data.matrix("train"),
-        meta.columns,
-        window_rows=1 if meta.time_kind is TimeKind.NONE else config.window_rows,
-        statistics=config.statistics,
-        derived=[DerivedColumn(name=d.name, kind=d.kind, left=d.left, right=d.right) for d in meta.derived],
-        categorical=[s.name for s in meta.sensors if s.role == "category"],
-        ignored=[s.name for s in meta.sensors if s.role == "age"],  # an old machine is not an odd one
-        settings=[s.name for s in meta.sensors if s.role == "setting"],
-        seed=config.seed,
-    )
-
-
 def _operating_point(data: Dataset, spec: FeatureSpec) -> list[int]:
     """Positions of the features of settings; none where regimes already take the operating point out."""
     if spec.regimes is not None:
@@ -301,13 +283,9 @@ def _calibration_features(data: Dataset, spec: FeatureSpec) -> NDArray[np.float3
 
 
 def _interface(data: Dataset, spec: FeatureSpec, fitted: FittedDetectors) -> Interface:
-    columns = tuple(
-        Column(name=s.name, unit=s.unit, minimum=s.minimum, maximum=s.maximum, categories=s.categories)
-        for s in data.metadata.sensors
-    )
     members = fitted.settings.members
     return Interface(
-        columns=columns,
+        columns=interface_columns(data),
         window_rows=spec.window_rows,
         outputs=(
             Output(name="score", dtype="float32", shape=("batch", len(members)), meaning="larger is more abnormal"),

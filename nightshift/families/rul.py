@@ -24,12 +24,12 @@ from nightshift.families._tabular import (
     add_answer,
     fit_spec,
     hard_windows,
-    interface_columns,
     load_model,
     save_model,
     settings_of,
     training_table,
 )
+from nightshift.families._windows import interface_columns
 from nightshift.family import Arrays, RunContext
 from nightshift.graphs.build import Graph
 from nightshift.problems import regression_judge as judge
