@@ -8,11 +8,14 @@ import sys
 from collections.abc import Sequence
 
 from nightshift.cli.data_commands import add_history, add_import
+from nightshift.cli.land import add_land
 from nightshift.cli.look import add_look
 from nightshift.cli.parser import Parser
 from nightshift.cli.predict import add_predict
+from nightshift.cli.profile import add_profile
 from nightshift.cli.serve import add_serve
 from nightshift.cli.show import print_error, red
+from nightshift.cli.synthesize import add_synthesize
 from nightshift.cli.train import add_train
 from nightshift.errors import EXIT_CELL_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, NightshiftError, UnknownNameError
 
@@ -22,6 +25,7 @@ ABOUT = (
 EPILOG = """\
 first steps:
   nightshift demo                                    four models of a demo machine, start to end
+  nightshift synthesize motor_siemens_1la7_001       a machine's data from its profile, landed
   nightshift import csv my.csv --mapping my.yaml     or: import cmapss | ai4i | nab
   nightshift train-machine --machine my_machine      all families that apply to it
   nightshift predict --bundle models/… --input rows.csv
@@ -38,6 +42,9 @@ def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", parser_class=Parser)
     add_import(commands)
+    add_profile(commands)
+    add_land(commands)
+    add_synthesize(commands)
     add_train(commands, argv)
     add_look(commands)
     add_predict(commands)

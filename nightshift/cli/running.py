@@ -16,6 +16,7 @@ from nightshift.cli.show import bold, dim, yellow
 from nightshift.errors import EXIT_INTERRUPTED, EXIT_OK
 from nightshift.plan.cell import Cell
 from nightshift.plan.options import TrainOptions, settings_of
+from nightshift.plan.records import Job
 from nightshift.plan.state import State, make_cell, newest, state
 from nightshift.settings import Home
 from nightshift.tracking.results import family_rank
@@ -87,7 +88,7 @@ def run_cell(asked: Asked) -> int:
 
     ended = _run(asked, cells, call)
     if ended.is_cancelled():
-        return _interrupted()
+        return interrupted()
     outcome = ended.result()
     return _close(asked, cells, [outcome])
 
@@ -112,7 +113,7 @@ def run_machine(asked: Asked) -> int:
 
     ended = _run(asked, cells, call)
     if ended.is_cancelled():
-        return _interrupted()
+        return interrupted()
     outcome = ended.result(raise_on_failure=False)
     if isinstance(outcome, CellsFailedError):
         outcome = outcome.outcome
@@ -136,23 +137,30 @@ def _nothing_to_do(asked: Asked, cells: Sequence[Cell]) -> bool:
     return True
 
 
-def _run(asked: Asked, cells: Sequence[Cell], call: Callable[[], Any]) -> Any:
+def shown_run(home: Home, heading: str, jobs: Sequence[Job], call: Callable[[], Any], *, verbose: bool) -> Any:
     """Call a flow against the home's server, showing progress meanwhile; returns the flow's final state."""
     from nightshift.cli.watch import watched
 
-    if not asked.verbose:
+    if not verbose:
         # The run's lines go to the Prefect UI; here they would stand between the bars.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
         logging.captureWarnings(True)
-        logging.getLogger("nightshift.signals").addHandler(logging.StreamHandler())
-    print(f"{bold(asked.subject)}: {', '.join(asked.families)} for {asked.target}")
+        signals = logging.getLogger("nightshift.signals")
+        if not signals.handlers:
+            signals.addHandler(logging.StreamHandler())
+    print(heading)
     from deployments.server import ensure_server
 
-    server = ensure_server(asked.home)
+    server = ensure_server(home)
     note = "started it; `nightshift down` ends it" if server.started else "found it running"
     print(dim(f"Prefect: {server.ui_url} ({note})"), flush=True)
-    with watched(asked.home, cells):
+    with watched(home, jobs):
         return call()
+
+
+def _run(asked: Asked, cells: Sequence[Cell], call: Callable[[], Any]) -> Any:
+    heading = f"{bold(asked.subject)}: {', '.join(asked.families)} for {asked.target}"
+    return shown_run(asked.home, heading, cells, call, verbose=asked.verbose)
 
 
 def _close(asked: Asked, cells: Sequence[Cell], outcomes: Sequence[CellOutcome]) -> int:
@@ -169,7 +177,8 @@ def _close(asked: Asked, cells: Sequence[Cell], outcomes: Sequence[CellOutcome])
     return MachineOutcome(subject=asked.subject, target=asked.target, cells=tuple(outcomes)).exit_code
 
 
-def _interrupted() -> int:
+def interrupted() -> int:
+    """Say that a stop was asked for, and return the exit code."""
     kept = "What had ended is kept: the same command goes on from there."
     print(f"{yellow('stopped on request.', sys.stderr)} {kept}", file=sys.stderr)
     return EXIT_INTERRUPTED

@@ -1,4 +1,4 @@
-"""Shows how far cells are, from the progress files that they write: one bar per cell, or plain lines."""
+"""Shows how far jobs are, from the progress files that they write: one bar per job, or plain lines."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nightshift.cli.show import styled
-from nightshift.plan.cell import Cell
-from nightshift.plan.records import STAGES, work_folder
+from nightshift.plan.records import STAGES, Job, work_folder
+from nightshift.plan.synthesis import STAGES as SYNTHESIS_STAGES
 from nightshift.progress import ProgressEvent
 from nightshift.settings import Home
 
@@ -23,11 +23,38 @@ _POLL_S = 0.25
 _PLAIN_S = 10.0
 
 
-class Viewer(Protocol):
-    """Takes the events of all watched cells."""
+_LAST = (STAGES[-1], SYNTHESIS_STAGES[-1])
+#: An estimate of what is left stands on so much of the work and of the time.
+_ESTIMATE_PERCENT, _ESTIMATE_S = 4.0, 3.0
 
-    def show(self, cell: Cell, event: ProgressEvent) -> None:
+
+class Viewer(Protocol):
+    """Takes the events of all watched jobs."""
+
+    def show(self, job: Job, event: ProgressEvent) -> None:
         """Show one event."""
+
+
+class Estimate:
+    """What is left of a synthesis, whose stages' shares of the whole are known well enough; of a cell they are not."""
+
+    def __init__(self) -> None:
+        self._began: dict[str, tuple[float, float]] = {}
+
+    def left(self, event: ProgressEvent) -> str:
+        """Return `about 1:20 left`; "" while nothing can be said."""
+        from tasks.artifacts import percent_of
+
+        if event.stage not in SYNTHESIS_STAGES:
+            return ""
+        percent = percent_of(event)
+        # What had ended before this run began took none of its time.
+        began_at, began = self._began.setdefault(event.cell, (event.at, percent))
+        done, took = percent - began, event.at - began_at
+        if done < _ESTIMATE_PERCENT or took < _ESTIMATE_S or percent >= 100:
+            return ""
+        left_s = round(took / done * (100 - percent))
+        return f"about {left_s // 60}:{left_s % 60:02d} left"
 
 
 class PlainView:
@@ -35,35 +62,40 @@ class PlainView:
 
     def __init__(self) -> None:
         self._last: dict[str, tuple[str, float]] = {}
+        self._clock = Estimate()
 
-    def show(self, cell: Cell, event: ProgressEvent) -> None:
+    def show(self, job: Job, event: ProgressEvent) -> None:
         """Print an event unless one of the same stage was printed a moment ago."""
-        stage, at = self._last.get(cell.key, ("", 0.0))
+        left = self._clock.left(event)
+        stage, at = self._last.get(job.key, ("", 0.0))
         if stage == event.stage and (event.at - at < _PLAIN_S or event.message.startswith(f"{stage} ")):
             return
-        self._last[cell.key] = (event.stage, event.at)
+        self._last[job.key] = (event.stage, event.at)
         begins = stage != event.stage
-        print(f"{cell.family:<14} {event.stage:<9} {'' if begins else described(event)}".rstrip(), flush=True)
+        note = "" if begins else " ".join(part for part in (described(event), left) if part)
+        print(f"{job.label:<14} {event.stage:<9} {note}".rstrip(), flush=True)
 
 
 class BarView:
-    """One Rich bar per cell over the whole chain."""
+    """One Rich bar per job over the whole chain."""
 
-    def __init__(self, progress: Progress, cells: Sequence[Cell]) -> None:
+    def __init__(self, progress: Progress, jobs: Sequence[Job]) -> None:
         self._progress = progress
+        self._clock = Estimate()
         self._bars = {
-            c.key: progress.add_task(c.family, total=100.0, stage="waiting", note="", start=False) for c in cells
+            j.key: progress.add_task(j.label, total=100.0, stage="waiting", note="", start=False) for j in jobs
         }
 
-    def show(self, cell: Cell, event: ProgressEvent) -> None:
-        """Move the cell's bar."""
+    def show(self, job: Job, event: ProgressEvent) -> None:
+        """Move the job's bar."""
         from tasks.artifacts import percent_of
 
-        bar = self._bars[cell.key]
+        bar = self._bars[job.key]
         self._progress.start_task(bar)
-        note = "" if event.message.startswith(cell.name) else described(event)
+        text = "" if event.message.startswith(job.name) else described(event)
+        note = " ".join(part for part in (self._clock.left(event), text) if part)
         self._progress.update(bar, completed=percent_of(event), stage=event.stage, note=note[:60])
-        if event.stage == STAGES[-1] and event.total and event.step >= event.total:
+        if event.stage in _LAST and event.total and event.step >= event.total:
             self._progress.update(bar, completed=100.0, stage="done", note="")
             self._progress.stop_task(bar)
 
@@ -76,15 +108,15 @@ def described(event: ProgressEvent) -> str:
 
 
 @contextmanager
-def watched(home: Home, cells: Sequence[Cell]) -> Iterator[None]:
-    """Show the progress of some cells while the body runs them."""
-    with _viewer(cells) as viewer:
-        tails = {cell.key: _Tail(work_folder(home, cell.key) / "progress.jsonl") for cell in cells}
+def watched(home: Home, jobs: Sequence[Job]) -> Iterator[None]:
+    """Show the progress of some jobs while the body runs them."""
+    with _viewer(jobs) as viewer:
+        tails = {job.key: _Tail(work_folder(home, job.key) / "progress.jsonl") for job in jobs}
         done = threading.Event()
 
         def follow() -> None:
             while not done.wait(_POLL_S):
-                _pass_on(cells, tails, viewer)
+                _pass_on(jobs, tails, viewer)
 
         thread = threading.Thread(target=follow, name="progress", daemon=True)
         thread.start()
@@ -93,17 +125,17 @@ def watched(home: Home, cells: Sequence[Cell]) -> Iterator[None]:
         finally:
             done.set()
             thread.join()
-            _pass_on(cells, tails, viewer)
+            _pass_on(jobs, tails, viewer)
 
 
-def _pass_on(cells: Sequence[Cell], tails: Mapping[str, _Tail], viewer: Viewer) -> None:
-    for cell in cells:
-        for event in tails[cell.key].fresh():
-            viewer.show(cell, event)
+def _pass_on(jobs: Sequence[Job], tails: Mapping[str, _Tail], viewer: Viewer) -> None:
+    for job in jobs:
+        for event in tails[job.key].fresh():
+            viewer.show(job, event)
 
 
 @contextmanager
-def _viewer(cells: Sequence[Cell]) -> Iterator[Viewer]:
+def _viewer(jobs: Sequence[Job]) -> Iterator[Viewer]:
     if not styled(sys.stdout):
         yield PlainView()
         return
@@ -118,7 +150,7 @@ def _viewer(cells: Sequence[Cell]) -> Iterator[Viewer]:
         TextColumn("{task.fields[note]}", markup=False),
     ]
     with Progress(*columns, refresh_per_second=4) as progress:
-        yield BarView(progress, cells)
+        yield BarView(progress, jobs)
 
 
 class _Tail:

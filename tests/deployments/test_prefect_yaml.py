@@ -14,9 +14,10 @@ from pydantic import BaseModel
 
 from deployments.apply import prefect_yaml
 from deployments.server import POOL
-from flows import machine, train
+from flows import landed, machine, synthesize, train
 
 POOLS = {POOL}
+FLOWS = (train.train, machine.train_machine, synthesize.synthesize_machine, landed.train_landed)
 
 
 def unknown_keys(found: dict[str, Any]) -> Iterator[str]:
@@ -65,7 +66,7 @@ def test_every_entrypoint_is_a_module_and_names_a_flow(declared):
 
 def test_every_flow_is_declared_once(declared):
     names = [flow_of(d["entrypoint"]).name for d in declared["deployments"]]
-    assert sorted(names) == sorted({train.train.name, machine.train_machine.name})
+    assert sorted(names) == sorted(flow.name for flow in FLOWS)
 
 
 def test_every_deployment_says_what_it_does_and_where_it_runs(declared):
@@ -76,6 +77,6 @@ def test_every_deployment_says_what_it_does_and_where_it_runs(declared):
 
 
 def test_flows_keep_their_results_as_json():
-    for flow in (train.train, machine.train_machine):
+    for flow in FLOWS:
         assert flow.persist_result is True
         assert flow.result_serializer == "json"

@@ -1,0 +1,163 @@
+"""`synthesize`: from a machine's profile to data that lands, with the figures that say whether it is worth it."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from nightshift.cli.extras import need
+from nightshift.cli.parser import add_command
+from nightshift.cli.show import bold, green, red, table
+from nightshift.errors import BlockedError, UsageError
+
+if TYPE_CHECKING:
+    from nightshift.plan.synthesis import Synthesis, SynthesisOptions, SynthesisOutcome
+    from nightshift.settings import Home
+
+ROWS, SEED = 50_000, 7
+
+
+def add_synthesize(commands: Any) -> None:
+    """Add `synthesize`."""
+    parser = add_command(
+        commands,
+        "synthesize",
+        "make a machine's data from its profile, judge it, and land it",
+        about="Draw units from a machine's profile, learn generators on them, roll them forward by physics, judge the "
+        "data beside its baselines, and land it when it is above the written thresholds.",
+        examples=(
+            "nightshift synthesize motor_siemens_1la7_001 --rows 50000 --seed 7",
+            "nightshift synthesize motor_siemens_1la7_001 --rows 50000 --no-event",
+        ),
+    )
+    parser.add_argument("machine", metavar="MACHINE", help="a machine with a profile, configs/machines/<id>.yaml")
+    parser.add_argument("--rows", type=int, default=ROWS, metavar="N", help=f"in all parts together (default: {ROWS})")
+    parser.add_argument("--seed", type=int, default=SEED, metavar="S", help=f"of everything random (default: {SEED})")
+    parser.add_argument("--generator-seeds", type=int, metavar="N", help="fits of each generator (default: 5)")
+    parser.add_argument("--seed-units", type=int, metavar="N", help="lives drawn from the profile (default: 2000)")
+    parser.add_argument("--epochs", type=int, metavar="N", help="passes of the TVAE over them (default: 300)")
+    parser.add_argument("--device", choices=("cpu", "cuda", "auto"), help="where the TVAE is trained (default: auto)")
+    parser.add_argument("--threads", type=int, metavar="N", help="processor threads to use (default: all)")
+    parser.add_argument("--no-event", action="store_true", help="tell nobody that data has landed")
+    parser.add_argument("--force", action="store_true", help="make the data even when it is up to date")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show the log lines of the run")
+    parser.set_defaults(run=_synthesize)
+
+
+def _synthesize(arguments: argparse.Namespace) -> int:
+    need("train", "synthesize")
+    from nightshift.plan.synthesis import plan_synthesis
+    from nightshift.settings import use_home
+
+    home = use_home()
+    job = plan_synthesis(home, arguments.machine, arguments.rows, arguments.seed, _options(arguments))
+    return run_synthesis(home, job, verbose=arguments.verbose)
+
+
+def _options(arguments: argparse.Namespace) -> SynthesisOptions:
+    from pydantic import ValidationError
+
+    from nightshift.plan.synthesis import SynthesisOptions
+
+    names = ("generator_seeds", "seed_units", "epochs", "device", "threads")
+    asked = {name: value for name in names if (value := getattr(arguments, name)) is not None}
+    try:
+        return SynthesisOptions(**asked, event=not arguments.no_event, force=arguments.force)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "--" + str(first["loc"][0]).replace("_", "-")
+        raise UsageError(
+            f"{option} is {first['input']}: {first['msg'][0].lower()}{first['msg'][1:]}.",
+            hint="`nightshift synthesize --help` shows what there is.",
+        ) from None
+
+
+def run_synthesis(home: Home, job: Synthesis, *, verbose: bool = False, then: bool = True) -> int:
+    """Synthesise unless it is up to date, say what landed, and return the exit code.
+
+    Args:
+        home: where everything is kept.
+        job: what to make.
+        verbose: whether Prefect's log lines are shown.
+        then: whether to name the next command.
+
+    Raises:
+        BlockedError: when the quality gate refuses the data; the table has been printed.
+        NightshiftError: when a stage fails.
+    """
+    from nightshift.cli.running import interrupted
+    from nightshift.plan.synthesis import is_fresh, outcome_of
+
+    if not job.options.force and is_fresh(home, job):
+        if job.options.event:
+            _deliver(home)
+        _close(home, outcome_of(home, job, "up to date"), then=then)
+        print("Nothing to do: profile, rows, seed, options and code are unchanged. --force makes it anew.")
+        return 0
+    ended = _run(home, job, verbose=verbose)
+    if ended.is_cancelled():
+        return interrupted()
+    outcome = ended.result(raise_on_failure=False)
+    if isinstance(outcome, BlockedError):
+        _print_refused(home, job)
+    if isinstance(outcome, BaseException):
+        raise outcome
+    _print_quality(home, job)
+    _close(home, outcome, then=then)
+    return int(outcome.exit_code)
+
+
+def _run(home: Home, job: Synthesis, *, verbose: bool) -> Any:
+    from nightshift.cli.running import shown_run
+
+    def call() -> Any:
+        from flows.synthesize import synthesize_machine
+
+        return synthesize_machine(job.subject, job.rows, job.seed, job.options, return_state=True)
+
+    heading = f"{bold(job.subject)}: {job.rows:,} rows from its profile, seed {job.seed}"
+    return shown_run(home, heading, [job], call, verbose=verbose)
+
+
+def _close(home: Home, outcome: SynthesisOutcome, *, then: bool) -> None:
+    from nightshift.cli.data_commands import print_landed
+    from nightshift.data.store import open_dataset
+
+    took = f" in {outcome.seconds:.0f} s" if outcome.seconds else ""
+    print(f"\n{bold(outcome.subject)}: {green(outcome.ending)}{took}, units of {outcome.generator}. {outcome.why}")
+    print_landed(home, open_dataset(home, outcome.subject, outcome.dataset))
+    print(f"quality: {outcome.report}")
+    if then:
+        print(f"\nnext: nightshift train-machine --machine {outcome.subject}")
+
+
+def _print_quality(home: Home, job: Synthesis) -> None:
+    """Print every generator's figures beside what real units give."""
+    from nightshift.plan.records import work_folder
+    from nightshift.plan.synthesis import QUALITY_FILE
+    from nightshift.simulate.quality.report import QualityReport
+
+    kept = work_folder(home, job.key) / QUALITY_FILE
+    if not kept.is_file():
+        return
+    report = QualityReport.model_validate_json(kept.read_bytes())
+    print(f"\n{table(*report.table())}")
+    for line in report.missed:
+        print(red(f"missed: {line.name} is {line.value}, wanted {line.wanted}"))
+
+
+def _print_refused(home: Home, job: Synthesis) -> None:
+    from nightshift.plan.synthesis import records
+
+    judged = records(home, job).get("quality")
+    if judged is None:
+        return
+    _print_quality(home, job)
+    print(f"quality: {judged.summary['report']}")
+
+
+def _deliver(home: Home) -> None:
+    """Tell of what has landed and nobody was told of."""
+    from deployments.events import deliver
+
+    deliver(home)

@@ -1,0 +1,1 @@
+"""The stages of a synthesis: profile, physics, generate, quality, land."""
