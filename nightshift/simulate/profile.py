@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
@@ -156,18 +157,23 @@ def _own(content: Mapping[str, Any]) -> dict[str, Any]:
 
 def _draft(content: Mapping[str, Any]) -> Draft:
     parts: dict[str, Any] = {}
-    for name, kind in _RULED.items():
+    for name in _RULED:
         value = content.get(name)
         if name in ("sensors", "usage_modes", "failure_modes"):
-            parts[name] = tuple(_good(kind, item) for item in value) if isinstance(value, list | tuple) else ()
+            parts[name] = tuple(_good(name, item) for item in value) if isinstance(value, list | tuple) else ()
         else:
-            parts[name] = _good(kind, value)
+            parts[name] = _good(name, value)
     return Draft(**parts)
 
 
-def _good(kind: Any, value: object) -> Any:
+@cache
+def _adapter(name: str) -> TypeAdapter[Any]:
+    return TypeAdapter(_RULED[name])
+
+
+def _good(name: str, value: object) -> Any:
     try:
-        return TypeAdapter(kind).validate_python(value)
+        return _adapter(name).validate_python(value)
     except ValidationError:
         return None
 
