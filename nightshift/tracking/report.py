@@ -80,12 +80,13 @@ def write_report(home: Home, subject: str) -> Report:
         }
         _drop_old_figures(folder / FIGURES, {p.file for s in sections for p in s["pictures"]})
         report = Report(html=folder / HTML_FILE, markdown=folder / MARKDOWN_FILE)
-        write_atomic(report.html, _render("report.html.j2", content).encode())
-        write_atomic(report.markdown, _render("report.md.j2", content).encode())
+        write_atomic(report.html, render("report.html.j2", content).encode())
+        write_atomic(report.markdown, render("report.md.j2", content).encode())
     return report
 
 
-def _render(template: str, content: dict[str, Any]) -> str:
+def render(template: str, content: dict[str, Any]) -> str:
+    """Return a page or text made from one of the templates."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
