@@ -37,10 +37,21 @@ def figure_id(figure: Figure) -> str:
 def draw(figure: Figure) -> tuple[str, bytes]:
     """Return a figure as (inline SVG, PNG)."""
     with _canvas(figure) as canvas:
-        svg, png = io.StringIO(), io.BytesIO()
-        canvas.savefig(svg, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        svg, png = _svg(canvas, figure), io.BytesIO()
         canvas.savefig(png, format="png", dpi=130, facecolor="white")
-    return _inline(svg.getvalue(), figure.title), png.getvalue()
+    return svg, png.getvalue()
+
+
+def draw_svg(figure: Figure) -> str:
+    """Return a figure as inline SVG alone, for a page without a Markdown twin."""
+    with _canvas(figure) as canvas:
+        return _svg(canvas, figure)
+
+
+def _svg(canvas: Canvas, figure: Figure) -> str:
+    svg = io.StringIO()
+    canvas.savefig(svg, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return _inline(svg.getvalue(), figure.title)
 
 
 @contextmanager

@@ -211,7 +211,7 @@ def shown(value: float | None) -> str:
     """Return a figure as people read it."""
     if value is None:
         return "not known"
-    return f"{value:,.0f}" if value == int(value) and abs(value) > 1 else f"{value:.3f}"
+    return f"{value:,.0f}" if value == int(value) else f"{value:.3f}"
 
 
 def spread(values: Iterable[float]) -> str:
