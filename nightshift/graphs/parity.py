@@ -124,7 +124,9 @@ class _GatheredColumns:
             node = self._made_by.get(node.input[2] if node.op_type == "Where" else node.input[0])
         if node is None or node.op_type != "Gather" or node.input[1] not in self._constants:
             return None
-        return np.asarray(self._read(self._constants[node.input[1]]), np.int64)
+        index = np.asarray(self._read(self._constants[node.input[1]]), np.int64)
+        # A lone number takes a row, the newest of a window: its columns are in their own order.
+        return index if index.ndim else None
 
 
 def thresholds_by_column(

@@ -110,6 +110,15 @@ def test_thresholds_are_followed_through_a_gather() -> None:
     assert {column: values.tolist() for column, values in found.items()} == {1: [0.5]}
 
 
+def test_the_newest_row_of_a_window_is_no_gathering_of_columns() -> None:
+    graph = Graph("stump")
+    window = graph.input("window", "float32", ["batch", 1, 2])
+    newest = graph.add("Gather", window, graph.const(-1, "int64"), axis=1)
+    graph.output(graph.add("Cast", stump(graph, newest, np.float32(0.5)), to=1), "value", "float32", ["batch", 1])
+    found = split_thresholds(graph.build())
+    assert {column: values.tolist() for column, values in found.items()} == {0: [0.5]}
+
+
 def test_made_up_rows_sit_on_and_beside_thresholds_and_miss_values(rows: np.ndarray) -> None:
     at = np.float32(0.5)
     made = adversarial_rows(rows, {0: np.array([at]), 7: np.array([at])})
