@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 EXIT_OK = 0
@@ -120,3 +121,17 @@ def nearest(name: str, valid: Iterable[str]) -> str:
         return "There is none yet."
     shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
     return f"Valid: {shown}."
+
+
+def first_line(error: BaseException, longest: int = 200) -> str:
+    """Return the first line of what another library's error says, without credentials and full stop.
+
+    An error that says nothing is named by its type.
+    """
+    lines = str(error).strip().splitlines()
+    return without_credentials(lines[0] if lines else type(error).__name__)[:longest].rstrip(".")
+
+
+def without_credentials(text: str) -> str:
+    """Return a text with addresses that can be shown."""
+    return re.sub(r"//[^/@]*@", "//", text)

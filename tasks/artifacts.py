@@ -14,6 +14,7 @@ from nightshift.findings import Finding
 from nightshift.plan.cell import Cell
 from nightshift.plan.records import Job
 from nightshift.progress import ProgressEvent
+from nightshift.tracking.text import number
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -104,7 +105,7 @@ def show_outcomes(title: str, key: str, cells: Iterable[CellOutcome]) -> None:
     for cell in cells:
         why = " ".join(f"{cell.reason} {cell.hint}".replace("|", "/").split())
         version = f"v{cell.version}" if cell.version else "-"
-        figures = f"{cell.metric or '-'} | {_shown(cell.value)} | {_shown(cell.baseline)}"
+        figures = f"{cell.metric or '-'} | {number(cell.value)} | {number(cell.baseline)}"
         lines.append(f"| {cell.family} | {cell.target} | **{cell.ending}** | {figures} | {version} | {why or '-'} |")
     create_markdown_artifact("\n".join(lines), key=key_of(key), description=title)
 
@@ -200,7 +201,3 @@ def percent_of(event: ProgressEvent) -> float:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.5g}")
-
-
-def _shown(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"

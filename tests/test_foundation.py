@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from nightshift.errors import BlockedError, ConfigError, NightshiftError, UnknownNameError, nearest
+from nightshift.errors import (
+    BlockedError,
+    ConfigError,
+    NightshiftError,
+    UnknownNameError,
+    first_line,
+    nearest,
+    without_credentials,
+)
 from nightshift.findings import CODES, Severity, blockers, finding, unmuted
 from nightshift.progress import FileSink, ProgressEvent, Throttle, read_events
 from nightshift.settings import Home, use_home
@@ -20,6 +28,18 @@ def test_an_unknown_name_names_the_nearest_or_lists_what_there_is() -> None:
     assert "Did you mean 'anomaly'?" in str(UnknownNameError("family", "Anomly", ["anomaly", "rul"]))
     assert nearest("zzz", ["anomaly", "rul"]) == "Valid: anomaly, rul."
     assert nearest("x", []) == "There is none yet."
+
+
+def test_credentials_never_stand_in_a_shown_address() -> None:
+    assert without_credentials("https://me:secret@example.org/mlflow") == "https://example.org/mlflow"
+    assert without_credentials("sqlite:////home/me/mlflow.db") == "sqlite:////home/me/mlflow.db"
+
+
+def test_a_foreign_error_is_one_line_without_credentials() -> None:
+    assert first_line(OSError("\nno way to https://me:secret@example.org.\nmore")) == "no way to https://example.org"
+    assert first_line(ValueError()) == "ValueError"
+    # Cut after the credentials are gone: half of a password has no sign behind it to be known by.
+    assert first_line(OSError("https://me:secret@example.org"), 12) == "https://exam"
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from nightshift.edge.rows import Rows
 from nightshift.edge.session import open_session
 from nightshift.edge.window import build_windows
 from nightshift.edge.wire import check_self_contained
-from nightshift.errors import BundleError, nearest
+from nightshift.errors import BundleError, first_line, nearest
 
 Inputs = Mapping[str, NDArray[Any]]
 Outputs = dict[str, NDArray[Any]]
@@ -90,7 +90,7 @@ class Model:
         try:
             answers = self.session.run(names, dict(inputs))
         except Exception as error:  # onnxruntime's own exceptions share no public base
-            raise BundleError(f"the graph could not answer: {str(error).splitlines()[0][:300]}") from error
+            raise BundleError(f"the graph could not answer: {first_line(error, 300)}.") from error
         return dict(zip(names, answers, strict=True))
 
     def windows(self, rows: Rows, ends: NDArray[np.intp] | None = None) -> Iterator[dict[str, NDArray[Any]]]:

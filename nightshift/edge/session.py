@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnxruntime as ort
 
-from nightshift.errors import BundleError
+from nightshift.errors import BundleError, first_line
 
 
 def open_session(model: bytes) -> ort.InferenceSession:
@@ -22,8 +22,7 @@ def open_session(model: bytes) -> ort.InferenceSession:
     try:
         return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own exceptions share no public base
-        first = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
         raise BundleError(
-            f"onnxruntime {ort.__version__} cannot load the graph: {first}",
+            f"onnxruntime {ort.__version__} cannot load the graph: {first_line(error, 300)}.",
             hint="The oldest version a bundle was made for stands in bundle.json, `oldest_onnxruntime`.",
         ) from error

@@ -19,6 +19,7 @@ from nightshift.errors import (
     NotApplicableError,
     TrainingError,
     TransientError,
+    first_line,
 )
 from nightshift.files import disk_full, write_atomic
 from nightshift.findings import Finding, unmuted
@@ -158,9 +159,8 @@ def _guarded(name: str, job: Job, ctx: StageContext, call: Callable[[], StageRes
 def _unforeseen(name: str, job: Job, ctx: StageContext, error: Exception) -> TrainingError:
     log = ctx.work(job) / "error.log"
     write_atomic(log, traceback.format_exc().encode())
-    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return TrainingError(
-        f"{job.name}: {name} failed: {type(error).__name__}: {first[:300]}",
+        f"{job.name}: {name} failed: {type(error).__name__}: {first_line(error, 300)}.",
         hint=f"The traceback is in {log.relative_to(ctx.home.root)}.",
     )
 

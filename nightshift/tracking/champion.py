@@ -27,7 +27,7 @@ from nightshift.data.schema import TimeKind
 from nightshift.data.store import open_dataset
 from nightshift.edge.manifest import BundleManifest
 from nightshift.edge.runtime import Model
-from nightshift.errors import NightshiftError, TransientError
+from nightshift.errors import NightshiftError, TransientError, first_line
 from nightshift.problems import problem as problems
 from nightshift.problems.evaluation import Evaluation, UnitStatistics
 from nightshift.problems.problem import Samples
@@ -75,7 +75,7 @@ def compare(home: Home, challenger: Finished, champion: Contender) -> Comparison
     except (NotComparableError, TransientError):
         raise
     except (NightshiftError, OSError, ValidationError, KeyError, ValueError) as error:
-        raise NotComparableError(f"{type(error).__name__}: {str(error).splitlines()[0][:200]}") from error
+        raise NotComparableError(f"{type(error).__name__}: {first_line(error)}") from error
 
 
 def statistics_of(folder: Path, manifest: BundleManifest, samples: Samples) -> UnitStatistics:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from nightshift import families
 from nightshift.edge.manifest import CARD_FILE, MANIFEST_FILE, MODEL_FILE, BundleManifest
-from nightshift.errors import BundleError, ExportError, NightshiftError
+from nightshift.errors import BundleError, ExportError, NightshiftError, first_line
 from nightshift.family import FamilyConfig, Limits
 from nightshift.files import sha256_file
 from nightshift.findings import Finding
@@ -88,7 +88,7 @@ def read_finished(home: Home, cell: Cell, bundle: Path) -> Finished:
         evaluation = Evaluation.model_validate_json((work_folder(home, cell.key) / EVALUATION_FILE).read_bytes())
     except (OSError, ValidationError, NightshiftError) as error:
         raise ExportError(
-            f"{cell.name}: what was trained is not whole: {str(error).splitlines()[0]}",
+            f"{cell.name}: what was trained is not whole: {first_line(error)}.",
             hint="Run the same command again: the missing stages are done anew.",
         ) from error
     before = STAGES[: STAGES.index("register")]

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from nightshift.edge.manifest import BundleManifest
-from nightshift.errors import BundleError, ServiceError
+from nightshift.errors import BundleError, ServiceError, first_line
 from nightshift.plan.cell import Cell
 from nightshift.problems import problem as problems
 from nightshift.problems.evaluation import Evaluation
@@ -105,6 +105,6 @@ def _downloaded(home: Home, store: Store, held: Version) -> tuple[Path, BundleMa
                 folder = Path(store.client.download_artifacts(held.run_id, runs.MODEL_FOLDER, scratch))
             manifest = _checked(folder, held)
         except (ServiceError, BundleError, OSError) as error:
-            raise champions.NotComparableError(f"its bundle is gone: {str(error).splitlines()[0][:200]}") from error
+            raise champions.NotComparableError(f"its bundle is gone: {first_line(error)}") from error
         folder.rename(kept)
     return kept, manifest

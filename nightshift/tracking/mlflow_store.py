@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import sqlite3
 import warnings
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from nightshift.errors import NightshiftError, ServiceError, TransientError
+from nightshift.errors import NightshiftError, ServiceError, TransientError, first_line, without_credentials
 from nightshift.plan import lock
 from nightshift.settings import Home
 
@@ -147,17 +146,17 @@ def told_apart(uri: str) -> Iterator[None]:
             yield
     except (requests.RequestException, sqlalchemy.exc.OperationalError, ConnectionError) as error:
         _stop_when_full(error)
-        raise TransientError(f"MLflow at {place} cannot be reached: {_first(error)}.", hint=_HINT) from error
+        raise TransientError(f"MLflow at {place} cannot be reached: {first_line(error)}.", hint=_HINT) from error
     except MlflowException as error:
         _stop_when_full(error)
         if str(error.error_code) == "TEMPORARILY_UNAVAILABLE" or _is_about_the_line(error):
-            raise TransientError(f"MLflow at {place} cannot be reached: {_first(error)}.", hint=_HINT) from error
+            raise TransientError(f"MLflow at {place} cannot be reached: {first_line(error)}.", hint=_HINT) from error
         if "out-of-date database schema" in str(error):
             raise ServiceError(
                 f"MLflow's database at {place} has the tables of another version.",
                 hint=f"Back it up, then run `mlflow db upgrade {place}`.",
             ) from error
-        raise ServiceError(f"MLflow at {place} refused: {_first(error)}.") from error
+        raise ServiceError(f"MLflow at {place} refused: {first_line(error)}.") from error
 
 
 _HINT = "See that the server is up and that no other program holds the database; what was trained is kept."
@@ -182,11 +181,6 @@ def hushed(name: str) -> Iterator[None]:
         yield
     finally:
         noisy.setLevel(level)
-
-
-def without_credentials(uri: str) -> str:
-    """Return a URI that can be shown."""
-    return re.sub(r"//[^/@]*@", "//", uri)
 
 
 def _client(uri: str) -> Any:
@@ -258,11 +252,6 @@ def _is_about_the_line(error: Exception) -> bool:
     return any(
         sign in text for sign in ("Max retries exceeded", "Connection refused", "API request to http", "502", "503")
     )
-
-
-def _first(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return without_credentials(lines[0] if lines else type(error).__name__)[:200].rstrip(".")
 
 
 def _say(state: Any) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 
 
-def number(value: float | None) -> str:
-    """A figure with four digits that matter; a dash where there is none."""
+def number(value: float | None, digits: int = 4) -> str:
+    """A figure with so many digits that matter; a dash where there is none."""
     if value is None or math.isnan(value):
         return "–"
-    if value == int(value) and abs(value) < 1e6:
+    if float(value).is_integer() and abs(value) < 1e6:
         return f"{int(value):,}"
     magnitude = abs(value)
     if 1e-3 <= magnitude < 1e6:
-        digits = 4 - 1 - math.floor(math.log10(magnitude))
-        return f"{value:,.{min(max(digits, 0), 4)}f}"
+        decimals = digits - 1 - math.floor(math.log10(magnitude))
+        return f"{value:,.{min(max(decimals, 0), digits)}f}"
     return f"{value:.3g}"
 
 

@@ -26,7 +26,15 @@ from typing import Any
 
 from nightshift.data.store import current, folder_of, install, subjects
 from nightshift.data.store import versions as stored_versions
-from nightshift.errors import DataError, NightshiftError, ServiceError, TransientError, UnknownNameError, UsageError
+from nightshift.errors import (
+    DataError,
+    NightshiftError,
+    ServiceError,
+    TransientError,
+    UnknownNameError,
+    UsageError,
+    first_line,
+)
 from nightshift.files import write_atomic
 from nightshift.findings import Finding, finding
 from nightshift.plan import lock
@@ -314,13 +322,14 @@ def _readable_errors(home: Home) -> Iterator[None]:
         yield
     except LockError as error:
         raise TransientError(
-            f"DVC's repository is in use by another process: {_first(error)}.", hint="Try again when that has ended."
+            f"DVC's repository is in use by another process: {first_line(error)}.",
+            hint="Try again when that has ended.",
         ) from error
     except ConfigError as error:
-        raise ServiceError(f"DVC's settings are broken: {_first(error)}.", hint=_rebuild(home.dvc)) from error
+        raise ServiceError(f"DVC's settings are broken: {first_line(error)}.", hint=_rebuild(home.dvc)) from error
     except DvcException as error:
         raise ServiceError(
-            f"DVC failed: {_first(error)}.", hint=f"See `cd {home.dvc} && dvc status --cloud`."
+            f"DVC failed: {first_line(error)}.", hint=f"See `cd {home.dvc} && dvc status --cloud`."
         ) from error
 
 
@@ -334,8 +343,3 @@ def _set_aside(root: Path) -> str:
 
 def _shown(path: Path) -> str:
     return "/".join(path.parts[-2:])
-
-
-def _first(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:200].rstrip(".")

@@ -15,7 +15,7 @@ import pytest
 from nightshift.errors import NightshiftError, ServiceError, TransientError
 from nightshift.settings import Home
 from nightshift.tracking import mlflow_store
-from nightshift.tracking.mlflow_store import Patience, open_store, retried, told_apart, without_credentials
+from nightshift.tracking.mlflow_store import Patience, open_store, retried, told_apart
 
 FAST = Patience(attempts=2, wait_s=0.01, longest_s=0.05, probe_s=0.05)
 
@@ -60,11 +60,6 @@ def test_a_server_that_is_not_there_is_transient_and_shows_no_password(
     with pytest.raises(TransientError, match="cannot be reached") as raised:
         open_store(home, FAST)
     assert "secret" not in str(raised.value)
-
-
-def test_credentials_never_stand_in_a_shown_address() -> None:
-    assert without_credentials("https://me:secret@example.org/mlflow") == "https://example.org/mlflow"
-    assert without_credentials("sqlite:////home/me/mlflow.db") == "sqlite:////home/me/mlflow.db"
 
 
 def test_only_what_may_pass_is_tried_again() -> None:
