@@ -138,10 +138,13 @@ def _report(arguments: argparse.Namespace) -> int:
 def _reproduce(arguments: argparse.Namespace) -> int:
     need("train", "reproduce")
     from nightshift.settings import use_home
-    from nightshift.stages.reproduce import commit_to_use, reproduce
+    from nightshift.stages.reproduce import commit_to_use, read_recorded, reproduce
+    from nightshift.tracking.mlflow_store import open_store
 
     home = use_home()
-    commit = None if arguments.present_code else commit_to_use(home, arguments.run_id)
+    store = open_store(home)
+    recorded = read_recorded(store, arguments.run_id)
+    commit = None if arguments.present_code else commit_to_use(recorded)
     if commit:
         return _with_code_of(home, commit, arguments.run_id)
 
@@ -149,7 +152,7 @@ def _reproduce(arguments: argparse.Namespace) -> int:
         if not event.step:
             print(f"{event.stage} ...", flush=True)
 
-    again = reproduce(home, arguments.run_id, say)
+    again = reproduce(store, recorded, say)
     print(again)
     return EXIT_OK if again.same else EXIT_CELL_FAILED
 

@@ -32,12 +32,14 @@ from nightshift.stages.evaluate import read_evaluation
 from nightshift.tracking import runs, versioning
 from nightshift.tracking.champion import answers, samples_of
 from nightshift.tracking.finished import EVALUATION_FILE, read_bundle
-from nightshift.tracking.mlflow_store import Store, open_store, told_apart
+from nightshift.tracking.mlflow_store import Store, told_apart
+from nightshift.tracking.text import number
 
 _UNTIL = STAGES[: STAGES.index("export")]
 
 # Figures are sums over rows in double precision; what is below this is their rounding.
 _RELATIVE = 1e-6
+_DIGITS = 6
 
 
 @dataclass(frozen=True)
@@ -130,30 +132,28 @@ class Reproduction:
             yield f"  changed since: {line}"
         for figure in self.figures:
             mark = "" if figure.same else "  differs"
-            yield f"  {figure.part:<9} {figure.metric:<28} {_shown(figure.then):>12} {_shown(figure.now):>12}{mark}"
+            then, now = number(figure.then, _DIGITS), number(figure.now, _DIGITS)
+            yield f"  {figure.part:<9} {figure.metric:<28} {then:>12} {now:>12}{mark}"
         for answer in self.answers:
             mark = "" if answer.same else "  differs"
             yield f"  answers   {answer.output:<28} {answer.rows} rows, largest difference {answer.largest:.3g}{mark}"
 
 
-def reproduce(home: Home, run_id: str, progress: Sink = lambda _event: None, threads: int = 2) -> Reproduction:
-    """Train again what a run recorded and compare; nothing in the home changes.
+def reproduce(store: Store, recorded: Recorded, progress: Sink = lambda _event: None, threads: int = 2) -> Reproduction:
+    """Train again what a run recorded and compare; nothing in the store's home changes.
 
     Args:
-        home: where everything is kept.
-        run_id: of an MLflow run of Nightshift's.
+        store: where the run was recorded.
+        recorded: what it recorded; see `read_recorded`.
         progress: takes progress events.
         threads: that training may use.
 
     Raises:
-        UnknownNameError: when there is no such run.
-        ServiceError: when the run was not made by Nightshift, or MLflow or DVC cannot be used.
+        ServiceError: when MLflow or DVC cannot be used.
         NightshiftError: when training fails.
     """
     started = time.perf_counter()
-    store = open_store(home)
-    recorded = read_recorded(store, run_id)
-    with _scratch_home(home, recorded.cell) as scratch:
+    with _scratch_home(store.home, recorded.cell) as scratch:
         ctx = StageContext(home=scratch, progress=progress, threads=threads)
         for stage in _UNTIL:
             record = run_stage(stage, recorded.cell, ctx)
@@ -171,14 +171,8 @@ def reproduce(home: Home, run_id: str, progress: Sink = lambda _event: None, thr
     )
 
 
-def commit_to_use(home: Home, run_id: str) -> str | None:
-    """Return the commit whose code a run recorded, where that is other code than runs now and a checkout has git.
-
-    Raises:
-        UnknownNameError: when there is no such run.
-        ServiceError: when the run was not made by Nightshift, or MLflow cannot be used.
-    """
-    recorded = read_recorded(open_store(home), run_id)
+def commit_to_use(recorded: Recorded) -> str | None:
+    """Return the commit whose code a run recorded, where that is other code than runs now and a checkout has git."""
     commit = recorded.environment.get("commit")
     here, _ = runs.git_state()
     return str(commit) if commit and here and code_fingerprint(recorded.cell.family) != recorded.cell.code else None
@@ -281,7 +275,3 @@ def _scratch_home(home: Home, cell: Cell) -> Iterator[Home]:
         else:
             versioning.checkout(home, "datasets", cell.dataset, place)
         yield scratch
-
-
-def _shown(value: float | None) -> str:
-    return "-" if value is None else f"{value:.6g}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from nightshift.plan.records import STAGES
 from nightshift.settings import Home
 from nightshift.simulate.wear import land_demo
 from nightshift.stages.chain import StageContext, begin, run_stage
-from nightshift.stages.reproduce import read_recorded, reproduce
+from nightshift.stages.reproduce import Reproduction, commit_to_use, read_recorded, reproduce
 from nightshift.tracking.mlflow_store import open_store
 from nightshift.tracking.versioning import version_subject
 from tests.tracking.bundles import a_cell, finish
@@ -62,9 +63,14 @@ def run_of(home: Home, cell: Cell) -> str:
     return str(run_stage("register", cell, StageContext(home)).summary["run_id"])
 
 
+def again_of(home: Home, run_id: str) -> Reproduction:
+    store = open_store(home)
+    return reproduce(store, read_recorded(store, run_id))
+
+
 def test_the_same_code_gives_the_same_figures_and_answers(place: Home, data: Dataset, trained: Cell) -> None:
     before = {p: p.stat().st_mtime_ns for p in (place.work / trained.key).rglob("*")}
-    again = reproduce(place, run_of(place, trained))
+    again = again_of(place, run_of(place, trained))
     assert [line for line in again.changed if "not committed" not in line] == []  # a checkout under work has changes
     assert again.same, str(again)
     assert {f.part for f in again.figures} == {"train", "val", "test"}
@@ -81,7 +87,7 @@ def test_data_that_has_left_the_store_comes_back_from_dvc(place: Home, data: Dat
     away = data.folder.with_name("away")
     data.folder.rename(away)
     try:
-        assert reproduce(place, run_of(place, trained)).same
+        assert again_of(place, run_of(place, trained)).same
     finally:
         away.rename(data.folder)
 
@@ -90,17 +96,25 @@ def test_a_model_that_training_does_not_give_is_told_from_one_that_it_does(place
     """This bundle holds one threshold on vibration, and its record claims another code: neither is what runs here."""
     cell = a_cell(data, 9, target="server", **SMALL)
     finish(place, cell, data, 3.0, window_rows=2)
-    again = reproduce(place, run_of(place, cell))
+    again = again_of(place, run_of(place, cell))
     assert not again.same
     assert again.changed[0].startswith("code cccccccccccc -> ")
     assert [a.output for a in again.answers if not a.same] == ["score", "vote"]
     assert "NOT reproduced" in str(again)
 
 
+def test_the_recorded_commit_is_used_where_the_code_is_another(place: Home, trained: Cell) -> None:
+    recorded = replace(read_recorded(open_store(place), run_of(place, trained)), environment={"commit": "c" * 40})
+    assert commit_to_use(recorded) is None
+    other = recorded.cell.model_copy(update={"code": "0" * 64})
+    assert commit_to_use(replace(recorded, cell=other)) == "c" * 40
+    assert commit_to_use(replace(recorded, cell=other, environment={})) is None
+
+
 def test_an_unknown_run_names_the_nearest(place: Home, trained: Cell) -> None:
     run_id = run_of(place, trained)
     with pytest.raises(UnknownNameError, match=f"Did you mean '{run_id}'"):
-        reproduce(place, run_id[:-1])
+        again_of(place, run_id[:-1])
 
 
 def test_an_old_run_behind_a_thousand_others_is_found(home: Home, migrated_db: Path) -> None:
