@@ -24,3 +24,17 @@ def write_machine(home: Home, name: str = SMALL, **change: Any) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
     return name
+
+
+#: A synthesis of it in seconds: one fit of each generator, hardly any learning, and a gate that lets it pass.
+QUICK: dict[str, Any] = {
+    "generator_seeds": 1,
+    "seed_units": 500,
+    "epochs": 2,
+    "threads": 1,
+    "limits": {
+        **dict.fromkeys(("column_shapes", "pair_trends", "row_shapes", "dcr_protection", "tstr_to_trtr"), 0),
+        **dict.fromkeys(("autocorrelation", "daily_pattern"), 0),
+        **{"violations": 0, "worse_than_baseline": 10, "failure_share": [0, 1], "sensor_auc": 1},
+    },
+}
