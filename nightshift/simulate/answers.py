@@ -16,6 +16,7 @@ from nightshift.simulate.profile_problems import problems_of, shown, unknown
 from nightshift.simulate.templates import TEMPLATES, Working, usual_class
 
 _USUAL_SHARE = 0.15
+_MOST_FLOW = 400_000.0
 _LOAD = Annotated[float, Field(ge=0.15, le=1.15)]
 
 
@@ -33,7 +34,7 @@ class Answers(Part):
     bearings: Annotated[tuple[Annotated[str, Field(max_length=40)], ...], Field(min_length=1, max_length=20)] | None = (
         None
     )
-    rated_flow_m3_h: Annotated[float, Field(ge=0.01, le=400_000)] | None = None
+    rated_flow_m3_h: Annotated[float, Field(ge=0.01, le=_MOST_FLOW)] | None = None
     rated_pressure_bar: Annotated[float, Field(ge=0.0005, le=300)] | None = None
     timezone: str | None = None
     working: Working | None = None
@@ -53,6 +54,26 @@ class Answers(Part):
         except UsageError:
             text = "allowed: up to 64 of a-z, 0-9, _ and -, a letter or digit first"
             raise ValueError(f"'{shown(value)}' is no machine id; {text}") from None
+        return value
+
+    @field_validator("rated_speed_rpm")
+    @classmethod
+    def _torque_is_possible(cls, value: float | None, info: ValidationInfo) -> float | None:
+        power_kw = _given(info, "rated_power_kw")
+        if value is not None and power_kw is not None:
+            least = 2 * 9549.3 * power_kw / QUANTITIES["torque"].high
+            if value < least:
+                raise ValueError(f"{value:g} rpm at {power_kw:g} kW is too much torque; allowed: from {least:.4g}")
+        return value
+
+    @field_validator("rated_voltage_v")
+    @classmethod
+    def _current_is_possible(cls, value: float | None, info: ValidationInfo) -> float | None:
+        power_kw = _given(info, "rated_power_kw")
+        if value is not None and power_kw is not None:
+            least = 2.5 * 740 * power_kw / QUANTITIES["stator_current"].high
+            if value < least:
+                raise ValueError(f"{value:g} V at {power_kw:g} kW is too much current; allowed: from {least:.4g}")
         return value
 
     @field_validator("timezone")
@@ -119,9 +140,10 @@ class Answers(Part):
 
 
 def _given(info: ValidationInfo, name: str) -> float | None:
+    """Return an answer that stands before, else what is usual; None when neither is known."""
     value: float | None = info.data.get(name)
-    kind = info.data.get("machine_type")
-    return value if value is not None else TEMPLATES[kind].mean_life_h if kind else None
+    known = info.data.get("machine_type") is not None
+    return value if value is not None or not known else usual(name, info.data)
 
 
 _DEFAULTS: dict[str, Any] = {
@@ -154,7 +176,9 @@ def usual(name: str, answers: Mapping[str, Any]) -> Any:
         "rated_speed_rpm": lambda: template.speed_rpm,
         "vibration_class": lambda: usual_class(known("rated_power_kw")),
         "bearings": lambda: template.bearings,
-        "rated_flow_m3_h": lambda: float(f"{template.flow_per_kw * known('rated_power_kw'):.3g}") or None,
+        "rated_flow_m3_h": lambda: (
+            min(_MOST_FLOW, float(f"{template.flow_per_kw * known('rated_power_kw'):.3g}")) or None
+        ),
         "rated_pressure_bar": lambda: template.pressure_bar or None,
         "working": lambda: template.working,
         "hard_load": lambda: min(1.15, max(_DEFAULTS["hard_load"], round(known("usual_load") + 0.15, 2))),

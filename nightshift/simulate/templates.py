@@ -170,17 +170,18 @@ def sensor_block(quantity: str, plate: Plate) -> dict[str, Any]:
     about = QUANTITIES[quantity]
     low, high, noise, bias, alarm = _scale(quantity, plate)
     suffix = _SUFFIX[about.unit]
+    low, high = max(low, about.low), min(high, about.high)
     block: dict[str, Any] = {
         "name": f"{quantity}_{suffix}" if suffix else quantity,
         "measures": quantity,
-        "range": [max(low, about.low), min(high, about.high)],
-        "noise": _short(noise),
+        "range": [low, high],
+        "noise": _short(min(noise, (high - low) / 20)),
     }
     if bias:
-        block["bias"] = _short(bias)
+        block["bias"] = _short(min(bias, (high - low) / 20))
     if quantity in _CRITICAL:
         block["critical"] = True
-    if alarm and block["range"][0] < alarm < block["range"][1]:
+    if alarm and low < alarm < high:
         block["alarm_above"] = _short(alarm)
     return block
 

@@ -30,8 +30,11 @@ MOTOR = "motor_siemens_1la7_001"
 SHIPPED = profile_names(Home(Path("nowhere")))
 
 
+CONTENT = read_yaml(packaged_configs() / "machines" / f"{MOTOR}.yaml")
+
+
 def motor() -> dict[str, Any]:
-    return read_yaml(packaged_configs() / "machines" / f"{MOTOR}.yaml")
+    return copy.deepcopy(CONTENT)
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
@@ -235,7 +238,7 @@ BROKEN = st.recursive(
 def test_a_broken_profile_is_a_sentence_with_a_path_never_a_traceback(
     changes: list[tuple[tuple[int | str, ...], Any]],
 ) -> None:
-    content: Any = copy.deepcopy(motor())
+    content: Any = motor()
     for path, value in changes:
         here = content
         for piece in path[:-1]:
