@@ -67,7 +67,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     content = {f.name: getattr(checkpoint, f.name) for f in fields(Checkpoint)}
     content["meta"] = json.dumps(checkpoint.meta, ensure_ascii=False)
     buffer = io.BytesIO()
-    torch.save({"format": FORMAT, "torch": torch.__version__, **content}, buffer)
+    torch.save({"format": FORMAT, "torch": str(torch.__version__), **content}, buffer)
     write_atomic(path, buffer.getvalue())
 
 
@@ -105,9 +105,9 @@ def _content(path: Path) -> dict[str, Any]:
         content = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
     # A damaged zip, a foreign file or one that holds objects: torch raises a dozen kinds, some of a banned module.
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise TrainingError(
-            f"{path.name} cannot be read as a checkpoint: {reason}.", hint="Delete it to start anew."
+            f"{path.name} cannot be read as a checkpoint: it is damaged, or holds more than tensors and plain values.",
+            hint="Delete it to start anew.",
         ) from error
     if not isinstance(content, dict):
         raise TrainingError(f"{path.name} holds no checkpoint, got {type(content).__name__}.", hint="Delete it.")
