@@ -92,8 +92,8 @@ class RulFamily:
         target = np.minimum(_stored(data, "train")[train], cap)
         table = training_table(data, spec, (train, target), (tuning, np.minimum(_stored(data, "val")[tuning], cap)))
         tabular = fit_tabular(table, config, ctx, problem="regression")
-        # Without a cap, the longest life seen: an answer beyond it would come from rounding alone.
-        top = float(np.float32(target.max() if config.cap is None else config.cap))
+        # The longest life seen, up to the cap: an answer beyond it would come from rounding alone.
+        top = float(np.float32(target.max()))
         thresholds = {"largest_answer": top} | ({"cap": config.cap} if config.cap is not None else {})
         return WindowedModel(_interface(data, spec.window_rows, thresholds), spec, tabular, settings_of(config))
 

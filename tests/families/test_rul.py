@@ -133,6 +133,19 @@ def test_a_part_without_any_known_life_is_a_clear_error(made: Made, engines: Dat
         FAMILY.train(with_rul(engines, part), made[1], made[2])
 
 
+def test_the_shipped_cap_is_500_hours_and_binds_only_longer_lives(
+    session_home: Home, made: Made, engines: Dataset, tmp_path: Path
+) -> None:
+    shipped, _ = small_context(session_home, "rul", tmp_path)
+    assert isinstance(shipped, RulConfig)
+    assert shipped.cap == 500
+    config = made[1].model_copy(update={"cap": shipped.cap, "model_types": ("GBM",), "boost_rounds": 5})
+    fitted = FAMILY.train(engines, config, dataclasses.replace(made[2], work=tmp_path))
+    longest = engines.frame("train")["rul"].max()
+    assert longest < shipped.cap
+    assert fitted.interface.thresholds == {"largest_answer": longest, "cap": 500}
+
+
 def test_without_a_cap_the_longest_life_seen_is_the_bound(made: Made, engines: Dataset, tmp_path: Path) -> None:
     config = made[1].model_copy(update={"cap": None, "model_types": ("GBM",), "boost_rounds": 5})
     fitted = FAMILY.train(engines, config, dataclasses.replace(made[2], work=tmp_path))
