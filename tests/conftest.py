@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +13,16 @@ from support.homes import a_home
 
 from nightshift.settings import NO_TELEMETRY, Home
 
-# Read when OpenMP and onnxruntime load, which may be before the first home is used (see `Home.environment`).
-os.environ.update({"OMP_WAIT_POLICY": "PASSIVE", **NO_TELEMETRY})
+# Libraries are loaded while tests are collected, before the first home is used: what they read then (see
+# `Home.environment`) must not be the user's own.
+_PLACE = Home(Path(tempfile.mkdtemp(prefix="nightshift-tests-")))
+_AT_IMPORT = ("PREFECT_HOME", "MPLCONFIGDIR", "MPLBACKEND", "DVC_SITE_CACHE_DIR", "OMP_WAIT_POLICY", *NO_TELEMETRY)
+os.environ.update({name: value for name, value in _PLACE.environment().items() if name in _AT_IMPORT})
+
+
+def pytest_unconfigure() -> None:
+    """In every process of a run: those of xdist leave without their exit handlers."""
+    shutil.rmtree(_PLACE.root, ignore_errors=True)
 
 
 @pytest.fixture

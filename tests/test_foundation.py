@@ -23,6 +23,8 @@ from nightshift.findings import CODES, Severity, blockers, finding, unmuted
 from nightshift.progress import FileSink, ProgressEvent, Throttle, read_events
 from nightshift.settings import Home, use_home
 
+ROOT = Path(__file__).resolve().parent.parent
+
 
 def test_an_unknown_name_names_the_nearest_or_lists_what_there_is() -> None:
     assert "Did you mean 'anomaly'?" in str(UnknownNameError("family", "Anomly", ["anomaly", "rul"]))
@@ -111,6 +113,17 @@ def test_the_edge_runtime_writes_nothing_into_the_users_home(tmp_path: Path) -> 
     given = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"} | {"HOME": str(tmp_path / "user")}
     (tmp_path / "user").mkdir()
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "model.onnx")], env=given, check=True, timeout=60)
+    assert list((tmp_path / "user").rglob("*")) == []
+
+
+def test_libraries_that_load_before_any_home_write_nothing_into_the_users_home(tmp_path: Path) -> None:
+    """As pytest loads them while it collects tests."""
+    code = "import tests.conftest, prefect, matplotlib.font_manager"
+    named = ("PREFECT_", "MPL", "DVC_", "NIGHTSHIFT_", "XDG_")
+    given = {k: v for k, v in os.environ.items() if not k.startswith(named)} | {"HOME": str(tmp_path / "user")}
+    given |= {"TMPDIR": str(tmp_path), "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    (tmp_path / "user").mkdir()
+    subprocess.run([sys.executable, "-c", code], env=given, check=True, timeout=120)
     assert list((tmp_path / "user").rglob("*")) == []
 
 
