@@ -147,7 +147,7 @@ def _drawn(profile: Profile, n: int, rng: np.random.Generator) -> dict[str, NDAr
         "life_h": life,
         # Fast wear shows late: the window between potential and functional failure shrinks.
         "onset": np.clip(onset + 0.08 * wear_z * 0.5 + 0.06 * rng.standard_normal(n), 0.08, 0.93),
-        "severity": np.exp(0.18 * rng.standard_normal(n)),
+        "severity": np.exp(0.08 * rng.standard_normal(n)),
         "secondary_wear": rng.beta(2.0, 3.0, n),
         "ambient_offset_k": 1.2 * rng.standard_normal(n),
         "noise_scale": np.exp(0.1 * rng.standard_normal(n)),

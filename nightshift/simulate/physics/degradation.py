@@ -13,13 +13,13 @@ from nightshift.simulate.profile import Profile
 from nightshift.simulate.profile_parts import FailureMode, InsulationAgeing
 
 #: Part of the symptom that grows evenly before the defect begins.
-EVEN_PART = 0.14
+EVEN_PART = 0.22
 #: How sharply the symptom grows after it.
-CONVEXITY = 1.7
+CONVEXITY = 2.5
 #: A mode that does not kill wears at this share of `secondary_wear`, unit by unit.
 _SECONDARY_SHARE = (0.4, 0.95)
 #: Shape per hour of the gamma process: shocks come and go, on top of the load.
-_SHOCKS_PER_H = 1.5
+_SHOCKS_PER_H = 3.0
 _MIN_SHAPE = 0.02
 
 

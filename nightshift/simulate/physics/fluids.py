@@ -23,13 +23,13 @@ def flow(state: State) -> Array:
     Source: affinity laws, Q ~ n; cavitation and deposits take their share.
     """
     level = state.machine.flow_m3_h * state.speed_share * state.kept("flow_loss")
-    return level * np.exp(state.wander("flow", 0.02, 1.0) + state.wander("valves", 0.025, 24.0))
+    return level * np.exp(state.wander("flow", 0.015, 1.0) + state.wander("valves", 0.015, 24.0))
 
 
 def suction(state: State) -> Array:
     """Return pressure at the inlet, bar absolute: the tank's level, less what pipe and strainer take (dp ~ Q^2)."""
     asked = state.speed_share * state.kept("flow_loss")
-    tank = _ATMOSPHERE_BAR + 0.25 + state.wander("tank", 0.06, 12.0)
+    tank = _ATMOSPHERE_BAR + 0.25 + state.wander("tank", 0.04, 12.0)
     starved = 0.12 * state.symptom(Mode.CAVITATION)
     return np.maximum(0.05, tank - 0.2 * asked**2 - starved)
 
@@ -42,11 +42,11 @@ def discharge(state: State) -> Array:
     """
     rated = state.machine.pressure_bar
     if state.machine.kind is MachineType.SCREW_COMPRESSOR:
-        band = 1 + 0.02 * (0.8 - state.load) + state.wander("band", 0.015, 2.0)
+        band = 1 + 0.02 * (0.8 - state.load) + state.wander("band", 0.01, 2.0)
         return (rated + _ATMOSPHERE_BAR) * band * (0.5 + 0.5 * state.kept("flow_loss"))
     head = _SHUT_OFF - (_SHUT_OFF - 1) * state.kept("flow_loss") ** 2
     raised = rated * state.speed_share**2 * head * state.kept("head_loss")
-    return suction(state) + raised * np.exp(state.wander("network", 0.03, 12.0))
+    return suction(state) + raised * np.exp(state.wander("network", 0.02, 12.0))
 
 
 def static(state: State) -> Array:
@@ -56,7 +56,7 @@ def static(state: State) -> Array:
     """
     density = 293.15 / (273.15 + state.ambient_c)
     raised = state.machine.pressure_bar * _PA_PER_BAR * state.speed_share**2 * density
-    return raised * state.kept("flow_loss") * np.exp(state.wander("network", 0.03, 12.0))
+    return raised * state.kept("flow_loss") * np.exp(state.wander("network", 0.02, 12.0))
 
 
 def filter_drop(state: State) -> Array:
@@ -65,7 +65,7 @@ def filter_drop(state: State) -> Array:
     interval = state.profile.rates.maintenance_interval_h or _CLOGGING_INTERVAL_H
     dust = 1 + _CLOGGING * state.wear.since_service_h / interval
     clogged = 1 + (state.factor("filter_factor") - 1) * 0.8
-    return base * state.speed_share**1.5 * dust * clogged * np.exp(state.wander("filter", 0.08, 12.0))
+    return base * state.speed_share**1.5 * dust * clogged * np.exp(state.wander("filter", 0.05, 12.0))
 
 
 def compression_rise(state: State) -> Array:
@@ -74,7 +74,7 @@ def compression_rise(state: State) -> Array:
     Source: heat of compression less what the injected oil takes; oil coolers hold a rise of 45 to 65 K.
     """
     target = 42 + 16 * state.load + state.heat_of(Mode.FOULING) + 0.5 * state.rise("friction_rise_k")
-    target = target * np.exp(state.wander("cooler", 0.04, 12.0))
+    target = target * np.exp(state.wander("cooler", 0.025, 12.0))
     return lag(target, state.step_h, 0.3)
 
 
@@ -87,7 +87,7 @@ def oil_pressure(state: State) -> Array:
         held = np.full_like(state.load, 0.8 * state.machine.pressure_bar)
     else:
         held = 2.5 * np.exp2(-(state.ambient_c + state.friction_rise - 50) / 90)
-    return held * state.kept("pressure_loss") * np.exp(state.wander("oil pressure", 0.03, 12.0))
+    return held * state.kept("pressure_loss") * np.exp(state.wander("oil pressure", 0.02, 12.0))
 
 
 def oil_particles(state: State) -> Array:
@@ -99,4 +99,4 @@ def oil_particles(state: State) -> Array:
     age = 0.7 + 0.6 * state.wear.since_service_h / interval
     made = state.factor("particle_factor") * (1 + 2.5 * state.symptom(Mode.BEARING_WEAR))
     level = 400 * np.sqrt(state.units.wear_rate) * age * made
-    return level * np.exp(state.wander("particles", 0.15, 6.0) + state.wander("oil batch", 0.15, 96.0))
+    return level * np.exp(state.wander("particles", 0.12, 6.0) + state.wander("oil batch", 0.1, 96.0))

@@ -19,6 +19,8 @@ _ENDS: dict[Mode, tuple[float, float]] = {
     Mode.CAVITATION: (1.0, 0.5),
     Mode.FOULING: (1.0, 0.7),
 }
+#: Housings and foundations let vibration through differently, unit by unit.
+_PATH = (0.75, 1.15)
 #: A defect far below the surface rings before it shakes: acceleration leads velocity.
 _LEADS = 0.75
 
@@ -48,7 +50,7 @@ def _velocity(state: State, end: int) -> Array:
         size = float(getattr(spec, "vibration_rise_mm_s", 0.0))
         if size:
             defect += size * _share(state, spec.mode, end) * state.symptom(spec.mode)
-    jitter = state.wander(f"vibration {end}", 0.1, 1.0) + state.wander(f"mounting {end}", 0.1, 72.0)
+    jitter = state.wander(f"vibration {end}", 0.08, 1.0) + state.wander(f"mounting {end}", 0.07, 72.0)
     velocity: Array = (sound + defect * state.shows) * np.exp(jitter)
     return velocity
 
@@ -56,7 +58,7 @@ def _velocity(state: State, end: int) -> Array:
 def _share(state: State, mode: Mode, end: int) -> Array:
     """Return how much of a mode's velocity arrives at an end, `(units, 1)`; either bearing may be the one that goes."""
     if mode in _ENDS:
-        return np.full((len(state.load), 1), _ENDS[mode][end])
+        return _ENDS[mode][end] * state.per_unit(f"path {mode} {end}", *_PATH)
     place = state.per_unit("which bearing", 0.0, 1.0)
     near, far = np.array(0.55), np.array(0.25)
     mine = place if end == 0 else 1 - place
@@ -75,7 +77,7 @@ def acceleration(state: State) -> Array:
         if size != 1:
             early = np.maximum(state.symptom(spec.mode), 0.0) ** _LEADS
             product *= 1 + (size - 1) * early * state.shows
-    jitter = state.wander("acceleration", 0.16, 1.0) + state.wander("contact", 0.14, 48.0)
+    jitter = state.wander("acceleration", 0.1, 1.0) + state.wander("contact", 0.1, 48.0)
     shaken: Array = sound * product * np.exp(jitter)
     return shaken
 
@@ -94,6 +96,6 @@ def sound(state: State) -> Array:
         shaken += size * state.symptom(spec.mode) * state.shows
     level = base + 3 * state.load + 6 * np.log10(1 + shaken / (2 * state.machine.zones[0]))
     heard: Array = (
-        level + state.rise("sound_rise_db") + state.wander("sound", 0.7, 2.0) + state.wander("hall", 0.8, 24.0)
+        level + state.rise("sound_rise_db") + state.wander("sound", 0.5, 2.0) + state.wander("hall", 0.6, 24.0)
     )
     return heard
