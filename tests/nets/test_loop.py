@@ -155,8 +155,8 @@ def test_early_stopping_goes_on_after_an_interruption_as_if_there_was_none(tmp_p
     whole = train(build, plan, LoopContext(device="cpu"))
     assert 3 < len(whole.history) < 40
     path = tmp_path / "line.pt"
+    stop = stop_after(3 * (len(whole.history) - 1))
     with pytest.raises(InterruptedTraining):
-        stop = stop_after(3 * (len(whole.history) - 1))
         train(build, plan, LoopContext(device="cpu", checkpoint=path, should_stop=stop))
     resumed = train(build, plan, LoopContext(device="cpu", checkpoint=path))
     assert resumed.history == whole.history
