@@ -16,6 +16,7 @@ from nightshift.settings import NO_TELEMETRY, Home
 # Libraries are loaded while tests are collected, before the first home is used: what they read then (see
 # `Home.environment`) must not be the user's own.
 _PLACE = Home(Path(tempfile.mkdtemp(prefix="nightshift-tests-")))
+_PLACE.prefect.mkdir(parents=True)
 _AT_IMPORT = ("PREFECT_HOME", "MPLCONFIGDIR", "MPLBACKEND", "DVC_SITE_CACHE_DIR", "OMP_WAIT_POLICY", *NO_TELEMETRY)
 os.environ.update({name: value for name, value in _PLACE.environment().items() if name in _AT_IMPORT})
 
