@@ -98,6 +98,35 @@ def train_machine(home: Home) -> list[dict[str, Any]]:
     ]
 
 
+def synthesize(home: Home) -> list[dict[str, Any]]:
+    """A small machine: first, again, with one seed more that its gate refuses; then what cannot be made."""
+    from flows.synthesize import synthesize_machine
+    from nightshift.plan.synthesis import SynthesisOptions
+    from tests.support.machines import QUICK, SMALL, SMALL_ROWS, write_machine
+
+    write_machine(home)
+    options = SynthesisOptions.model_validate(QUICK)
+    strict = SynthesisOptions.model_validate({**QUICK, "limits": {**QUICK["limits"], "column_shapes": 1}})
+    return [
+        ended(synthesize_machine, SMALL, SMALL_ROWS, options=options),
+        ended(synthesize_machine, SMALL, SMALL_ROWS, options=options),
+        ended(synthesize_machine, SMALL, SMALL_ROWS, options=strict),
+        ended(synthesize_machine, SMALL, 2_000, options=options),
+        ended(synthesize_machine, "motor_smal", SMALL_ROWS, options=options),
+    ]
+
+
+def synthesize_until_told_to_stop(home: Home) -> list[dict[str, Any]]:
+    """A synthesis whose TVAE learns long enough to be stopped in the middle of it."""
+    from flows.synthesize import synthesize_machine
+    from nightshift.plan.synthesis import SynthesisOptions
+    from tests.support.machines import QUICK, SMALL_ROWS, write_machine
+
+    subject = write_machine(home, "motor_stopped")
+    options = SynthesisOptions.model_validate({**QUICK, "epochs": 100_000})
+    return [ended(synthesize_machine, subject, SMALL_ROWS, options=options)]
+
+
 def land_only(home: Home) -> list[dict[str, Any]]:
     """Data for a run that somebody else starts."""
     land(home, "pump_deployed")
@@ -109,6 +138,8 @@ SCENARIOS = {
     "train": train_again_and_again,
     "stop": train_until_told_to_stop,
     "machine": train_machine,
+    "synthesize": synthesize,
+    "stop-synthesis": synthesize_until_told_to_stop,
 }
 
 

@@ -7,6 +7,7 @@ from nightshift.plan.synthesis import QUALITY_FILE, Synthesis
 from nightshift.progress import ProgressEvent
 from nightshift.simulate.generators.base import GENERATORS
 from nightshift.simulate.quality.judge import JudgeContext, judge
+from nightshift.simulate.quality.pictures import pictures
 from nightshift.simulate.quality.report import QualityReport
 from nightshift.stages.recorded import StageContext, StageResult
 from nightshift.stages.synthesis.tables import generated, read_table, seed_units
@@ -36,7 +37,9 @@ def run(job: Synthesis, ctx: StageContext) -> StageResult:
     judged = judge(job.machine, seeds, candidates, seed=job.seed, ctx=given)
     kept = ctx.work(job) / QUALITY_FILE
     write_atomic(kept, judged.model_dump_json(indent=1).encode())
-    page = write_quality_report(ctx.home, job.subject, judged, ())
+    chosen = candidates[judged.chosen][job.generator_seeds[0]]
+    drawn = pictures(job.machine, seeds.judge, chosen, name=judged.chosen, seed=job.seed)
+    page = write_quality_report(ctx.home, job.subject, judged, drawn)
     where = page.relative_to(ctx.home.root).as_posix()
     return StageResult(
         status="done" if judged.passed else "blocked",
