@@ -29,6 +29,8 @@ _HOTTEST_HOUR = 15.0
 _YEAR_DAYS = 365.2425
 _DAY_NS, _HOUR_NS = 86_400_000_000_000, 3_600_000_000_000
 _LOAD = (0.03, 1.3)
+#: 64-bit nanoseconds since 1970 end in 2262; a day is left for time zones.
+_LAST_NS = np.iinfo(np.int64).max - _DAY_NS
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def lives(profile: Profile, life_h: Array, *, seed: int, rows: int | None, start
         start: of the first run; the profile's when None.
 
     Raises:
-        UsageError: when the units do not last for that many rows.
+        UsageError: when the units do not last for that many rows, or the calendar ends before they do.
     """
     rng = np.random.default_rng([seed, 2])
     step_h = profile.sampling_s / 3600
@@ -92,6 +94,12 @@ def lives(profile: Profile, life_h: Array, *, seed: int, rows: int | None, start
     at = start or profile.start
     at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
     first = int(at.timestamp()) * 1_000_000_000
+    last_ns = first + (int(begins[-1]) + int(shown[-1])) * step_ns(profile)
+    if last_ns > _LAST_NS:
+        raise UsageError(
+            f"the calendar would end in {1970 + last_ns / 1e9 / 86_400 / _YEAR_DAYS:.0f}; it holds up to 2262.",
+            hint="Ask for fewer rows, or sample faster.",
+        )
     offset = np.concatenate([[0], np.cumsum(shown)[:-1]]).astype(np.int64)
     return Lives(steps, shown, first + begins * step_ns(profile), offset, censored)
 

@@ -106,7 +106,8 @@ def wear(profile: Profile, units: Units, cost: Array, steps: NDArray[np.int64], 
     Source: Miner's sum, D = sum of cost / cost of the whole life, so that failure is D = 1.
     """
     total = np.cumsum(cost, axis=1)
-    damage = (total - cost) / total[:, -1:]
+    # What was spent before each row: shifted, not subtracted, or rounding would let damage fall.
+    damage = np.concatenate([np.zeros_like(total[:, :1]), total[:, :-1]], axis=1) / total[:, -1:]
     since, service = _services(profile, damage.shape)
     symptom = units.severity * shape_of(damage, units.onset)
     by_mode: dict[Mode, Array] = {}

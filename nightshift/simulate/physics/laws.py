@@ -96,7 +96,7 @@ def _clean(profile: Profile, rolled: Rolled, quantities: tuple[str, ...]) -> lis
 
 
 def _any(rolled: Rolled, broken: list[Bools]) -> Bools:
-    return np.logical_or.reduce([np.zeros(len(rolled.frame), dtype=bool), *broken])
+    return np.asarray(np.logical_or.reduce([np.zeros(len(rolled.frame), dtype=bool), *broken]))
 
 
 def _cold(profile: Profile, rolled: Rolled) -> Bools:

@@ -59,7 +59,8 @@ def roll(
         start: of the first run; the profile's when None.
 
     Raises:
-        UsageError: for a table that lacks a parameter or names an unknown failure mode, or too few units for `rows`.
+        UsageError: for a table that lacks a parameter, holds one that is not finite, or names an unknown failure mode;
+            for too few units for `rows`.
     """
     import pandas as pd
 
@@ -88,6 +89,9 @@ def _check(profile: Profile, units: pd.DataFrame) -> None:
     if missing or not len(units):
         what = f"the units' table lacks {', '.join(missing)}" if missing else "the units' table is empty"
         raise UsageError(f"{what}.", hint="Draw the units from the same profile.")
+    broken = [n for n in (*_PARAMETERS, "life_h") if not np.isfinite(units[n].to_numpy(np.float64)).all()]
+    if broken:
+        raise UsageError(f"{broken[0]} is not finite for every unit.", hint="Draw the units from the same profile.")
     known = {str(m.mode) for m in profile.failure_modes}
     strange = sorted(set(units[FAILURE].astype(str)) - known)
     if strange:
