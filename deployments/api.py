@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import time
 import urllib.error
 import urllib.request
 from typing import Any
@@ -13,6 +14,9 @@ from nightshift.errors import ServiceError
 
 API_VARIABLE = "PREFECT_API_URL"
 HOST = "127.0.0.1"
+#: What the server answers while its SQLite is locked; its own clients try again, too.
+_BUSY = 503
+_PAUSES_S = (0.3, 1.0, 3.0, 6.0)
 
 
 def health(api_url: str) -> str:
@@ -39,10 +43,14 @@ def ask(
     Raises:
         ServiceError: when the server does not answer, or with a status that is neither good nor in `accept`.
     """
-    try:
-        status, answer = _send(url or os.environ[API_VARIABLE], path, body, method)
-    except OSError as error:
-        raise ServiceError(f"The Prefect server does not answer: {getattr(error, 'reason', error)}.") from error
+    for pause_s in (*_PAUSES_S, 0.0):
+        try:
+            status, answer = _send(url or os.environ[API_VARIABLE], path, body, method)
+        except OSError as error:
+            raise ServiceError(f"The Prefect server does not answer: {getattr(error, 'reason', error)}.") from error
+        if status != _BUSY:
+            break
+        time.sleep(pause_s)
     if status >= 400 and status not in accept:
         raise ServiceError(f"The Prefect server answers {status} to {path}: {answer}.")
     return status, answer

@@ -1,0 +1,166 @@
+"""Data that land train themselves: command, event, automation, worker and plan, on a real server, in real time."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.elsewhere import write_pump
+from support.homes import a_home
+
+from deployments import automations, server
+from deployments.api import ask
+from deployments.server import down
+from nightshift.data import outbox
+from nightshift.plan.landed import landed
+from nightshift.settings import Home
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+ROOT = Path(__file__).resolve().parents[2]
+TEN = [f"pump_{i}" for i in range(1, 11)]
+BUDGET = """
+families:
+  classification: {boost_rounds: 10, model_types: [GBM]}
+  anomaly: {n_trees: 10, reference_rows: 60, max_rows: 200}
+"""
+FINAL = {"Completed", "Failed", "Crashed", "Cancelled"}
+BURST = "import sys; from nightshift.cli.app import main; sys.exit(max(main(['land', p]) for p in sys.argv[1:]))"
+
+
+@dataclass(frozen=True)
+class Upped:
+    """A home that is up: server, deployments, automation and worker."""
+
+    home: Home
+    url: str
+    variables: dict[str, str]
+    made: Path
+
+    def ask(self, path: str, **body: Any) -> Any:
+        return ask(path, body or None, url=self.url)[1]
+
+    def command(self, *words: str) -> str:
+        """Run this interpreter in the home and return what it said."""
+        done = subprocess.run(
+            [sys.executable, *words],
+            env={**self.variables, "PYTHONPATH": str(ROOT)},
+            cwd=self.home.root,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def land(self, subject: str) -> str:
+        return self.command("-m", "nightshift.cli", "land", str(self.made / subject))
+
+    def runs(self) -> list[dict[str, Any]]:
+        """The runs of `train-landed`, in the order in which they were asked for."""
+        found = self.ask("flow_runs/filter", flow_runs={"name": {"any_": ["landed.pi"]}}, limit=50)
+        return sorted(found, key=lambda run: run["created"])
+
+    def events(self) -> list[dict[str, Any]]:
+        found = self.ask("events/filter", filter={"event": {"name": [automations.EVENT]}}, limit=50)
+        return list(found["events"])
+
+    def trained(self, family: str) -> set[str]:
+        folder = self.home.models / family
+        return {path.parts[-4] for path in folder.glob("*/pi/v*/bundle.json")}
+
+    def wait(self, what: str, done: Callable[[], bool], limit_s: float) -> None:
+        deadline = time.monotonic() + limit_s
+        while not done():
+            if time.monotonic() > deadline:
+                log = (self.home.logs / "worker.log").read_text()[-3000:]
+                states = [(run["name"], run["state_name"]) for run in self.runs()]
+                pytest.fail(f"{what}: not within {limit_s:.0f} s; {states}\n{log}")
+            time.sleep(1)
+
+
+@pytest.fixture(scope="module")
+def upped(tmp_path_factory: pytest.TempPathFactory, migrated_db: Path) -> Iterator[Upped]:
+    root = tmp_path_factory.mktemp("landed")
+    with a_home(root / "home") as home:
+        os.environ["OMP_NUM_THREADS"] = "1"
+        home.machinery.mkdir(parents=True, exist_ok=True)
+        shutil.copy(migrated_db, home.mlflow_db)
+        machines = home.configs / "machines"
+        machines.mkdir(parents=True)
+        for subject in ("pump_0", *TEN):
+            (machines / f"{subject}.yaml").write_text(BUDGET)
+            write_pump(root / subject, subject, seed=int(subject[5:]), labels=subject == "pump_0")
+        try:
+            info = server.up(home)
+            yield Upped(home, info.api_url, dict(os.environ), root)
+        finally:
+            down(home)
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def test_the_automation_is_made_once_and_an_edited_one_is_brought_back(upped):
+    def found() -> list[dict[str, Any]]:
+        return list(upped.ask("automations/filter", limit=50))
+
+    [first] = found()
+    automations.declare()
+    assert found() == [first]
+    body = {key: first[key] for key in ("name", "description", "enabled", "tags", "trigger", "actions")}
+    edited = {**body, "enabled": False, "trigger": {**first["trigger"], "within": 0}, "actions": []}
+    ask(f"automations/{first['id']}", edited, method="PUT")
+    ask("automations/", edited)
+    assert len(found()) == 2
+    automations.declare()
+    [after] = found()
+    assert (after["enabled"], after["trigger"]["within"]) == (True, 30)
+    assert after["actions"] == first["actions"]
+
+
+def test_a_landing_starts_a_run_a_burst_loses_none_and_the_same_again_starts_nothing(upped):
+    """One story, because a minute passes between a landing and its run."""
+    said = upped.land("pump_0")
+    assert "training of what is new begins" in said
+    upped.wait("the event", lambda: len(upped.events()) == 1, 30)
+    [event] = upped.events()
+    assert event["resource"]["prefect.resource.id"] == "nightshift.dataset.pump_0"
+    assert (event["payload"]["machine_id"], event["payload"]["rows"]) == ("pump_0", 300)
+    upped.wait("the run", lambda: bool(upped.runs()), 30)
+    [first] = upped.runs()
+    assert (at(first["expected_start_time"]) - at(event["occurred"])).total_seconds() >= automations.AFTER_S
+    upped.wait("its start", lambda: upped.runs()[0]["state_name"] == "Running", 120)
+
+    # The burst meets a run at work: its own run waits for that one to end.
+    upped.command("-c", BURST, *(str(upped.made / subject) for subject in TEN))
+    upped.wait("ten more events", lambda: len(upped.events()) == 11, 30)
+    assert outbox.pending(upped.home) == ()
+    upped.wait("all are trained", lambda: upped.trained("anomaly") == {"pump_0", *TEN}, 300)
+    upped.wait("all runs end", lambda: all(run["state_name"] in FINAL for run in upped.runs()), 120)
+    runs = upped.runs()
+    assert [run["state_name"] for run in runs] == ["Completed"] * len(runs)
+    # One for the first, and one for the burst, however long landing ten took.
+    assert 2 <= len(runs) <= 3
+    ended = sorted((at(run["start_time"]), at(run["end_time"])) for run in runs)
+    assert all(later[0] >= earlier[1] for earlier, later in pairwise(ended))
+    assert upped.trained("classification") == {"pump_0"}
+    assert landed(upped.home) == ()
+
+    again = upped.land("pump_3")
+    assert "nothing new" in again
+    assert outbox.pending(upped.home) == ()
+    time.sleep(3)
+    assert len(upped.events()) == 11
+    assert len(upped.runs()) == len(runs)
