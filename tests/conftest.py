@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -13,17 +14,22 @@ from support.homes import a_home
 
 from nightshift.settings import NO_TELEMETRY, Home
 
-# Libraries are loaded while tests are collected, before the first home is used: what they read then (see
-# `Home.environment`) must not be the user's own.
-_PLACE = Home(Path(tempfile.mkdtemp(prefix="nightshift-tests-")))
-_PLACE.prefect.mkdir(parents=True)
 _AT_IMPORT = ("PREFECT_HOME", "MPLCONFIGDIR", "MPLBACKEND", "DVC_SITE_CACHE_DIR", "OMP_WAIT_POLICY", *NO_TELEMETRY)
-os.environ.update({name: value for name, value in _PLACE.environment().items() if name in _AT_IMPORT})
 
 
-def pytest_unconfigure() -> None:
-    """In every process of a run: those of xdist leave without their exit handlers."""
-    shutil.rmtree(_PLACE.root, ignore_errors=True)
+def _leave_the_users_home() -> None:
+    """Libraries load while tests are collected, before the first home: what they read then must not be the user's.
+
+    See `Home.environment`. The workers of xdist inherit the place of the process that started them, which removes it.
+    """
+    place = Home(Path(tempfile.mkdtemp(prefix="nightshift-tests-")))
+    place.prefect.mkdir(parents=True)
+    atexit.register(shutil.rmtree, place.root, ignore_errors=True)
+    os.environ.update({name: value for name, value in place.environment().items() if name in _AT_IMPORT})
+
+
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _leave_the_users_home()
 
 
 @pytest.fixture

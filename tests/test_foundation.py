@@ -119,7 +119,7 @@ def test_the_edge_runtime_writes_nothing_into_the_users_home(tmp_path: Path) -> 
 def test_libraries_that_load_before_any_home_write_nothing_into_the_users_home(tmp_path: Path) -> None:
     """As pytest loads them while it collects tests."""
     code = "import tests.conftest, prefect, matplotlib.font_manager"
-    named = ("PREFECT_", "MPL", "DVC_", "NIGHTSHIFT_", "XDG_")
+    named = ("PREFECT_", "MPL", "DVC_", "NIGHTSHIFT_", "XDG_", "PYTEST_")
     given = {k: v for k, v in os.environ.items() if not k.startswith(named)} | {"HOME": str(tmp_path / "user")}
     given |= {"TMPDIR": str(tmp_path), "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
     (tmp_path / "user").mkdir()
