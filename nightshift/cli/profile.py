@@ -120,9 +120,9 @@ def _print_summary(name: str, content: Mapping[str, Any]) -> None:
 
     p = parse_profile(content, name)
     print(f"{bold(name)}: {p.title}")
-    print(
-        f"{green('good')}: a {KINDS[p.machine_type].title} of {p.nameplate.rated_power_kw:g} kW, clock {p.timezone}\n"
-    )
+    title = KINDS[p.machine_type].title
+    article = "an" if title[0] in "aeiou" else "a"
+    print(f"{green('good')}: {article} {title} of {p.nameplate.rated_power_kw:g} kW, clock {p.timezone}\n")
     sensors = [
         (
             s.name,
