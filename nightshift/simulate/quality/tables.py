@@ -74,7 +74,8 @@ def dcr_protection(
     """Return how little the generated units keep to training units rather than to held-out ones.
 
     Training and held-out units enter in equal number, or the larger table would be nearer by its size alone; which
-    training units do is drawn anew for every seed.
+    training units do is drawn anew for every seed. Parameters enter as their rank among the training units: sdmetrics
+    scales by the range of the table at hand, so that one long life would bring all of its table nearer.
 
     Returns:
         1 where half of the generated units or fewer are nearer to a training unit, 0 where all are.
@@ -83,9 +84,20 @@ def dcr_protection(
 
     rng = np.random.default_rng([seed, 11])
     n = min(len(train), len(held_out))
-    tables = [t.iloc[np.sort(rng.permutation(len(t))[:n])].reset_index(drop=True) for t in (train, generated, held_out)]
+    tables = [
+        _ranked(t.iloc[np.sort(rng.permutation(len(t))[:n])], train, columns) for t in (train, generated, held_out)
+    ]
     kinds = {c.name: {"sdtype": "categorical" if c.discrete else "numerical"} for c in columns}
     return float(DCROverfittingProtection.compute(*tables, {"columns": kinds}, None))
+
+
+def _ranked(table: pd.DataFrame, among: pd.DataFrame, columns: Sequence[UnitColumn]) -> pd.DataFrame:
+    """Return a table whose continuous parameters are ranks in [0, 1] among those of another."""
+    ranked = table.reset_index(drop=True)
+    for column in (c for c in columns if not c.discrete):
+        ordered = np.sort(among[column.name].to_numpy(dtype=np.float64))
+        ranked[column.name] = np.interp(ranked[column.name], ordered, np.linspace(0.0, 1.0, len(ordered)))
+    return ranked
 
 
 def _present(real: pd.DataFrame, generated: pd.DataFrame, name: str) -> bool:

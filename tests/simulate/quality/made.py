@@ -35,7 +35,7 @@ def frame(profile: Profile, runs: int = 6, rows: int = 240, *, seed: int = 0) ->
 
 
 def scores(name: str, *, shift: float = 0.0, seeds: int = 3, **changes: Any) -> GeneratorScores:
-    """Figures that pass every limit; `shift` is added to F1, R² and utility, `changes` replace figures of every seed."""
+    """Figures that pass; `shift` is added to F1, R² and utility, `changes` replace figures of every seed."""
     made = []
     for seed in range(seeds):
         jitter = 0.01 * seed
