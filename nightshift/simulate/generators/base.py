@@ -60,7 +60,7 @@ class TvaeConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    embedding: int = Field(default=128, ge=1, le=1024)
+    embedding: int = Field(default=32, ge=1, le=1024)
     hidden: tuple[int, ...] = Field(default=(128, 128), min_length=1, max_length=6)
     epochs: int = Field(default=300, ge=1, le=100_000)
     batch_size: int = Field(default=500, ge=2)
