@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from nightshift.cli.data_commands import add_history, add_import
+from nightshift.cli.demo import add_demo
 from nightshift.cli.land import add_land
 from nightshift.cli.look import add_look
 from nightshift.cli.parser import Parser
@@ -41,6 +42,7 @@ def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="show the installed version")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", parser_class=Parser)
+    add_demo(commands)
     add_import(commands)
     add_profile(commands)
     add_land(commands)

@@ -1,38 +1,23 @@
-"""`import`, `demo` and `data log|diff|checkout`: how data comes in, how it changed, and the way back."""
+"""`import` and `data log|diff|checkout`: how data comes in, how it changed, and the way back."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightshift.cli.extras import need
 from nightshift.cli.land import add_no_event, close_landing
 from nightshift.cli.parser import Parser, add_command, add_subject
-from nightshift.errors import EXIT_INTERRUPTED, EXIT_OK
+from nightshift.errors import EXIT_OK
 
 if TYPE_CHECKING:
     from nightshift.data.dataset import Dataset
     from nightshift.settings import Home
 
-DEMO_CONFIG = "demo"
-
 
 def add_import(commands: Any) -> None:
-    """Add `import` and `demo`."""
-    demo = add_command(
-        commands,
-        "demo",
-        "train four models of a small simulated machine, start to end",
-        about="Simulate a small machine, land its data, train all four families with small budgets, and leave the "
-        "Prefect server running to look around in.",
-    )
-    demo.add_argument("--data-only", action="store_true", help="land the data and train nothing")
-    demo.add_argument("--force", action="store_true", help="train even what is up to date")
-    demo.add_argument("-v", "--verbose", action="store_true", help="show the log lines of the run")
-    demo.set_defaults(run=_demo)
-
+    """Add `import`."""
     parser = add_command(
         commands,
         "import",
@@ -159,55 +144,6 @@ def print_landed(home: Home, data: Dataset) -> None:
     n = len(metadata.sensors)
     print(f"{n} column{'s' if n != 1 else ''}: {', '.join(metadata.columns)}")
     print(f"to look at: {home.data / kind / data.subject}")
-
-
-def _demo(arguments: argparse.Namespace) -> int:
-    need("train", "demo")
-    from nightshift.cli.running import Asked, machine_families, run_machine
-    from nightshift.errors import ConfigError
-    from nightshift.plan.options import TrainOptions
-    from nightshift.settings import find_config, use_home
-    from nightshift.simulate.wear import land_demo
-
-    home = use_home()
-    data = land_demo(home)
-    print_landed(home, data)
-    if arguments.data_only:
-        return EXIT_OK
-    config = find_config(home, "", DEMO_CONFIG)
-    if config is None:
-        raise ConfigError(f"{DEMO_CONFIG}.yaml is missing among the shipped configs.", hint="Install Nightshift again.")
-    print()
-    asked = Asked(
-        home=home,
-        subject=data.subject,
-        target="pi",
-        families=tuple(machine_families()),
-        options=TrainOptions(config_file=str(config)),
-        force=arguments.force,
-        verbose=arguments.verbose,
-    )
-    code = run_machine(asked)
-    if code != EXIT_INTERRUPTED:
-        _where_to_look(home, data.subject)
-    return code
-
-
-def _where_to_look(home: Home, subject: str) -> None:
-    from deployments.server import ps
-    from nightshift.cli.show import bold
-
-    page = home.reports / subject / "training_report.html"
-    print(f"\n{bold('to look at')}")
-    print(f"  report       {page}")
-    for process in ps(home):
-        if process.running and process.url:
-            print(f"  Prefect UI   {process.url.removesuffix('/api')}")
-    # With its four workers a busy small machine kills them before they have started.
-    mlflow = Path(sys.executable).with_name("mlflow")
-    print(f"  MLflow       {mlflow} ui --workers 1 --backend-store-uri {home.mlflow_uri}")
-    print(f"  models       {home.models}")
-    print("stop the server with: make down   (or: nightshift down)")
 
 
 def _log(arguments: argparse.Namespace) -> int:

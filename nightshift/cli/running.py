@@ -99,8 +99,6 @@ def run_machine(asked: Asked) -> int:
     Raises:
         NightshiftError: when something other than single cells fails.
     """
-    from nightshift.plan.outcome import CellsFailedError
-
     cells = asked.cells()
     if _nothing_to_do(asked, cells):
         return EXIT_OK
@@ -114,6 +112,17 @@ def run_machine(asked: Asked) -> int:
     ended = _run(asked, cells, call)
     if ended.is_cancelled():
         return interrupted()
+    return close_machine(asked, cells, ended)
+
+
+def close_machine(asked: Asked, cells: Sequence[Cell], ended: Any) -> int:
+    """Print how the cells of a machine ended, and return the exit code.
+
+    Raises:
+        NightshiftError: when something other than single cells failed.
+    """
+    from nightshift.plan.outcome import CellsFailedError
+
     outcome = ended.result(raise_on_failure=False)
     if isinstance(outcome, CellsFailedError):
         outcome = outcome.outcome
@@ -137,8 +146,25 @@ def _nothing_to_do(asked: Asked, cells: Sequence[Cell]) -> bool:
     return True
 
 
-def shown_run(home: Home, heading: str, jobs: Sequence[Job], call: Callable[[], Any], *, verbose: bool) -> Any:
-    """Call a flow against the home's server, showing progress meanwhile; returns the flow's final state."""
+def shown_run(
+    home: Home,
+    heading: str,
+    jobs: Sequence[Job],
+    call: Callable[[], Any],
+    *,
+    verbose: bool,
+    later: Callable[[], Sequence[Job]] = tuple,
+) -> Any:
+    """Call a flow against the home's server, showing progress meanwhile; returns the flow's final state.
+
+    Args:
+        home: where everything is kept.
+        heading: the first line.
+        jobs: that the flow works on.
+        call: calls the flow.
+        verbose: whether Prefect's log lines are shown.
+        later: returns jobs that are known only on the way (see `watch.watched`).
+    """
     from nightshift.cli.watch import watched
 
     if not verbose:
@@ -154,7 +180,7 @@ def shown_run(home: Home, heading: str, jobs: Sequence[Job], call: Callable[[], 
     server = ensure_server(home)
     note = "started it; `nightshift down` ends it" if server.started else "found it running"
     print(dim(f"Prefect: {server.ui_url} ({note})"), flush=True)
-    with watched(home, jobs):
+    with watched(home, jobs, later):
         return call()
 
 

@@ -91,20 +91,35 @@ def run_synthesis(home: Home, job: Synthesis, *, verbose: bool = False, then: bo
     if not job.options.force and is_fresh(home, job):
         if job.options.event:
             _deliver(home)
-        _close(home, outcome_of(home, job, "up to date"), then=then)
+        outcome = outcome_of(home, job, "up to date")
+        close_synthesis(home, outcome)
         print("Nothing to do: profile, rows, seed, options and code are unchanged. --force makes it anew.")
-        return 0
+        _next(outcome, then)
+        return outcome.exit_code
     ended = _run(home, job, verbose=verbose)
     if ended.is_cancelled():
         return interrupted()
-    outcome = ended.result(raise_on_failure=False)
-    if isinstance(outcome, BlockedError):
-        _print_refused(home, job)
-    if isinstance(outcome, BaseException):
-        raise outcome
-    _print_quality(home, job)
-    _close(home, outcome, then=then)
+    raise_refused(home, job, ended)
+    outcome = ended.result()
+    print_quality(home, job)
+    close_synthesis(home, outcome)
+    _next(outcome, then)
     return int(outcome.exit_code)
+
+
+def raise_refused(home: Home, job: Synthesis, ended: Any) -> None:
+    """Raise what a run failed with; for data that were refused the table is printed first.
+
+    Raises:
+        BlockedError: when the quality gate refused the data.
+        NightshiftError: when a stage failed.
+    """
+    failed = ended.result(raise_on_failure=False)
+    if not isinstance(failed, BaseException):
+        return
+    if isinstance(failed, BlockedError):
+        _print_refused(home, job)
+    raise failed
 
 
 def _run(home: Home, job: Synthesis, *, verbose: bool) -> Any:
@@ -119,7 +134,8 @@ def _run(home: Home, job: Synthesis, *, verbose: bool) -> Any:
     return shown_run(home, heading, [job], call, verbose=verbose)
 
 
-def _close(home: Home, outcome: SynthesisOutcome, *, then: bool) -> None:
+def close_synthesis(home: Home, outcome: SynthesisOutcome) -> None:
+    """Print what landed, and why it is these units."""
     from nightshift.cli.data_commands import print_landed
     from nightshift.data.store import open_dataset
 
@@ -127,11 +143,14 @@ def _close(home: Home, outcome: SynthesisOutcome, *, then: bool) -> None:
     print(f"\n{bold(outcome.subject)}: {green(outcome.ending)}{took}, units of {outcome.generator}. {outcome.why}")
     print_landed(home, open_dataset(home, outcome.subject, outcome.dataset))
     print(f"quality: {outcome.report}")
+
+
+def _next(outcome: SynthesisOutcome, then: bool) -> None:
     if then:
         print(f"\nnext: nightshift train-machine --machine {outcome.subject}")
 
 
-def _print_quality(home: Home, job: Synthesis) -> None:
+def print_quality(home: Home, job: Synthesis) -> None:
     """Print every generator's figures beside what real units give."""
     from nightshift.plan.records import work_folder
     from nightshift.plan.synthesis import QUALITY_FILE
@@ -152,7 +171,7 @@ def _print_refused(home: Home, job: Synthesis) -> None:
     judged = records(home, job).get("quality")
     if judged is None:
         return
-    _print_quality(home, job)
+    print_quality(home, job)
     print(f"quality: {judged.summary['report']}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,7 +16,7 @@ from nightshift.progress import ProgressEvent
 from nightshift.settings import Home
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
 _POLL_S = 0.25
 #: Plain lines of one stage are at least this far apart.
@@ -30,6 +30,9 @@ _ESTIMATE_PERCENT, _ESTIMATE_S = 4.0, 3.0
 
 class Viewer(Protocol):
     """Takes the events of all watched jobs."""
+
+    def expect(self, job: Job) -> None:
+        """Make room for a job that follows."""
 
     def show(self, job: Job, event: ProgressEvent) -> None:
         """Show one event."""
@@ -64,6 +67,9 @@ class PlainView:
         self._last: dict[str, tuple[str, float]] = {}
         self._clock = Estimate()
 
+    def expect(self, job: Job) -> None:
+        """Nothing: lines come as they come."""
+
     def show(self, job: Job, event: ProgressEvent) -> None:
         """Print an event unless one of the same stage was printed a moment ago."""
         left = self._clock.left(event)
@@ -82,9 +88,13 @@ class BarView:
     def __init__(self, progress: Progress, jobs: Sequence[Job]) -> None:
         self._progress = progress
         self._clock = Estimate()
-        self._bars = {
-            j.key: progress.add_task(j.label, total=100.0, stage="waiting", note="", start=False) for j in jobs
-        }
+        self._bars: dict[str, TaskID] = {}
+        for job in jobs:
+            self.expect(job)
+
+    def expect(self, job: Job) -> None:
+        """Add the job's bar."""
+        self._bars[job.key] = self._progress.add_task(job.label, total=100.0, stage="waiting", note="", start=False)
 
     def show(self, job: Job, event: ProgressEvent) -> None:
         """Move the job's bar."""
@@ -108,14 +118,25 @@ def described(event: ProgressEvent) -> str:
 
 
 @contextmanager
-def watched(home: Home, jobs: Sequence[Job]) -> Iterator[None]:
-    """Show the progress of some jobs while the body runs them."""
+def watched(home: Home, jobs: Sequence[Job], later: Callable[[], Sequence[Job]] = tuple) -> Iterator[None]:
+    """Show the progress of some jobs while the body runs them.
+
+    Args:
+        home: where they are recorded.
+        jobs: known from the start.
+        later: returns jobs that can be known only once earlier ones have ended, nothing before.
+    """
     with _viewer(jobs) as viewer:
         tails = {job.key: _Tail(work_folder(home, job.key) / "progress.jsonl") for job in jobs}
-        done = threading.Event()
+        jobs, done = list(jobs), threading.Event()
 
         def follow() -> None:
             while not done.wait(_POLL_S):
+                for job in later():
+                    if job.key not in tails:
+                        tails[job.key] = _Tail(work_folder(home, job.key) / "progress.jsonl")
+                        jobs.append(job)
+                        viewer.expect(job)
                 _pass_on(jobs, tails, viewer)
 
         thread = threading.Thread(target=follow, name="progress", daemon=True)

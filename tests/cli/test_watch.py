@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from nightshift.cli.watch import PlainView, described, watched
+from nightshift.cli.watch import Estimate, PlainView, described, watched
 from nightshift.plan.records import work_folder
 from nightshift.progress import FileSink, ProgressEvent
 from nightshift.settings import Home
@@ -68,3 +70,36 @@ def test_an_event_reads_as_step_message_and_figures() -> None:
         ProgressEvent(cell="", stage="train", step=2, total=4, message="XGBoost", metrics={"f1": 0.81234})
     )
     assert shown == "2/4 XGBoost f1=0.8123"
+
+
+def synthesis_event(stage: str, step: float, at: float) -> ProgressEvent:
+    return ProgressEvent(cell="s", stage=stage, step=step, total=10, at=at)
+
+
+def test_what_is_left_of_a_synthesis_is_estimated_from_its_share_done() -> None:
+    clock = Estimate()
+    assert clock.left(synthesis_event("profile", 0, at=0)) == ""
+    assert clock.left(synthesis_event("generate", 5, at=30)) == "about 1:21 left"  # 27 % in 30 s
+    assert clock.left(synthesis_event("land", 10, at=60)) == ""
+
+
+def test_what_had_ended_before_took_none_of_this_run_s_time() -> None:
+    clock = Estimate()
+    assert clock.left(synthesis_event("quality", 0, at=0)) == ""  # 50 % were there
+    assert clock.left(synthesis_event("quality", 5, at=20)) == "about 0:24 left"
+
+
+def test_of_a_cell_nothing_is_estimated() -> None:
+    clock = Estimate()
+    clock.left(event("load", 0, 1, at=0))
+    assert clock.left(event("train", 5, 10, at=60)) == ""
+
+
+def test_jobs_that_are_known_only_on_the_way_are_shown_too(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    cell, known = a_cell(), []
+    with watched(home, [], lambda: known):
+        time.sleep(0.4)
+        known.append(cell)
+        time.sleep(0.6)
+        FileSink(work_folder(home, cell.key) / "progress.jsonl")(event("load"))
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [["classification", "load"]]

@@ -68,8 +68,6 @@ def compose(
     Raises:
         NightshiftError: when the units do not last, as when a generator makes them far too short.
     """
-    import pandas as pd
-
     val = _lengthened(profile, val, _enough(profile, (CUTS[1] - CUTS[0]) * rows), seed, _VAL_STREAM)
     test = _lengthened(
         profile, test, _enough(profile, (1 - CUTS[1]) * rows + 2 * embargo_s / profile.sampling_s), seed, _TEST_STREAM
@@ -88,8 +86,8 @@ def compose(
             f"{n} units do not last for {rows:,} rows.", hint="Ask for fewer rows, or for more seed units."
         )
     frame = roll(profile, units, seed=seed, rows=whole).frame
-    part_of = pd.Series(np.digitize(np.arange(n), [first, second]))
-    parts = split_by_given_runs(frame, part_of.map(dict(enumerate(PARTS))).to_dict(), embargo_s=embargo_s)
+    part_of = {run: PARTS[int(i)] for run, i in enumerate(np.digitize(np.arange(n), [first, second]))}
+    parts = split_by_given_runs(frame, part_of, embargo_s=embargo_s)
     return Composed(parts, {name: int(rows_["run"].nunique()) for name, rows_ in parts.items()})
 
 
