@@ -18,6 +18,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 #: Of standstills and faults; a year at most.
 Hours = Annotated[float, Field(gt=0, le=8_760)]
+#: What a failure adds; more than this no instrument would live to show.
+Rise = Annotated[float, Field(ge=0, le=150)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -44,15 +46,15 @@ class Nameplate(Part):
         insulation_class: of IEC 60085; it sets the winding's limit temperature.
     """
 
-    rated_power_kw: float = Field(gt=0, le=100_000)
-    rated_speed_rpm: float = Field(gt=0, le=60_000)
-    rated_voltage_v: float = Field(default=400.0, gt=0, le=50_000)
+    rated_power_kw: float = Field(ge=0.001, le=100_000)
+    rated_speed_rpm: float = Field(ge=1, le=60_000)
+    rated_voltage_v: float = Field(default=400.0, ge=1, le=50_000)
     efficiency: float = Field(default=0.9, ge=0.3, le=0.99)
     power_factor: float = Field(default=0.85, ge=0.3, le=1)
     vibration_class: Literal["I", "II", "III", "IV"] = "II"
     insulation_class: Literal["B", "F", "H"] = "F"
-    rated_flow_m3_h: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
-    rated_pressure_bar: Annotated[float, Field(gt=0, le=1_000)] | None = None
+    rated_flow_m3_h: Annotated[float, Field(ge=0.0001, le=1_000_000)] | None = None
+    rated_pressure_bar: Annotated[float, Field(ge=0.0001, le=1_000)] | None = None
     bearings: tuple[Bearing, ...] = Field(min_length=1, max_length=20)
 
 
@@ -241,11 +243,11 @@ class UsageMode(Part):
 
     name: str
     share: Annotated[float, Field(gt=0, le=1)]
-    load: float = Field(gt=0.1, le=1.2)
-    load_spread: float = Field(default=0.05, gt=0, le=0.3)
+    load: float = Field(ge=0.15, le=1.15)
+    load_spread: float = Field(default=0.05, gt=0, le=0.15)
     swing: Share = 0.8
-    wear_rate: Positive = 1.0
-    wear_spread: float = Field(default=0.15, gt=0, le=1)
+    wear_rate: float = Field(default=1.0, ge=0.25, le=4)
+    wear_spread: float = Field(default=0.15, gt=0, le=0.5)
 
     @field_validator("name")
     @classmethod
@@ -266,7 +268,7 @@ class FailureModeSpec(Part):
 
     share: Annotated[float, Field(gt=0, le=1)]
     load_exponent: float = Field(default=2.0, ge=0, le=10)
-    onset: float = Field(default=0.55, gt=0.05, lt=0.95)
+    onset: float = Field(default=0.55, ge=0.15, le=0.85)
 
 
 class BearingWear(FailureModeSpec):
@@ -274,17 +276,17 @@ class BearingWear(FailureModeSpec):
 
     mode: Literal[Mode.BEARING_WEAR]
     load_exponent: float = Field(default=3.0, ge=0, le=10)
-    vibration_rise_mm_s: NotNegative = 4.0
+    vibration_rise_mm_s: Rise = 4.0
     acceleration_factor: float = Field(default=4.0, ge=1, le=50)
-    friction_rise_k: NotNegative = 25.0
+    friction_rise_k: Rise = 25.0
 
 
 class InsulationAgeing(FailureModeSpec):
     """Thermal ageing of the winding: life halves with every `halving_k` kelvin; losses and current rise."""
 
     mode: Literal[Mode.INSULATION_AGEING]
-    halving_k: Positive = 10.0
-    temperature_rise_k: NotNegative = 30.0
+    halving_k: float = Field(default=10.0, ge=2, le=100)
+    temperature_rise_k: Rise = 30.0
     current_rise: Share = 0.12
 
 
@@ -295,16 +297,16 @@ class Cavitation(FailureModeSpec):
     head_loss: Share = 0.18
     flow_loss: Share = 0.12
     acceleration_factor: float = Field(default=3.5, ge=1, le=50)
-    vibration_rise_mm_s: NotNegative = 2.5
-    sound_rise_db: NotNegative = 8.0
+    vibration_rise_mm_s: Rise = 2.5
+    sound_rise_db: Rise = 8.0
 
 
 class Imbalance(FailureModeSpec):
     """Mass off the axis: vibration velocity at running speed, at both ends."""
 
     mode: Literal[Mode.IMBALANCE]
-    vibration_rise_mm_s: NotNegative = 5.0
-    friction_rise_k: NotNegative = 8.0
+    vibration_rise_mm_s: Rise = 5.0
+    friction_rise_k: Rise = 8.0
 
 
 class Fouling(FailureModeSpec):
@@ -313,16 +315,16 @@ class Fouling(FailureModeSpec):
     mode: Literal[Mode.FOULING]
     flow_loss: Share = 0.2
     power_rise: Share = 0.1
-    temperature_rise_k: NotNegative = 15.0
+    temperature_rise_k: Rise = 15.0
     filter_factor: float = Field(default=3.0, ge=1, le=20)
-    vibration_rise_mm_s: NotNegative = 1.0
+    vibration_rise_mm_s: Rise = 1.0
 
 
 class LubricationLoss(FailureModeSpec):
     """Thin or dirty oil: friction heat, falling oil pressure, particles, high-frequency acceleration."""
 
     mode: Literal[Mode.LUBRICATION_LOSS]
-    friction_rise_k: NotNegative = 30.0
+    friction_rise_k: Rise = 30.0
     pressure_loss: Share = 0.3
     particle_factor: float = Field(default=6.0, ge=1, le=100)
     acceleration_factor: float = Field(default=2.5, ge=1, le=50)
@@ -367,7 +369,7 @@ class Rates(Part):
     """
 
     censored: float = Field(default=0.08, ge=0, le=0.5)
-    maintenance_interval_h: Positive | None = None
+    maintenance_interval_h: Annotated[float, Field(ge=1, le=100_000)] | None = None
     maintenance_restores: Share = 0.8
     overhaul_h: tuple[Hours, Hours] = (8.0, 48.0)
     missing: float = Field(default=0.005, ge=0, le=0.3)

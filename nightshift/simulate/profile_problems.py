@@ -204,7 +204,7 @@ def _bounds(kind: Any) -> str:
         if getattr(m, name, None) is not None
     }
     words = {"gt": "above", "ge": "from", "lt": "below", "le": "up to"}
-    return "".join(f" {words[name]} {limits[name]:g}" for name in ("gt", "ge", "lt", "le") if name in limits)
+    return "".join(f" {words[name]} {limits[name]:.10g}" for name in ("gt", "ge", "lt", "le") if name in limits)
 
 
 def _metadata(kind: Any) -> Iterator[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import typing
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ from nightshift.simulate.profile import (
     profile_names,
     read_profile_yaml,
 )
+from nightshift.simulate.profile_parts import Part
 
 MOTOR = "motor_siemens_1la7_001"
 SHIPPED = profile_names(Home(Path("nowhere")))
@@ -108,7 +110,7 @@ def test_a_shipped_machine_can_be_learned_from(name: str) -> None:
         ("failure_modes.0.mode", "cavitation", "failure_modes.0.mode: 'cavitation' is no failure mode of the type ind"),
         ("failure_modes.0.mode", ..., "failure_modes.0.mode: the field is required; allowed: bearing_wear"),
         ("failure_modes.0.share", 0.7, "failure_modes: the shares add up to 1.1; allowed: 1"),
-        ("failure_modes.0.onset", 1, "failure_modes.0.onset: got 1; allowed: a number above 0.05 below 0.95"),
+        ("failure_modes.0.onset", 1, "failure_modes.0.onset: got 1; allowed: a number from 0.15 up to 0.85"),
         ("usage_modes.1.load", 0.62, "usage_modes: all have a load near 0.62; allowed: at least two that differ"),
         ("usage_modes.1", ..., "usage_modes: got 1 entries; allowed: at least 2"),
         ("labels.rul", False, "labels.rul: failure_status is made from rul, which is disabled; allowed: true"),
@@ -129,7 +131,11 @@ def test_a_shipped_machine_can_be_learned_from(name: str) -> None:
         ("schedule.shifts.1.days", ["mo"], "schedule.shifts.1.days.0: got 'mo'; allowed: mon, tue, wed, thu, fri, sat"),
         ("nameplate.vibration_class", "V", "nameplate.vibration_class: got 'V'; allowed: I, II, III, IV"),
         ("nameplate.bearings.0.kind", "bal", "nameplate.bearings.0.kind: got 'bal'; allowed: ball, roller"),
-        ("nameplate.rated_flow_m3_h", -1, "nameplate.rated_flow_m3_h: got -1; allowed: a number above 0 up to 1e+06"),
+        (
+            "nameplate.rated_flow_m3_h",
+            -1,
+            "nameplate.rated_flow_m3_h: got -1; allowed: a number from 0.0001 up to 1000000",
+        ),
         ("rates.overhaul_h", [5, 1], "rates.overhaul_h: the range is reversed: 5 is above 1; allowed: [low, high]"),
         ("titl", "x", "titl: 'titl' is no field here; allowed: machine_type, title"),
     ],
@@ -278,3 +284,41 @@ def test_any_text_is_yaml_or_refused_as_such(text: str) -> None:
 def test_a_yaml_that_holds_itself_is_refused() -> None:
     content = parse_yaml("sensors: &s [*s, *s]\nlife: &l {mean_h: *l}\n", "x.yaml")
     assert "life.mean_h" in {p.path for p in find_problems(content)}
+
+
+DOCS = (Path(__file__).resolve().parents[2] / "docs" / "profiles.md").read_text(encoding="utf-8")
+
+
+def _models(model: Any, seen: set[Any]) -> set[Any]:
+    if model in seen:
+        return seen
+    seen.add(model)
+    for field in model.model_fields.values():
+        waiting = [field.annotation]
+        while waiting:
+            kind = waiting.pop()
+            waiting.extend(typing.get_args(kind))
+            if isinstance(kind, type) and issubclass(kind, Part):
+                _models(kind, seen)
+    return seen
+
+
+def test_the_docs_name_every_field_with_what_the_refusal_says_is_allowed() -> None:
+    models = _models(Profile, set())
+    assert len(models) == 17
+    for model in models:
+        for name, field in model.model_fields.items():
+            rows = [line for line in DOCS.splitlines() if line.startswith(f"| `{name}` |")]
+            assert rows, f"{model.__name__}.{name}"
+            if field.annotation is float and field.metadata and name not in ("noise", "bias", "horizon_h"):
+                low = next(str(getattr(m, "ge", getattr(m, "gt", ""))) for m in field.metadata)
+                assert any(f"{float(low):.10g}" in row for row in rows), f"{model.__name__}.{name}"
+
+
+def test_the_docs_name_every_quantity_and_mode_and_their_example_is_good() -> None:
+    for name, quantity in QUANTITIES.items():
+        assert f"| `{name}` | {quantity.unit} | {quantity.role} | {quantity.low:.10g} to {quantity.high:.10g} |" in DOCS
+    for kind, about in KINDS.items():
+        assert f"| `{kind}` | {', '.join(f'`{m}`' for m in about.modes)} |" in DOCS
+    example = DOCS.split("```yaml\n")[1].split("```")[0]
+    assert parse_profile(parse_yaml(example, "docs"), "docs") == parse_profile(motor(), "m")
