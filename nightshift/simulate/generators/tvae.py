@@ -178,7 +178,7 @@ def fit_tvae(units: pd.DataFrame, columns: Columns, ctx: FitContext, config: Tva
             should_stop=ctx.should_stop,
         ),
     )
-    return TvaeGenerator(trained.learner.module.cpu(), modes, columns)
+    return TvaeGenerator(trained.learner.module.cpu().requires_grad_(False), modes, columns)
 
 
 def _checkpoint(ctx: FitContext) -> Path | None:

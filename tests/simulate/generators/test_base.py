@@ -77,8 +77,8 @@ def test_the_training_table_is_not_changed(units: pd.DataFrame) -> None:
 @pytest.mark.parametrize("name", GENERATORS)
 def test_every_shipped_machines_units_can_be_learnt(machine: str, name: str) -> None:
     profile = load_profile(HOME, machine)
-    seeds, columns = draw_units(profile, 80, 1), unit_columns(profile)
-    drawn = fit(name, seeds, columns, CONTEXT, TINY.model_copy(update={"epochs": 1})).sample(60, 1)
+    seeds, columns = draw_units(profile, 60, 1), unit_columns(profile)
+    drawn = fit(name, seeds, columns, CONTEXT, TINY.model_copy(update={"epochs": 1, "max_modes": 2})).sample(60, 1)
     assert list(drawn.dtypes) == list(seeds.dtypes)
     assert not rows_outside(drawn, columns).any()
 
