@@ -25,7 +25,7 @@ from nightshift.data import outbox
 from nightshift.plan.landed import landed
 from nightshift.settings import Home
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).resolve().parents[2]
 TEN = [f"pump_{i}" for i in range(1, 11)]
@@ -33,6 +33,12 @@ BUDGET = """
 families:
   classification: {boost_rounds: 10, model_types: [GBM]}
   anomaly: {n_trees: 10, reference_rows: 60, max_rows: 200}
+"""
+# Runs what has landed here and now.
+RUN = """
+from flows.landed import train_landed
+state = train_landed(return_state=True)
+print(state.name, state.result(raise_on_failure=False))
 """
 FINAL = {"Completed", "Failed", "Crashed", "Cancelled"}
 BURST = "import sys; from nightshift.cli.app import main; sys.exit(max(main(['land', p]) for p in sys.argv[1:]))"
@@ -68,7 +74,7 @@ class Upped:
 
     def runs(self) -> list[dict[str, Any]]:
         """The runs of `train-landed`, in the order in which they were asked for."""
-        found = self.ask("flow_runs/filter", flow_runs={"name": {"any_": ["landed.pi"]}}, limit=50)
+        found = self.ask("flow_runs/filter", flows={"name": {"any_": ["train-landed"]}}, limit=50)
         return sorted(found, key=lambda run: run["created"])
 
     def events(self) -> list[dict[str, Any]]:
@@ -102,8 +108,13 @@ def upped(tmp_path_factory: pytest.TempPathFactory, migrated_db: Path) -> Iterat
             (machines / f"{subject}.yaml").write_text(BUDGET)
             write_pump(root / subject, subject, seed=int(subject[5:]), labels=subject == "pump_0")
         try:
-            info = server.up(home)
-            yield Upped(home, info.api_url, dict(os.environ), root)
+            url = server.ensure_server(home).api_url
+            place = Upped(home, url, dict(os.environ), root)
+            # A server that would not react: the landing waits for `up`, which tells of it.
+            assert "next: nightshift train-machine --machine pump_0" in place.land("pump_0")
+            assert [note.subject for note in outbox.pending(home)] == ["pump_0"]
+            server.up(home)
+            yield place
         finally:
             down(home)
 
@@ -132,8 +143,6 @@ def test_the_automation_is_made_once_and_an_edited_one_is_brought_back(upped):
 
 def test_a_landing_starts_a_run_a_burst_loses_none_and_the_same_again_starts_nothing(upped):
     """One story, because a minute passes between a landing and its run."""
-    said = upped.land("pump_0")
-    assert "training of what is new begins" in said
     upped.wait("the event", lambda: len(upped.events()) == 1, 30)
     [event] = upped.events()
     assert event["resource"]["prefect.resource.id"] == "nightshift.dataset.pump_0"
@@ -144,7 +153,8 @@ def test_a_landing_starts_a_run_a_burst_loses_none_and_the_same_again_starts_not
     upped.wait("its start", lambda: upped.runs()[0]["state_name"] == "Running", 120)
 
     # The burst meets a run at work: its own run waits for that one to end.
-    upped.command("-c", BURST, *(str(upped.made / subject) for subject in TEN))
+    said = upped.command("-c", BURST, *(str(upped.made / subject) for subject in TEN))
+    assert said.count("training of what is new begins") == len(TEN)
     upped.wait("ten more events", lambda: len(upped.events()) == 11, 30)
     assert outbox.pending(upped.home) == ()
     upped.wait("all are trained", lambda: upped.trained("anomaly") == {"pump_0", *TEN}, 300)
@@ -164,3 +174,17 @@ def test_a_landing_starts_a_run_a_burst_loses_none_and_the_same_again_starts_not
     time.sleep(3)
     assert len(upped.events()) == 11
     assert len(upped.runs()) == len(runs)
+
+
+def test_a_machine_that_fails_stops_no_other_and_is_tried_once_and_the_run_fails(upped):
+    """A config that cannot be used leaves no record, so that nothing but the run itself knows that it was tried."""
+    budgets = {"pump_11": BUDGET.replace("n_trees", "n_treees"), "pump_12": BUDGET}
+    for seed, (subject, budget) in enumerate(budgets.items(), 11):
+        (upped.home.configs / "machines" / f"{subject}.yaml").write_text(budget)
+        folder = write_pump(upped.made / subject, subject, seed=seed, labels=False)
+        upped.command("-m", "nightshift.cli", "land", str(folder), "--no-event")
+    said = upped.command("-c", RUN)
+    assert "Failed 1 of 2 machines did not end well: pump_11 anomaly failed:" in said
+    assert "unknown key 'n_treees'" in said
+    assert {"pump_11", "pump_12"} & upped.trained("anomaly") == {"pump_12"}
+    assert [(machine.subject, machine.families) for machine in landed(upped.home)] == [("pump_11", ("anomaly",))]
