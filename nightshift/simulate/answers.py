@@ -76,6 +76,11 @@ class Answers(Part):
                 raise ValueError(f"{value:g} V at {power_kw:g} kW is too much current; allowed: from {least:.4g}")
         return value
 
+    @field_validator("title")
+    @classmethod
+    def _printable(cls, value: str | None) -> str | None:
+        return value if value is None else Profile._printable(value)
+
     @field_validator("timezone")
     @classmethod
     def _zone(cls, value: str | None) -> str | None:

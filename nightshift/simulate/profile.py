@@ -74,6 +74,13 @@ class Profile(Part):
     labels: Labels
     rates: Rates = Rates()
 
+    @field_validator("title")
+    @classmethod
+    def _printable(cls, value: str) -> str:
+        if not value.isprintable():
+            raise ValueError("it holds a line break or a control character; allowed: one line of text")
+        return value
+
     @field_validator("timezone")
     @classmethod
     def _zone(cls, value: str) -> str:

@@ -137,6 +137,8 @@ def test_a_shipped_machine_can_be_learned_from(name: str) -> None:
             "nameplate.rated_flow_m3_h: got -1; allowed: a number from 0.0001 up to 1000000",
         ),
         ("rates.overhaul_h", [5, 1], "rates.overhaul_h: the range is reversed: 5 is above 1; allowed: [low, high]"),
+        ("title", "a\x1b[31m", "title: it holds a line break or a control character; allowed: one line of text"),
+        ("life.mean_h", 10**400, "life.mean_h: "),
         ("titl", "x", "titl: 'titl' is no field here; allowed: machine_type, title"),
     ],
 )
@@ -279,6 +281,14 @@ def test_any_text_is_yaml_or_refused_as_such(text: str) -> None:
         return
     if isinstance(content, dict):
         assert find_problems(content)
+
+
+def test_a_yaml_that_grows_without_end_is_refused_at_once() -> None:
+    levels = "".join(f"a{i + 1}: &a{i + 1} [{', '.join([f'*a{i}'] * 10)}]\n" for i in range(12))
+    content = parse_yaml(f"a0: &a0 [x]\n{levels}title: *a12\nsensors: *a12\nnameplate: {{bearings: *a12}}\n", "x.yaml")
+    problems = find_problems(content)
+    assert {"title", "sensors.0", "nameplate.bearings.0"} <= {p.path for p in problems}
+    assert all(len(str(p)) < 2_000 for p in problems)
 
 
 def test_a_yaml_that_holds_itself_is_refused() -> None:
