@@ -6,8 +6,10 @@ then split as an import is. Everything is held to what `metadata.json` says; not
 
 from __future__ import annotations
 
+import codecs
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ from nightshift.data.dataset import Dataset
 from nightshift.data.importers.clock import check_timezone, sampling_of
 from nightshift.data.importers.foreign_rows import read_csv_rows, read_parquet_rows
 from nightshift.data.importers.landing import default_embargo_h, land_parts, split_and_land
-from nightshift.data.schema import PARTS, RUN, LabelSource, Metadata, TimeKind
+from nightshift.data.schema import PARTS, RESERVED, RUN, LabelSource, Metadata, TimeKind
 from nightshift.data.validate import validate
 from nightshift.errors import BlockedError, DataError, nearest
 from nightshift.findings import blockers
@@ -60,15 +62,31 @@ def land_folder(home: Home, folder: Path, subject: str | None = None, *, event: 
     if subject is not None:
         metadata = Metadata.model_validate(metadata.model_dump() | {"subject": subject})
     kind = _kind(folder)
-    if kind in WHOLE:
-        frame = _read(folder / kind, metadata)
-        described = _completed(metadata, frame)
-        return split_and_land(home, frame, described, event=event, check=refuse_blockers)
+    with _hints_for_a_folder():
+        if kind in WHOLE:
+            frame = _read(folder / kind, metadata)
+            described = _completed(metadata, frame)
+            return split_and_land(home, frame, described, event=event, check=refuse_blockers)
+        return _land_parts(home, folder, metadata, event)
+
+
+def _land_parts(home: Home, folder: Path, metadata: Metadata, event: bool) -> Dataset:
     frames = {part: _read(folder / f"{part}.parquet", metadata) for part in PARTS}
     _hold_row_counts(frames, metadata)
     if metadata.time_kind is TimeKind.NONE:
         frames = _numbered_apart(frames)
     return land_parts(home, frames, _completed(metadata, frames["train"]), event=event, check=refuse_blockers)
+
+
+@contextmanager
+def _hints_for_a_folder() -> Iterator[None]:
+    """Take advice about an import's mapping off the errors that both ways share: here is none."""
+    try:
+        yield
+    except DataError as error:
+        if "mapping" in error.hint:
+            raise DataError(error.what, hint="Mend the rows, or what metadata.json says of them.") from error
+        raise
 
 
 def read_metadata(path: Path) -> Metadata:
@@ -81,7 +99,7 @@ def read_metadata(path: Path) -> Metadata:
     try:
         if path.stat().st_size > MAX_METADATA_BYTES:
             raise DataError(f"{path.name} is larger than {MAX_METADATA_BYTES:,} bytes.", hint="It only describes.")
-        metadata = Metadata.model_validate_json(path.read_bytes())
+        metadata = Metadata.model_validate_json(path.read_bytes().removeprefix(codecs.BOM_UTF8))
     except FileNotFoundError as error:
         raise DataError(
             f"{path.name} is missing in {path.parent.name}.", hint="It says what the columns are."
@@ -112,7 +130,7 @@ def refuse_blockers(data: Dataset) -> None:
 
 def _refused(name: str, error: ValidationError) -> DataError:
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
+    place = " ".join(".".join(str(part) for part in first["loc"]).split())[:120]
     more = error.error_count() - 1
     also = f" ({more} more like this.)" if more else ""
     if first["type"] == "json_invalid":
@@ -128,6 +146,8 @@ def _refused(name: str, error: ValidationError) -> DataError:
 
 def _hold_consistent(metadata: Metadata, name: str) -> None:
     """Refuse what each key alone allows and all together do not."""
+    columns = {*metadata.columns, *RESERVED}
+    twice = next((d.name for d in metadata.derived if d.name in columns), "")
     endless = next((p for p, v in _leaves(metadata.model_dump()) if isinstance(v, float) and not math.isfinite(v)), "")
     expected = _UNITS[metadata.time_kind]
     wrong = ""
@@ -135,6 +155,8 @@ def _hold_consistent(metadata: Metadata, name: str) -> None:
         wrong = f"'{endless}' is no finite number"
     elif not 1 <= len(metadata.sensors) <= MAX_SENSORS:
         wrong = f"'sensors' holds {len(metadata.sensors)}, expected 1 to {MAX_SENSORS:,}"
+    elif twice:
+        wrong = f"the derived column '{twice}' has the name of another column"
     elif metadata.time_unit != expected:
         wrong = f"'time_unit' is '{metadata.time_unit}', expected '{expected}' with time_kind '{metadata.time_kind}'"
     elif metadata.has_rul and metadata.time_kind is TimeKind.NONE:

@@ -68,7 +68,12 @@ def read_text_table(
     # Excel's own way of naming the separator, a first line of its own.
     if excel := re.match(r"sep=(.)\r?\n", text):
         text, separator = text[excel.end() :], separator or excel[1]
-    sep = separator or _sniff_separator(text, path.name)
+    try:
+        sep = separator or _sniff_separator(text, path.name)
+    except csv.Error as error:
+        raise DataError(
+            f"{path.name} is no table: {error}.", hint="Give `separator` in the mapping if it is."
+        ) from error
     header, rows, notes = _cells(text, sep, path.name)
     frame = pd.DataFrame(rows, columns=pd.Index(header), dtype=object)
     if used == "cp1252":

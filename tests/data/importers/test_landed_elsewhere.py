@@ -177,6 +177,13 @@ def times_as_numbers(folder: Path) -> None:
     rows.to_parquet(folder / "data.parquet")
 
 
+def endless_cell(folder: Path) -> None:
+    (folder / "data.csv").write_text("temperature_c,vibration_mm_s,failure_status\n" + "1" * 200_000 + ",2,0\n")
+
+
+RUN_AS_DERIVED = {"name": "run", "kind": "ratio", "left": "temperature_c", "right": "vibration_mm_s"}
+
+
 def change_csv(change: Callable[[pd.DataFrame], object]) -> Callable[[Path], None]:
     def spoil(folder: Path) -> None:
         rows = pd.read_csv(folder / "data.csv", dtype=object)
@@ -225,9 +232,20 @@ def twice(folder: Path) -> None:
         (lists_as_numbers, "D020: column 'temperature_c' of data.parquet is of type list<element: double>"),
         (times_as_numbers, "D020: column 'temperature_c' of data.parquet is of type timestamp"),
         (twice, "more than once"),
+        (endless_cell, "data.csv is no table: field larger than field limit"),
+        (metadata_with(**{"a\nb": 1}), "metadata.json: unknown key 'a b'."),
+        (
+            metadata_with(
+                derived=[{"name": "run", "kind": "ratio", "left": "temperature_c", "right": "vibration_mm_s"}]
+            ),
+            "the derived column 'run' has the name of another column",
+        ),
         (change_csv(lambda r: r.drop(columns="vibration_mm_s")), "D001: data.csv lacks the column 'vibration_mm_s'"),
         (change_csv(lambda r: r.assign(oil=1)), "data.csv holds the column 'oil'"),
-        (change_csv(lambda r: r.replace({"temperature_c": {r["temperature_c"][3]: "warm"}})), "holds 'warm'"),
+        (
+            change_csv(lambda r: r.replace({"temperature_c": {r["temperature_c"][3]: "warm"}})),
+            "Mend the rows, or what metadata.json",
+        ),
         (change_csv(lambda r: r.replace({"temperature_c": {r["temperature_c"][3]: "inf"}})), "infinite"),
         (change_csv(lambda r: r.assign(failure_status=2)), "must hold 0 (well) or 1 (failing)"),
         (change_csv(lambda r: r.assign(run=0.5)), "column 'run' of data.csv holds '0.5' (row 1)"),
