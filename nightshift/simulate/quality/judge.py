@@ -118,6 +118,7 @@ def judge(
         InterruptedTraining: when asked to stop.
     """
     _check(profile, candidates)
+    _import_libraries()
     reference = _reference(profile, seeds, seed, ctx)
     generator_seeds = list(next(iter(candidates.values())))
     work: dict[_Key, Callable[[], SeedScores | ProblemScores]] = {
@@ -149,6 +150,14 @@ def _check(profile: Profile, candidates: Mapping[str, Mapping[int, pd.DataFrame]
             if missing or not len(table):
                 what = f"lacks {', '.join(missing)}" if missing else "holds no unit"
                 raise DataError(f"the table of {_Key(name, s)} {what}.", hint="Fit the generator on this profile.")
+
+
+def _import_libraries() -> None:
+    """Load in one thread what all use: sdmetrics brings torch, and scipy trips over a torch that is half loaded."""
+    import lightgbm  # noqa: F401
+    import sdmetrics.column_pairs
+    import sdmetrics.single_column
+    import sdmetrics.single_table  # noqa: F401
 
 
 def _reference(profile: Profile, seeds: SeedUnits, seed: int, ctx: JudgeContext) -> _Reference:
