@@ -189,7 +189,7 @@ def sensor_block(quantity: str, plate: Plate) -> dict[str, Any]:
 def failure_block(mode: Mode, share: float, onset: float, plate: Plate) -> dict[str, Any]:
     """Return a failure mode of a profile; shaking grows towards zone D of the machine's class."""
     limit = _ZONES[plate.vibration_class][1]
-    part = {Mode.BEARING_WEAR: 0.6, Mode.IMBALANCE: 0.7, Mode.CAVITATION: 0.35, Mode.FOULING: 0.15}.get(mode)
+    part = {Mode.BEARING_WEAR: 0.6, Mode.IMBALANCE: 0.7, Mode.CAVITATION: 0.25, Mode.FOULING: 0.08}.get(mode)
     block: dict[str, Any] = {"mode": str(mode), "share": share, "onset": onset}
     if part:
         block["vibration_rise_mm_s"] = _short(part * limit)

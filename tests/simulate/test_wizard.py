@@ -9,13 +9,17 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
 
 from nightshift.errors import ConfigError
 from nightshift.files import parse_yaml
 from nightshift.simulate.answers import Answers, parse_answers
 from nightshift.simulate.catalogue import KINDS, MachineType
+from nightshift.simulate.physics.laws import violations
+from nightshift.simulate.physics.roll import roll
 from nightshift.simulate.profile import find_problems, parse_profile
 from nightshift.simulate.templates import TEMPLATES
+from nightshift.simulate.units import draw_units
 from nightshift.simulate.wizard import QUESTIONS, ask, profile_content, read_json, to_yaml
 
 
@@ -53,6 +57,18 @@ def test_enter_at_every_question_gives_a_good_profile(kind: MachineType) -> None
     # A profile is worth simulating: it names limits, and what a model cannot do without.
     assert any(s.critical for s in profile.sensors)
     assert any(s.alarm_above for s in profile.sensors)
+
+
+@pytest.mark.parametrize("kind", list(MachineType))
+def test_a_usual_machine_can_be_simulated_and_no_sensor_tells_all(kind: MachineType) -> None:
+    profile = parse_profile(profile_content(parse_answers({"machine": "m", "machine_type": kind})), "m")
+    units = draw_units(profile, 40, 3)
+    rolled = roll(profile, units, seed=1)
+    assert not {rule: n for rule, n in violations(profile, rolled, units).items() if n}
+    for sensor in profile.sensors:
+        known = rolled.frame[["failure_status", sensor.name]].dropna()
+        found = float(roc_auc_score(known["failure_status"], known[sensor.name]))
+        assert max(found, 1 - found) < 0.95, sensor.name
 
 
 @pytest.mark.parametrize("kind", list(MachineType))
