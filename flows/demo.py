@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from prefect import State, flow
+from prefect.states import Cancelled
 
 from flows.machine import train_machine
 from flows.parameters import Families, Force, Target
 from flows.synthesize import MachineId, Rows, Seed, synthesize_machine
 from nightshift.plan.options import TrainOptions
+from nightshift.plan.outcome import MachineOutcome
 from nightshift.plan.synthesis import SynthesisOptions
+from tasks.cell_run import STOPPED
 from tasks.version import version
 
 
@@ -24,7 +27,7 @@ def demo(
     target: Target = "pi",
     force: Force = False,
     options: TrainOptions = TrainOptions(),
-) -> State[Any]:
+) -> MachineOutcome | State[Any]:
     """Make a machine's data from its profile, and train all its models on what has landed.
 
     Args:
@@ -38,11 +41,18 @@ def demo(
         options: how to train.
 
     Returns:
-        The state of the training; of the synthesis, where that did not end well.
+        How each model ended; a `Cancelled` state when it was stopped on request.
+
+    Raises:
+        BlockedError: when the quality gate refuses the data.
+        CellsFailedError: when a cell failed or was blocked; it holds every cell's outcome.
     """
     landed = synthesize_machine(machine_id, rows, seed, synthesis, return_state=True)
-    if not landed.is_completed():
-        return landed
+    if landed.is_cancelled():
+        return Cancelled(message=STOPPED)
+    landed.result()
     trained = train_machine(machine_id, families, target, force, options, return_state=True)
+    if trained.is_cancelled():
+        return Cancelled(message=STOPPED)
     version(machine_id)
-    return trained
+    return trained.result()
