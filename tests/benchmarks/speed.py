@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from nightshift.settings import Home, find_config
-from nightshift.simulate.wear import DEMO_SUBJECT
+from nightshift.files import read_yaml
+from nightshift.settings import Home, find_config, packaged_configs
 from tests.benchmarks._published import ROOT, shared_data
 
 Row = dict[str, Any]
@@ -39,7 +39,7 @@ def up_to_date() -> Row:
     """`nightshift train` on an up-to-date cell, the whole command."""
     home, _ = _demo()
     config = find_config(home, "", "demo")
-    words = ("train", "classification", "--machine", DEMO_SUBJECT, "--config", str(config))
+    words = ("train", "classification", "--machine", _demo_subject(), "--config", str(config))
     return _row("nightshift train on an up-to-date cell", _median_s(*words, home=home), "s", 2.0, "lower")
 
 
@@ -50,7 +50,7 @@ def single_row() -> list[Row]:
     carries the ensemble, and AI4I's under the family's own budgets, where several do.
     """
     home, _ = _demo()
-    rows = _one_row(home, DEMO_SUBJECT)
+    rows = _one_row(home, _demo_subject())
     _command("import", "ai4i", str(shared_data() / "ai4i2020"), home=home)
     _command("train", "classification", "--machine", "ai4i_2020", home=home)
     return rows + _one_row(home, "ai4i_2020")
@@ -107,6 +107,10 @@ def _demo() -> tuple[Home, float]:
     start = time.perf_counter()
     _command("demo", home=home)
     return home, time.perf_counter() - start
+
+
+def _demo_subject() -> str:
+    return str(read_yaml(packaged_configs() / "demo.yaml")["synthesis"]["machine"])
 
 
 def _clean(home: Home) -> None:

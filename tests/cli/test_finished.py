@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from support.machine import land_demo
 
 from nightshift.cli import main
 from nightshift.cli.closing import print_closing
@@ -22,7 +23,6 @@ from nightshift.plan.outcome import outcome_of
 from nightshift.plan.records import write_record
 from nightshift.plan.state import make_cell, remember
 from nightshift.settings import Home
-from nightshift.simulate.wear import land_demo
 from nightshift.tracking.report import write_report
 from nightshift.tracking.unversioned import dvc_file, keep_failure, outstanding
 from tests.tracking.cells import a_cell, a_manifest, an_evaluation, land_finished, record

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.homes import a_home
+from support.machine import land_demo
 
 from nightshift.data.dataset import Dataset
 from nightshift.plan import journal
@@ -16,7 +17,6 @@ from nightshift.plan.records import read_record, work_folder
 from nightshift.plan.state import State, state
 from nightshift.progress import read_events
 from nightshift.settings import Home
-from nightshift.simulate.wear import land_demo
 from nightshift.stages import register
 from nightshift.stages.chain import StageContext, begin, run_stage
 from nightshift.tracking import registry, versions

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.homes import a_home
+from support.machine import land_demo
 
 from nightshift.data.dataset import Dataset
 from nightshift.data.schema import TimeKind
@@ -19,7 +20,6 @@ from nightshift.plan.cell import Cell
 from nightshift.problems import problem as problems
 from nightshift.problems.evaluation import Evaluation, ScoreRow, UnitStatistics
 from nightshift.settings import Home
-from nightshift.simulate.wear import land_demo
 from nightshift.tracking.champion import Contender, NotComparableError, _unseen, compare, epoch_s
 from nightshift.tracking.finished import Finished, read_bundle, staging_folder
 from tests.tracking.bundles import a_cell, finish, threshold_for
@@ -185,12 +185,12 @@ def test_on_newer_data_the_champions_graph_answers_the_days_it_has_not_seen(
     manifest = a_forecast(tmp_path, data, "winding_temperature_c", 1.0)
     older = manifest.model_copy(
         update={
-            "trained_until": "2025-04-24T12:00:00Z",
+            "trained_until": "2025-04-26T12:00:00Z",
             "fingerprints": manifest.fingerprints.model_copy(update={"dataset": "f" * 64}),
         }
     )
     compared = compare(place, a_challenger(data, manifest, tmp_path), Contender(tmp_path, older, None))
-    assert compared.champion.units == [d for d in DAYS if d >= "2025-04-24"]
+    assert compared.champion.units == [d for d in DAYS if d >= "2025-04-26"]
     mase = float(problems.get("forecast").from_sums(np.asarray(compared.champion.values).sum(axis=0)))
     assert 0.2 < mase < 5
     seen = older.model_copy(update={"trained_until": data.metadata.parts["test"].last})

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.homes import a_home
+from support.machine import land_demo
 
 from nightshift.data.dataset import Dataset
 from nightshift.errors import ServiceError, TransientError, UnknownNameError
@@ -21,7 +22,6 @@ from nightshift.plan.cell import Cell
 from nightshift.plan.records import read_record
 from nightshift.plan.state import State, state
 from nightshift.settings import Home
-from nightshift.simulate.wear import land_demo
 from nightshift.tracking import registry, runs, versions
 from nightshift.tracking.finished import staging_folder, version_folder
 from nightshift.tracking.mlflow_store import Store, open_store
@@ -186,7 +186,7 @@ def test_a_champion_whose_folder_was_deleted_is_fetched_from_mlflow(place: Home,
 
 def test_a_champion_trained_on_all_of_it_cannot_be_compared(place: Home, store: Store, data: Dataset) -> None:
     cells = [a_cell(data, seed, target="gpu") for seed in (1, 2, 3)]
-    finish(place, cells[0], data, threshold_for(data, 0.8), trained_until="2025-05-01T00:00:00Z")
+    finish(place, cells[0], data, threshold_for(data, 0.8), trained_until="2025-05-04T00:00:00Z")
     registry.register(place, store, cells[0])
     finish(place, cells[1], data, threshold_for(data))
     few = registry.register(place, store, cells[1]).decision

@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.machine import land_demo
 
 from nightshift.data.store import current, open_dataset
 from nightshift.errors import DataError, ServiceError, TransientError, UnknownNameError, UsageError
 from nightshift.files import sha256_file
 from nightshift.settings import Home
-from nightshift.simulate.wear import land_demo
 from nightshift.tracking import versioning
 from nightshift.tracking.unversioned import failure_of, outstanding
 
