@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pytest
 from support.family_runs import Trained, small_context
 from support.homes import a_home
+from support.machine import land_demo
 
 from nightshift import families
 from nightshift.data.dataset import Dataset
 from nightshift.settings import Home
-from nightshift.simulate.wear import land_demo
 
 
 @pytest.fixture(scope="session")

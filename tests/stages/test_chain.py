@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.homes import a_home
+from support.machine import land_demo, metadata, simulate
 
 from nightshift.data.dataset import Dataset
 from nightshift.data.importers.landing import split_and_land
@@ -21,7 +22,6 @@ from nightshift.plan.records import STAGES, StageRecord, read_record, work_folde
 from nightshift.plan.state import State, make_cell, state
 from nightshift.progress import ProgressEvent, read_events
 from nightshift.settings import Home
-from nightshift.simulate.wear import land_demo, metadata, simulate
 from nightshift.stages.chain import StageContext, run_chain, run_stage
 
 BEFORE_REGISTER = STAGES[: STAGES.index("register")]
@@ -33,7 +33,7 @@ def land_changed(home: Home, columns: dict[str, object], **change: object) -> Da
     frame = simulate(5)
     for name, value in columns.items():
         frame = frame.drop(columns=[name]) if value is None else frame.assign(**{name: value})
-    return split_and_land(home, frame, metadata("demo", 5, 44).model_copy(update=change))
+    return split_and_land(home, frame, metadata("demo").model_copy(update=change))
 
 
 @pytest.fixture(scope="module")

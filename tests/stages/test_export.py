@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.homes import a_home
+from support.machine import land_demo
 
 from nightshift import families
 from nightshift.data.dataset import Dataset
@@ -20,7 +21,6 @@ from nightshift.plan.cell import Cell
 from nightshift.plan.records import StageRecord
 from nightshift.progress import ProgressEvent
 from nightshift.settings import Home
-from nightshift.simulate.wear import land_demo
 from nightshift.stages.chain import StageContext, fitted_of, run_stage
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.homes import a_home
+from support.machine import land_demo
 
 from nightshift import families
 from nightshift.data.dataset import Dataset
@@ -19,7 +20,6 @@ from nightshift.plan.cell import Cell
 from nightshift.plan.code import code_fingerprint
 from nightshift.plan.records import STAGES
 from nightshift.settings import Home
-from nightshift.simulate.wear import land_demo
 from nightshift.stages.chain import StageContext, begin, run_stage
 from nightshift.stages.reproduce import Reproduction, commit_to_use, read_recorded, reproduce
 from nightshift.tracking.mlflow_store import open_store
