@@ -84,11 +84,11 @@ def effort(
     for spec in profile.failure_modes:
         if isinstance(spec, InsulationAgeing):
             mine = (units.mode == spec.mode)[:, 0]
-            cost[mine] *= np.exp2((winding_c[mine] - 100.0) / spec.halving_k)
+            cost[mine] *= np.exp2(np.clip((winding_c[mine] - 100.0) / spec.halving_k, -300.0, 300.0))
     shape = max(_MIN_SHAPE, _SHOCKS_PER_H * profile.sampling_s / 3600)
     cost *= stream(seed, "shocks").standard_gamma(shape, load.shape)
     # A step without a shock costs a little all the same.
-    cost += 1e-3 * cost.mean(axis=1, keepdims=True)
+    cost += 1e-3 * cost.mean(axis=1, keepdims=True) + 1e-300
     cost[np.arange(load.shape[1]) >= steps[:, None]] = 0.0
     return cost
 

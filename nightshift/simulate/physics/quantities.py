@@ -11,7 +11,7 @@ from nightshift.simulate.physics import fluids, vibration
 from nightshift.simulate.physics.series import Array, lag
 from nightshift.simulate.physics.state import State, input_power_kw
 
-#: Steel, per kelvin (DIN EN 10088-1, ferritic), over the length between thrust bearing and spindle nose.
+#: Linear expansion of steel, per kelvin, over the length between thrust bearing and spindle nose.
 _STEEL_PER_K = 11.5e-6
 _SPINDLE_UM = 0.3e6
 _GROWTH_TAU_H = 1.2

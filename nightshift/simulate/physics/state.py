@@ -16,7 +16,7 @@ from nightshift.simulate.profile import Profile
 #: Share of the motor's rated losses that does not depend on load. Source: IEC 60034-2-1, constant against load losses.
 _FIXED_LOSS = 0.4
 #: A defect shows at idle by this share of what it shows at rated load.
-_SHOWS_AT_IDLE = 0.65
+_SHOWS_AT_IDLE = 0.75
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class State:
         """The winding's temperature above the air, K: losses through one thermal mass."""
         target = winding_target(self.machine, self.current_share)
         target = target + self._own_heat(Mode.INSULATION_AGEING) + 0.5 * self._own_heat(Mode.FOULING)
-        target *= np.exp(self.wander("winding", 0.02, 12.0))
+        target *= np.exp(self.wander("winding", 0.012, 12.0))
         return lag(target, self.step_h, self.machine.winding_tau_h)
 
     @cached_property
@@ -135,7 +135,7 @@ class State:
         Source: Palmgren's friction moment, a part that goes with speed and one that goes with load, M = M0 + M1.
         """
         target = 7 + 8 * self.speed_share + 14 * self.load + 0.12 * self.winding_rise
-        target = target * np.exp(self.wander("bearing", 0.03, 12.0))
+        target = target * np.exp(self.wander("bearing", 0.02, 12.0))
         target += self.rise("friction_rise_k") * np.exp(self.wander("friction", 0.08, 8.0))
         return lag(target, self.step_h, self.machine.bearing_tau_h)
 

@@ -20,7 +20,7 @@ _ENDS: dict[Mode, tuple[float, float]] = {
     Mode.FOULING: (1.0, 0.7),
 }
 #: Housings and foundations let vibration through differently, unit by unit.
-_PATH = (0.75, 1.15)
+_PATH = (0.65, 1.2)
 #: A defect far below the surface rings before it shakes: acceleration leads velocity.
 _LEADS = 0.75
 
@@ -42,7 +42,9 @@ def other_end(state: State) -> Array:
 def _velocity(state: State, end: int) -> Array:
     grade = _GRADE.get(state.machine.kind, _DEFAULT_GRADE)
     per_run = (1.0, 0.9)[end]
-    unbalance = _TRANSMITTED * grade / np.sqrt(2) * state.speed_share
+    # The grade is what balancing may leave at most.
+    left = state.per_unit("balance", 0.4, 1.0)
+    unbalance = left * _TRANSMITTED * grade / np.sqrt(2) * state.speed_share
     process = state.machine.zones[0] * (0.35 + 0.6 * state.load)
     sound = per_run * np.hypot(unbalance, process)
     defect = np.zeros_like(state.load)
