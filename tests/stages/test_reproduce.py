@@ -13,6 +13,7 @@ from support.homes import a_home
 from support.machine import land_demo
 
 from nightshift import families
+from nightshift.cli import main
 from nightshift.data.dataset import Dataset
 from nightshift.errors import ServiceError, UnknownNameError
 from nightshift.family import Limits
@@ -22,7 +23,8 @@ from nightshift.plan.records import STAGES
 from nightshift.settings import Home
 from nightshift.stages.chain import StageContext, begin, run_stage
 from nightshift.stages.reproduce import Reproduction, commit_to_use, read_recorded, reproduce
-from nightshift.tracking.mlflow_store import open_store
+from nightshift.tracking import mlflow_store
+from nightshift.tracking.mlflow_store import Store, open_store
 from nightshift.tracking.versioning import version_subject
 from tests.tracking.bundles import a_cell, finish
 
@@ -82,14 +84,25 @@ def test_the_same_code_gives_the_same_figures_and_answers(place: Home, data: Dat
     assert not list(place.tmp.glob("reproduce-*"))
 
 
-def test_data_that_has_left_the_store_comes_back_from_dvc(place: Home, data: Dataset, trained: Cell) -> None:
+def test_data_that_has_left_the_store_comes_back_from_dvc_and_mlflow_is_opened_once(
+    place: Home, data: Dataset, trained: Cell, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     version_subject(place, data.subject)
+    run_id, opened = run_of(place, trained), []
+
+    def counted(home: Home) -> Store:
+        opened.append(home)
+        return open_store(home)
+
+    monkeypatch.setattr(mlflow_store, "open_store", counted)
     away = data.folder.with_name("away")
     data.folder.rename(away)
     try:
-        assert again_of(place, run_of(place, trained)).same
+        assert main(["reproduce", run_id]) == 0
     finally:
         away.rename(data.folder)
+    assert f"run {run_id}: reproduced in" in capsys.readouterr().out
+    assert opened == [place]
 
 
 def test_a_model_that_training_does_not_give_is_told_from_one_that_it_does(place: Home, data: Dataset) -> None:
