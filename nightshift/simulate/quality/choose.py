@@ -105,8 +105,9 @@ def _choice(scores: Sequence[GeneratorScores]) -> tuple[GeneratorScores, str]:
     if passing:
         best = passing[0]
         ahead = [s for s in ranked[: ranked.index(best)] if s is not primary]
-        refused = "".join(f"; {s.name} is more useful ({s.utility:.3f}) but {_misses(s)}" for s in ahead)
-        return best, f"{reason}{best.name} is the best of those that pass ({best.utility:.3f}){refused}."
+        refused = "".join(f"; {s.name} ({s.utility:.3f}) {_misses(s)}" for s in ahead)
+        lands = "yet it" if best is primary else best.name
+        return best, f"{reason}{lands} is the best of those that pass ({best.utility:.3f}){refused}."
     return ranked[0], f"No generator passes its gate; {ranked[0].name} is the most useful, but {_misses(ranked[0])}."
 
 

@@ -21,14 +21,16 @@ def motor(**changes: Any) -> Profile:
 
 
 def frame(profile: Profile, runs: int = 6, rows: int = 240, *, seed: int = 0) -> pd.DataFrame:
-    """Rows by hand: every sensor swings with the local day and climbs towards the run's end."""
+    """Rows by hand: every sensor swings with the local day, and every other one climbs towards the run's end."""
     rng = np.random.default_rng(seed)
     n = runs * rows
     time = pd.date_range("2024-01-01", periods=n, freq="h", tz="UTC")
     hour = time.tz_convert(profile.timezone).hour.to_numpy()
     left = np.tile(np.arange(rows, 0, -1.0), runs)
-    base = np.sin(2 * np.pi * hour / 24) + 2.0 * np.clip(1 - left / 60, 0, None)
-    sensors = {s.name: 10.0 + base + 0.2 * rng.standard_normal(n) for s in profile.sensors}
+    day, climb = np.sin(2 * np.pi * hour / 24), 2.0 * np.clip(1 - left / 60, 0, None)
+    sensors = {
+        s.name: 10.0 + day + (i % 2) * climb + 0.2 * rng.standard_normal(n) for i, s in enumerate(profile.sensors)
+    }
     run = np.repeat(np.arange(runs), rows)
     label = (left <= profile.labels.horizon_h).astype(float)
     return pd.DataFrame({"time": time, "run": run, **sensors, "failure_status": label, "rul": left})

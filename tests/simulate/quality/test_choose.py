@@ -45,7 +45,15 @@ def test_a_more_useful_generator_that_copies_is_passed_over_and_the_sentence_say
     copies = scores("resample", shift=0.01, dcr_protection=0.5)
     report = _decide(scores("tvae", column_shapes=0.7), scores("copula"), copies)
     assert report.chosen == "copula"
-    assert "resample is more useful (1.010) but misses DCR protection" in report.why
+    assert "resample (1.010) misses DCR protection" in report.why
+
+
+def test_a_tvae_that_beats_neither_lands_where_it_alone_passes() -> None:
+    copies = scores("resample", shift=0.01, dcr_protection=0.5)
+    report = _decide(scores("tvae"), scores("copula", shift=0.005, pair_trends=0.8), copies)
+    assert (report.chosen, report.passed) == ("tvae", True)
+    assert "tvae beats neither baseline" in report.why
+    assert "yet it is the best of those that pass" in report.why
 
 
 def test_where_none_passes_the_most_useful_is_named_and_refused() -> None:
