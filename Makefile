@@ -20,7 +20,7 @@ help: ## this list
 $(READY): pyproject.toml constraints.txt
 	.ci/venv $(VENV)
 
-demo: $(READY) ## train, judge and register four models of a demo machine (2 to 4 minutes), and leave the server running
+demo: $(READY) ## from a machine's profile to data that lands and four models (3 to 5 minutes), and leave the server running
 	$(BIN)/nightshift demo
 
 test: $(READY) ## every test

@@ -154,7 +154,7 @@ def print_quality(home: Home, job: Synthesis) -> None:
     """Print every generator's figures beside what real units give."""
     from nightshift.plan.records import work_folder
     from nightshift.plan.synthesis import QUALITY_FILE
-    from nightshift.simulate.quality.report import QualityReport
+    from nightshift.simulate.quality.report import QualityReport, shown
 
     kept = work_folder(home, job.key) / QUALITY_FILE
     if not kept.is_file():
@@ -162,7 +162,7 @@ def print_quality(home: Home, job: Synthesis) -> None:
     report = QualityReport.model_validate_json(kept.read_bytes())
     print(f"\n{table(*report.table())}")
     for line in report.missed:
-        print(red(f"missed: {line.name} is {line.value}, wanted {line.wanted}"))
+        print(red(f"missed: {line.name} is {shown(line.value)}, wanted {line.wanted}"))
 
 
 def _print_refused(home: Home, job: Synthesis) -> None:

@@ -11,8 +11,8 @@ from support.machines import QUICK, SMALL, SMALL_ROWS, write_machine
 from nightshift.cli import main
 from nightshift.cli.app import build_parser
 from nightshift.cli.demo import _planned
-from nightshift.cli.synthesize import _options, run_synthesis
-from nightshift.errors import ConfigError
+from nightshift.cli.synthesize import _options, raise_refused, run_synthesis
+from nightshift.errors import BlockedError, ConfigError, TrainingError
 from nightshift.plan.synthesis import Synthesis, SynthesisOptions, plan_synthesis
 from nightshift.settings import Home
 from nightshift.stages.recorded import StageContext
@@ -73,6 +73,37 @@ def test_what_is_up_to_date_is_said_without_a_server(landed: Home, capsys: pytes
     assert "test" in shown
     assert "next: nightshift train-machine --machine motor_small" in shown
     assert not (landed.run / "server.json").exists()
+
+
+class Ended:
+    """The final state of a run that failed."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def result(self, *, raise_on_failure: bool) -> Exception:
+        return self.error
+
+
+def test_refused_data_show_their_table_and_the_report_before_the_error(
+    landed: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = planned(landed, limits={**QUICK["limits"], "column_shapes": 1})
+    refused = run_chain(job, StageContext(landed, threads=1))[-1]
+    with pytest.raises(BlockedError, match="column shapes is 0") as raised:
+        raise_refused(landed, job, Ended(BlockedError(refused.error, hint=refused.hint)))
+    assert raised.value.exit_code == 3
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in ("tvae", "copula", "resample", "real units"))
+    assert "missed: column shapes is 0." in shown
+    assert "quality: reports/motor_small/synthesis_report.html" in shown
+
+
+def test_what_failed_before_judging_shows_no_table(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    write_machine(home)
+    with pytest.raises(TrainingError):
+        raise_refused(home, planned(home), Ended(TrainingError("no number")))
+    assert capsys.readouterr().out == ""
 
 
 def test_the_demo_reads_its_synthesis_from_its_config(home: Home) -> None:

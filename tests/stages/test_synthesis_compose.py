@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nightshift.errors import NightshiftError
+from nightshift.errors import NightshiftError, UsageError
 from nightshift.settings import Home
 from nightshift.simulate.physics.roll import roll
 from nightshift.simulate.profile import Profile, load_profile
@@ -100,6 +100,16 @@ def test_units_that_do_not_last_are_refused(machine: Profile, seeds: SeedUnits) 
     short = draw_units(machine, units_needed(machine, ROWS), 99).assign(life_h=80.0)
     with pytest.raises(NightshiftError, match="far shorter"):
         compose(machine, short, seeds.val, seeds.test, rows=ROWS, seed=7, embargo_s=EMBARGO_S)
+
+
+def test_units_that_live_so_long_that_there_are_few_are_refused_with_enough_rows(
+    machine: Profile, seeds: SeedUnits
+) -> None:
+    units = draw_units(machine, units_needed(machine, ROWS), 99).assign(life_h=2_000.0)
+    with pytest.raises(UsageError, match=r"24,000 rows hold \d+ runs of these units, at least 30") as raised:
+        compose(machine, units, seeds.val, seeds.test, rows=ROWS, seed=7, embargo_s=EMBARGO_S)
+    rows = int(raised.value.hint.split()[-1].rstrip("."))
+    assert rows > ROWS
 
 
 def test_the_parts_are_what_one_roll_out_gives(machine: Profile, seeds: SeedUnits, whole: Composed) -> None:

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from nightshift.data.schema import PARTS
 from nightshift.data.splits import CUTS, split_by_given_runs
-from nightshift.errors import NightshiftError
+from nightshift.errors import NightshiftError, UsageError
 from nightshift.simulate.physics.clock import CENSORED_AT, Lives, lives, step_ns
 from nightshift.simulate.physics.roll import roll
-from nightshift.simulate.profile import Profile
+from nightshift.simulate.profile import MIN_RUNS, Profile
 from nightshift.simulate.units import draw_units
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def compose(
 
     Raises:
         NightshiftError: when the units do not last, as when a generator makes them far too short.
+        UsageError: when they live so long that there are fewer than `MIN_RUNS`; names enough rows.
     """
     val = _lengthened(profile, val, _enough(profile, (CUTS[1] - CUTS[0]) * rows), seed, _VAL_STREAM)
     test = _lengthened(
@@ -88,7 +89,13 @@ def compose(
     frame = roll(profile, units, seed=seed, rows=whole).frame
     part_of = {run: PARTS[int(i)] for run, i in enumerate(np.digitize(np.arange(n), [first, second]))}
     parts = split_by_given_runs(frame, part_of, embargo_s=embargo_s)
-    return Composed(parts, {name: int(rows_["run"].nunique()) for name, rows_ in parts.items()})
+    units_of = {name: int(part["run"].nunique()) for name, part in parts.items()}
+    if (runs := sum(units_of.values())) < MIN_RUNS:
+        raise UsageError(
+            f"{rows:,} rows hold {runs} runs of these units, at least {MIN_RUNS} are needed.",
+            hint=f"Ask for --rows {math.ceil(1.1 * rows * MIN_RUNS / runs)}.",
+        )
+    return Composed(parts, units_of)
 
 
 def _enough(profile: Profile, rows: float) -> int:
