@@ -30,7 +30,7 @@ CAP_H = 500.0
 #: How far the forecast reaches, and no more than this share of a mean life.
 FORECAST_H, FORECAST_SHARE = 24.0, 0.1
 #: Rows that each model sees; neighbours repeat each other, so that more would cost time and teach little.
-FIT_ROWS, TEST_ROWS = 12_000, 24_000
+FIT_ROWS, TEST_ROWS = 16_000, 24_000
 _FOLDS = 3
 _BOOSTER = {
     "num_leaves": 8,
