@@ -16,7 +16,7 @@ from nightshift.data.store import current, subjects
 from nightshift.plan.records import read_record
 from nightshift.plan.synthesis import STAGES
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +67,18 @@ def test_the_ui_shows_the_quality_even_of_refused_data_and_a_finished_bar(served
         table = json.loads(shown["motor-small-synthesis-quality-table"]["data"])
         assert {"column shapes", "physics violations", "gate"} <= {row["figure"] for row in table}
     assert served.artifacts(runs["first"]["id"])["motor-small-synthesis-progress"]["data"] == 100
+
+
+def test_the_demo_is_one_run_from_profile_to_model(served):
+    good, refused = served.run("demo")
+    assert (good["state"], good["exit_code"]) == ("Completed", 0)
+    assert [(c["family"], c["ending"]) for c in good["outcome"]["cells"]] == [("anomaly", "trained")]
+    children = served.ask("flow_runs/filter", flow_runs={"parent_flow_run_id": {"any_": [good["id"]]}})
+    assert {c["name"] for c in children} == {"motor_demo.synthesis", "motor_demo.pi"}
+    assert [name for name, _ in served.task_runs(good["id"])].count("version") == 1
+    assert not list((served.home.machinery / "outbox").glob("motor_demo*"))
+    assert (refused["error"], refused["exit_code"]) == ("BlockedError", 3)
+    assert len(served.ask("flow_runs/filter", flow_runs={"parent_flow_run_id": {"any_": [refused["id"]]}})) == 1
 
 
 def test_sigterm_while_the_tvae_learns_keeps_its_checkpoint_and_lands_nothing(served):

@@ -117,6 +117,22 @@ def synthesize(home: Home) -> list[dict[str, Any]]:
     ]
 
 
+def demo(home: Home) -> list[dict[str, Any]]:
+    """The demo's flow on a small machine with one family: once, and with data that are refused."""
+    from flows.demo import demo
+    from nightshift.plan.options import TrainOptions
+    from nightshift.plan.synthesis import SynthesisOptions
+    from tests.support.machines import QUICK, SMALL_ROWS, write_machine
+
+    subject, training = write_machine(home, "motor_demo"), TrainOptions(settings={**TINY, "window_rows": 3}, threads=1)
+    options = SynthesisOptions.model_validate({**QUICK, "event": False})
+    strict = SynthesisOptions.model_validate({**QUICK, "limits": {**QUICK["limits"], "column_shapes": 1}})
+    return [
+        ended(demo, subject, SMALL_ROWS, 7, options, ["anomaly"], options=training),
+        ended(demo, subject, SMALL_ROWS, 7, strict, ["anomaly"], options=training),
+    ]
+
+
 def synthesize_until_told_to_stop(home: Home) -> list[dict[str, Any]]:
     """A synthesis whose TVAE learns long enough to be stopped in the middle of it."""
     from flows.synthesize import synthesize_machine
@@ -140,6 +156,7 @@ SCENARIOS = {
     "stop": train_until_told_to_stop,
     "machine": train_machine,
     "synthesize": synthesize,
+    "demo": demo,
     "stop-synthesis": synthesize_until_told_to_stop,
 }
 
