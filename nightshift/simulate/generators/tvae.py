@@ -161,7 +161,7 @@ def fit_tvae(units: pd.DataFrame, columns: Columns, ctx: FitContext, config: Tva
     rows = modes.encode(units, np.random.default_rng([ctx.seed, 4]))
 
     def tell(epoch: Epoch) -> None:
-        ctx.progress(epoch.number, config.epochs, f"TVAE, epoch {epoch.number}: loss {epoch.loss:.3f}")
+        ctx.progress(epoch.number, config.epochs, f"loss {epoch.loss:.3f}")
 
     trained = train(
         lambda device: TvaeLearner(rows, modes, config, device),

@@ -65,13 +65,11 @@ def _draw(job: Synthesis, ctx: StageContext, seeds: SeedUnits, place: int, path:
     before = max(0, place - (len(GENERATORS) - 1) * job.options.generator_seeds)
 
     def tell(step: int, total: int, message: str) -> None:
-        # The TVAE's fits are nearly all of the time.
-        done = before + (step / total if total else 0.0) if name == "tvae" else 0.0
-        text = f"{name} seed {seed}: {message}"
-        event = ProgressEvent(
-            cell=job.key, stage="generate", step=done, total=job.options.generator_seeds, message=text
-        )
-        sink(event)
+        # The TVAE's fits are nearly all of the time: the others count as none of it.
+        fits = job.options.generator_seeds
+        done = before * total + step if name == "tvae" else 0
+        text = f"{name}, seed {seed}: {message}"
+        sink(ProgressEvent(cell=job.key, stage="generate", step=done, total=fits * total, message=text))
 
     context = FitContext(
         seed=int(seed),
