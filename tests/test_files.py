@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nightshift.errors import ConfigError
-from nightshift.files import parse_yaml, read_yaml
+from nightshift.files import _loaders, parse_yaml, read_yaml
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,16 @@ def test_a_huge_file_is_refused_before_it_is_parsed(tmp_path: Path) -> None:
     path.write_text("a: 1\n" + "# nothing\n" * 100_000)
     with pytest.raises(ConfigError, match=r"huge.yaml has 1,000,005 bytes"):
         read_yaml(path)
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[1] / "configs").rglob("*.yaml")), ids=lambda p: p.name)
+def test_both_loaders_read_every_shipped_config_alike(path: Path) -> None:
+    swift, careful = _loaders()
+    text = path.read_text(encoding="utf-8")
+    assert swift(text).get_single_data() == careful(text).get_single_data()
+
+
+def test_an_error_shows_the_line_that_is_wrong() -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse_yaml("a: 1\nwrong: [1, 2\n", "x.yaml")
+    assert "wrong: [1, 2" in str(refused.value)

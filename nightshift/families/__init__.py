@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from functools import lru_cache
 from pathlib import Path
 
 from nightshift.errors import UnknownNameError
@@ -14,7 +15,13 @@ ALIASES = {"regression": "rul", "timeseries": "forecast", "hybrid": "cimrl"}
 
 def names() -> tuple[str, ...]:
     """Return the names of all families, without importing any."""
-    return tuple(sorted(p.stem for p in Path(__file__).parent.glob("*.py") if not p.stem.startswith("_")))
+    folder = Path(__file__).parent
+    return _names(folder, folder.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _names(folder: Path, _changed_ns: int) -> tuple[str, ...]:
+    return tuple(sorted(p.stem for p in folder.glob("*.py") if not p.stem.startswith("_")))
 
 
 def canonical(name: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +31,11 @@ __all__ = [
 ]
 
 Model = TypeVar("Model", bound=BaseModel)
+
+_FILE_NAME = re.compile(r"\w[\w.-]*")
+_SETTLED_NS = 2 * 10**9
+# path -> its stamp and content. Nobody changes a content: `merge` and pydantic copy.
+_READ: dict[Path, tuple[tuple[int, int, int], dict[str, Any]]] = {}
 
 
 @dataclass(frozen=True)
@@ -136,18 +143,37 @@ def validated(
 
 
 def _target(home: Home, target: str) -> dict[str, Any]:
-    path = find_config(home, "targets", target) if target in targets(home) else None
+    path = find_config(home, "targets", target) if _FILE_NAME.fullmatch(target) else None
     if path is None:
         raise UnknownNameError("target", target, targets(home))
-    return read_yaml(path)
+    return _read(path)
 
 
 def _optional(path: Path | None) -> dict[str, Any]:
-    return read_yaml(path) if path else {}
+    return _read(path) if path else {}
 
 
 def _file_block(path: Path | None, family: str) -> dict[str, Any]:
-    return _family_block(read_yaml(path), family, path.name) if path else {}
+    return _family_block(_read(path), family, path.name) if path else {}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Read a YAML, or return what was read of it before when its stamp is the same: a plan asks for thousands.
+
+    A file that was written this moment is not kept: a second write within the clock's grain would have its stamp.
+    """
+    try:
+        found = path.stat()
+    except OSError:
+        return read_yaml(path)
+    stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
+    kept = _READ.get(path)
+    if kept is not None and kept[0] == stamp:
+        return kept[1]
+    content = read_yaml(path)
+    if time.time_ns() - found.st_mtime_ns > _SETTLED_NS:
+        _READ[path] = (stamp, content)
+    return content
 
 
 def _family_block(content: Mapping[str, Any], family: str, name: str) -> dict[str, Any]:

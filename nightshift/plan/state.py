@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from nightshift.plan.records import STAGES, StageRecord, read_record, work_folde
 from nightshift.settings import Home
 
 _FILES = "config_of_files.json"
+_BUSY = "another process is training it"
 
 
 class State(StrEnum):
@@ -39,11 +40,20 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class CellState:
-    """A cell's state and why; `record` is the stage record that decided, if one did."""
+    """A cell's state and why.
+
+    Attributes:
+        reason: all reasons on one line.
+        record: the stage record that decided, if one did.
+        reasons: each by itself.
+        records: the intact ones by stage, in order.
+    """
 
     state: State
     reason: str
     record: StageRecord | None = None
+    reasons: tuple[str, ...] = ()
+    records: Mapping[str, StageRecord] = field(default_factory=dict)
 
 
 def make_cell(
@@ -82,24 +92,32 @@ def make_cell(
 def state(home: Home, cell: Cell) -> CellState:
     """Return where a cell stands, and why."""
     if is_held(home, cell.key):
-        return CellState(State.TRAINING, "another process is training it")
+        return CellState(State.TRAINING, _BUSY, reasons=(_BUSY,))
     records = {name: record for name in STAGES if (record := read_record(home, cell.key, name))}
     for record in records.values():
         if record.status in ("blocked", "not_applicable"):
-            return CellState(State.BLOCKED, record.error, record)
+            return CellState(State.BLOCKED, record.error, record, (record.error,), records)
         if record.status == "failed":
-            return CellState(State.FAILED, f"{record.stage} failed: {record.error}", record)
+            why = f"{record.stage} failed: {record.error}"
+            return CellState(State.FAILED, why, record, (why,), records)
+    return _of_whole(home, cell, records)
+
+
+def _of_whole(home: Home, cell: Cell, records: Mapping[str, StageRecord]) -> CellState:
+    """Return where a cell stands of which no stage has failed or refused."""
     register = records.get("register")
+    where, decisive = State.STALE, register
     if register and register.status == "pending":
-        return CellState(State.STALE, "trained, not registered", register)
-    if is_open(home, cell.key):
-        return CellState(State.STALE, "its registration did not end", register)
-    if register and "report" in records:
-        version = register.summary.get("version")
-        return CellState(State.FRESH, f"version {version}, trained {register.started_at[:16]}", register)
-    if records:
-        return CellState(State.STALE, f"stopped after {list(records)[-1]}")
-    return CellState(State.STALE, _why_stale(home, cell))
+        reasons: tuple[str, ...] = ("trained, not registered",)
+    elif is_open(home, cell.key):
+        reasons = ("its registration did not end",)
+    elif register and "report" in records:
+        where = State.FRESH
+        reasons = (f"version {register.summary.get('version')}, trained {register.started_at[:16]}",)
+    else:
+        decisive = None
+        reasons = (f"stopped after {list(records)[-1]}",) if records else _why_stale(home, cell)
+    return CellState(where, ", ".join(reasons), decisive, reasons, records)
 
 
 def remember(home: Home, cell: Cell) -> None:
@@ -164,10 +182,10 @@ def _names_in(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.iterdir() if not p.name.startswith(".")) if folder.is_dir() else []
 
 
-def _why_stale(home: Home, cell: Cell) -> str:
+def _why_stale(home: Home, cell: Cell) -> tuple[str, ...]:
     before = newest(home, cell.name)
     if before is None:
-        return "never trained"
+        return ("never trained",)
     reasons = []
     if before.dataset != cell.dataset:
         reasons.append("new data")
@@ -176,7 +194,7 @@ def _why_stale(home: Home, cell: Cell) -> str:
         reasons.append(f"config change ({', '.join(changed) or 'limits'})")
     if before.code != cell.code:
         reasons.append("code change")
-    return ", ".join(reasons) or "records missing"
+    return tuple(reasons) or ("records missing",)
 
 
 def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

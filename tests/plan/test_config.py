@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,24 @@ def test_every_shipped_target_resolves_for_every_family(home: Home) -> None:
     for family in families.names():
         for target in targets(home):
             assert resolve(home, "m1", family, target).limits.size_mb > 0
+
+
+def test_a_file_that_changes_is_read_again_whether_it_was_kept_or_not(home: Home) -> None:
+    path = home.configs / "machines" / "m1.yaml"
+    for seed, written_ns in ((1, 10**18), (2, 2 * 10**18), (3, None), (4, None)):
+        write(path, f"families: {{anomaly: {{seed: {seed}}}}}\n")
+        if written_ns:
+            os.utime(path, ns=(written_ns, written_ns))
+        for _ in range(2):
+            assert resolve(home, "m1", "anomaly", "pi").config.seed == seed
+    path.unlink()
+    assert resolve(home, "m1", "anomaly", "pi").config.seed == 42
+
+
+def test_what_was_kept_of_a_file_is_not_changed_by_who_uses_it(home: Home) -> None:
+    path = write(home.configs / "machines" / "m1.yaml", "families: {anomaly: {wanted: {f1: 0.5}}}\n")
+    os.utime(path, ns=(10**18, 10**18))
+    first = resolve(home, "m1", "anomaly", "pi", flags={"wanted": {"recall": 0.9}})
+    assert first.config.wanted == {"f1": 0.5, "recall": 0.9}
+    first.config.wanted["precision"] = 1.0
+    assert resolve(home, "m1", "anomaly", "pi").config.wanted == {"f1": 0.5}
