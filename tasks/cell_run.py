@@ -13,8 +13,7 @@ from nightshift.errors import InterruptedTraining, NotApplicableError
 from nightshift.plan import lock
 from nightshift.plan.cell import Cell
 from nightshift.plan.options import TrainOptions, settings_of
-from nightshift.plan.outcome import CellOutcome, outcome_of
-from nightshift.plan.records import read_record
+from nightshift.plan.outcome import CellOutcome, is_trained, outcome_of, outcome_of_chain
 from nightshift.plan.state import make_cell
 from nightshift.settings import home
 from nightshift.stages.chain import StageContext, begin
@@ -72,7 +71,7 @@ def cell_run(cell: Cell, options: TrainOptions) -> Iterator[CellRun]:
     with ExitStack() as held:
         held.enter_context(lock.held(place, cell.key, busy=f"{cell.name} is being trained by another process."))
         begin(cell, StageContext(place))
-        had_model = read_record(place, cell.key, "train") is not None
+        had_model = is_trained(place, cell)
         bar = held.enter_context(ProgressBar(cell))
         threads = options.threads or os.cpu_count() or 1
         token = stage.context.set(StageContext(home=place, progress=bar, threads=threads))
@@ -85,18 +84,8 @@ def cell_run(cell: Cell, options: TrainOptions) -> Iterator[CellRun]:
             logger.warning("%s: %s", cell.name, reason)
             return
         else:
-            run.outcome = _ended(cell, had_model)
+            run.outcome = outcome_of_chain(place, cell, had_model=had_model)
             bar.done()
         run.outcome = run.outcome.model_copy(update={"seconds": round(time.perf_counter() - clock, 3)})
         logger.info("%s: %s. %s", cell.name, run.outcome.ending, run.outcome.reason)
         show_outcomes(cell.name, f"{cell.name}-outcome", [run.outcome])
-
-
-def _ended(cell: Cell, had_model: bool) -> CellOutcome:
-    place = home()
-    registered = read_record(place, cell.key, "register")
-    if registered is not None and registered.status == "pending":
-        return outcome_of(place, cell, "unregistered", reason=registered.error, hint=registered.hint)
-    if had_model:
-        return outcome_of(place, cell, "up to date", reason="no training was done: data, config and code are unchanged")
-    return outcome_of(place, cell, "trained")

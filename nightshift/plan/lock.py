@@ -12,6 +12,10 @@ from nightshift.errors import TransientError
 from nightshift.settings import Home
 
 
+class BusyError(TransientError):
+    """Another process holds the lock."""
+
+
 def lock_path(home: Home, name: str) -> Path:
     """Return the lock file of a name."""
     return home.locks / f"{name}.lock"
@@ -26,7 +30,7 @@ def held(home: Home, name: str, *, wait: bool = False, busy: str = "") -> Iterat
         busy: the message when another process holds it.
 
     Raises:
-        TransientError: when another process holds it and `wait` is false.
+        BusyError: when another process holds it and `wait` is false.
     """
     path = lock_path(home, name)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,7 +39,7 @@ def held(home: Home, name: str, *, wait: bool = False, busy: str = "") -> Iterat
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
-            raise TransientError(busy or f"'{name}' is in use by another process.", hint="Try again later.") from None
+            raise BusyError(busy or f"'{name}' is in use by another process.", hint="Try again later.") from None
         yield
     finally:
         os.close(fd)

@@ -20,6 +20,9 @@ from nightshift.settings import Home
 
 Ending = Literal["trained", "up to date", "not applicable", "unregistered", "blocked", "failed"]
 
+#: Why a cell is up to date.
+UNCHANGED = "no training was done: data, config and code are unchanged"
+
 _EXIT_CODES: dict[Ending, int] = {
     "trained": EXIT_OK,
     "up to date": EXIT_OK,
@@ -118,6 +121,26 @@ def outcome_of(home: Home, cell: Cell, ending: Ending, *, reason: str = "", hint
         baseline=_number(facts.get("best_baseline_value")),
         version=int(version) if isinstance(version, (int, str)) and str(version).isdigit() else None,
     )
+
+
+def is_trained(home: Home, cell: Cell) -> bool:
+    """Whether the cell has a model already, so that a chain that ends well has trained none."""
+    record = read_record(home, cell.key, "train")
+    return record is not None and record.status == "done"
+
+
+def outcome_of_chain(home: Home, cell: Cell, *, had_model: bool) -> CellOutcome:
+    """Return the outcome of a cell whose chain has run to its end.
+
+    Args:
+        had_model: what `is_trained` said before.
+    """
+    registered = read_record(home, cell.key, "register")
+    if registered is not None and registered.status == "pending":
+        return outcome_of(home, cell, "unregistered", reason=registered.error, hint=registered.hint)
+    if had_model:
+        return outcome_of(home, cell, "up to date", reason=UNCHANGED)
+    return outcome_of(home, cell, "trained")
 
 
 def outcome_of_error(subject: str, family: str, target: str, error: BaseException, cell_key: str = "") -> CellOutcome:

@@ -69,7 +69,8 @@ def run_stage(name: str, cell: Cell, ctx: StageContext) -> StageRecord:
     if kept is not None and kept.status == "done":
         logger.info("%s: %s is up to date, nothing to do", cell.name, name)
         return kept
-    remarks = _begun_anew(cell, ctx) if name == "train" and kept is None else ()
+    cut_off = kept is None or bool(kept.summary.get("cut_off"))
+    remarks = _begun_anew(cell, ctx) if name == "train" and cut_off else ()
     forget_from(name, STAGES, ctx.work(cell))
     try:
         record = run_recorded(

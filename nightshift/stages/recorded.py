@@ -92,7 +92,7 @@ def run_recorded(
     """
     sink = ctx.sink(job)
     sink(ProgressEvent(cell=job.key, stage=name, message=f"{job.name}: {name}"))
-    started, clock = _now(), time.perf_counter()
+    started, clock = now(), time.perf_counter()
     try:
         with _disk():
             result = _guarded(name, job, ctx, call)
@@ -196,5 +196,6 @@ class _disk:  # noqa: N801 - reads as a statement: `with _disk():`
             ) from error
 
 
-def _now() -> str:
+def now() -> str:
+    """Return the time as records have it: ISO 8601 with Z."""
     return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,121 @@
+"""A batch: the cells that one run trains, what they may use, and how they ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from nightshift.errors import EXIT_BLOCKED, EXIT_CELL_FAILED, EXIT_OK, EXIT_UNREACHABLE, NightshiftError
+from nightshift.families import ALIASES
+from nightshift.plan.options import TrainOptions
+from nightshift.plan.outcome import CellOutcome
+
+#: Seconds that a cell has to keep its checkpoint once it is told to stop; then it is killed.
+GRACE_S = 20.0
+
+
+class CellRef(BaseModel):
+    """A cell by its names: data, config and code are looked up when its turn comes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    subject: str = Field(title="Machine", examples=["motor_siemens_1la7_001"])
+    family: str = Field(title="Family", examples=["rul"])
+    target: str = Field(default="pi", title="Target")
+    forced: str = Field(
+        default="", title="Force", description="Why it is trained even when it is up to date; empty: it is not."
+    )
+
+    @property
+    def name(self) -> str:
+        """The registry name."""
+        return f"{self.subject}.{self.family}.{self.target}"
+
+
+class BatchOptions(BaseModel):
+    """What a batch may use, and how its cells are trained."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    processes: int | None = Field(
+        default=None, gt=0, title="Processes", description="Cells at once; empty = one per processor core."
+    )
+    cell_time_limit_s: float | None = Field(
+        default=None, gt=0, title="Time limit of a cell (s)", description="A cell that takes longer is stopped."
+    )
+    cell_memory_gb: float = Field(
+        default=4.0,
+        gt=0,
+        title="Memory of a cell (GB)",
+        description="A cell whose processes hold more is stopped; so many cells run at once as have room.",
+    )
+    disk_mb_per_model: float = Field(
+        default=500.0, ge=0, title="Disk of a model (MB)", description="Must be free for every cell before the start."
+    )
+    wait_s: float | None = Field(
+        default=None,
+        ge=0,
+        title="Wait (s)",
+        description="How long to wait for a cell that another run trains; empty = until it is done.",
+    )
+    train: TrainOptions = Field(
+        default_factory=TrainOptions, title="Training", description="How to train; each family takes what it knows."
+    )
+
+
+class BatchOutcome(BaseModel):
+    """How the cells of a batch ended, in the order in which they were asked for.
+
+    Attributes:
+        processes: cells that ran at once.
+        seconds: of the whole batch.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cells: tuple[CellOutcome, ...]
+    processes: int = 0
+    seconds: float = 0.0
+
+    @property
+    def bad(self) -> tuple[CellOutcome, ...]:
+        """The cells that failed or were blocked."""
+        return tuple(c for c in self.cells if c.ending in ("failed", "blocked"))
+
+    @property
+    def exit_code(self) -> int:
+        """The gravest of the cells' exit codes: failed, then blocked, then unreachable."""
+        codes = {c.exit_code for c in self.cells}
+        return next((c for c in (EXIT_CELL_FAILED, EXIT_BLOCKED, EXIT_UNREACHABLE) if c in codes), EXIT_OK)
+
+
+class BatchFailedError(NightshiftError):
+    """Some cells of a batch failed or were blocked, after all were tried."""
+
+    def __init__(self, outcome: BatchOutcome) -> None:
+        bad = outcome.bad
+        listed = "; ".join(f"{c.subject}.{c.family}.{c.target} {c.ending}: {c.reason}" for c in bad)
+        good = len(outcome.cells) - len(bad)
+        super().__init__(
+            f"{len(bad)} of {len(outcome.cells)} cells did not end well: {listed}",
+            hint=f"The other {good} are done; the same batch tries only these again." if good else "",
+        )
+        self.outcome = outcome
+        self.exit_code = outcome.exit_code
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (BatchFailedError, (self.outcome,))
+
+
+class CapacityError(NightshiftError):
+    """This machine has too little memory or disk for what is planned."""
+
+
+def each_once(cells: Sequence[CellRef]) -> tuple[CellRef, ...]:
+    """Return the cells without those named twice, in order; the first one's reason to force counts."""
+    found: dict[str, CellRef] = {}
+    for cell in cells:
+        own = ALIASES.get(cell.family, cell.family)
+        found.setdefault(f"{cell.subject}.{own}.{cell.target}", cell)
+    return tuple(found.values())

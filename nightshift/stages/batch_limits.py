@@ -1,0 +1,88 @@
+"""What a batch may use: how many cells at once this machine has room for, and what a cell's processes hold."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from nightshift.plan.batch import BatchOptions, CapacityError
+from nightshift.settings import Home
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True)
+class Room:
+    """What is free on this machine.
+
+    Attributes:
+        memory_gb: that new processes can have.
+        disk_mb: on the disk that the home lies on.
+        cores: that this process may run on.
+    """
+
+    memory_gb: float
+    disk_mb: float
+    cores: int
+
+
+def room_now(home: Home) -> Room:
+    """Measure what is free; a container's limit counts where it is the lower one."""
+    import psutil
+
+    free = min(psutil.virtual_memory().available, _free_of_container(_CGROUP))
+    place = next(p for p in (home.root, *home.root.parents) if p.exists())
+    return Room(free / 1e9, shutil.disk_usage(place).free / 1e6, len(os.sched_getaffinity(0)))
+
+
+def processes_for(cells: int, options: BatchOptions, room: Room) -> int:
+    """Return how many of so many cells may run at once.
+
+    Raises:
+        CapacityError: when not even one has the memory, or not all have the disk.
+    """
+    disk_mb = cells * options.disk_mb_per_model
+    if disk_mb > room.disk_mb:
+        raise CapacityError(
+            f"{cells} models may need {disk_mb:,.0f} MB of disk ({options.disk_mb_per_model:g} MB each); "
+            f"{room.disk_mb:,.0f} MB are free.",
+            hint="Free space, train fewer at a time, or lower disk_mb_per_model.",
+        )
+    fitting = int(room.memory_gb / options.cell_memory_gb)
+    if cells and not fitting:
+        raise CapacityError(
+            f"a cell may hold {options.cell_memory_gb:g} GB of memory; {room.memory_gb:.1f} GB are free.",
+            hint="Stop what holds the rest, or lower cell_memory_gb.",
+        )
+    return max(1, min(options.processes or room.cores, fitting, cells))
+
+
+def resident_gb(pid: int) -> float:
+    """Return the resident memory of a process and all below it, shared libraries included; 0 when it has gone."""
+    import psutil
+
+    held = 0
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        held = process.memory_info().rss
+        for child in process.children(recursive=True):
+            with suppress(psutil.Error):
+                held += child.memory_info().rss
+    return float(held / 1e9)
+
+
+def _free_of_container(group: Path) -> float:
+    """Return the bytes that a container's control group leaves; infinite without a limit.
+
+    Source: Linux, cgroup v2: memory.max, memory.current; page cache is given back when it is asked for.
+    """
+    try:
+        limit = int((group / "memory.max").read_text())
+        used = int((group / "memory.current").read_text())
+        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+    except (OSError, ValueError):
+        return float("inf")
+    return float(limit - used + int(stat.get("inactive_file", 0)))
