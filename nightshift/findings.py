@@ -159,6 +159,13 @@ CODES: dict[str, Code] = _table(
     ),
     ("D021", _TIP, "columns of the file not used", "they carry no declared role", "Map them if they matter."),
     (
+        "D022",
+        _WARN,
+        "drift since the model in use was trained",
+        "it answers about values it has hardly seen",
+        "Train again; look for a sensor change.",
+    ),
+    (
         "T001",
         _WARN,
         "gap between train and test",

@@ -12,6 +12,7 @@ from nightshift.cli.demo import add_demo
 from nightshift.cli.land import add_land
 from nightshift.cli.look import add_look
 from nightshift.cli.parser import Parser
+from nightshift.cli.plan import add_plan
 from nightshift.cli.predict import add_predict
 from nightshift.cli.profile import add_profile
 from nightshift.cli.serve import add_serve
@@ -48,6 +49,7 @@ def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     add_land(commands)
     add_synthesize(commands)
     add_train(commands, argv)
+    add_plan(commands)
     add_look(commands)
     add_predict(commands)
     add_history(commands)

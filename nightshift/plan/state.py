@@ -141,8 +141,17 @@ def newest(home: Home, name: str) -> Cell | None:
 
 def newest_cells(home: Home, subject: str | None = None) -> list[Cell]:
     """Return the newest cell of every name, of one subject or of all, sorted by name."""
-    cells = [cell for name in _names_in(home.work / "newest") if (cell := newest(home, name))]
+    cells = [cell for name in newest_names(home) if (cell := newest(home, name))]
     return [c for c in cells if subject is None or c.subject == subject]
+
+
+def newest_names(home: Home) -> tuple[str, ...]:
+    """Return the registry names that were ever worked on, sorted.
+
+    What a killed write left in the folder begins with a dot and is none.
+    """
+    folder = home.work / "newest"
+    return tuple(sorted(p.name for p in folder.iterdir() if p.name[0] != ".")) if folder.is_dir() else ()
 
 
 def refreshed(home: Home, cell: Cell) -> Cell:
@@ -175,11 +184,6 @@ def _config_of_files(home: Home, cell: Cell) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return noted if isinstance(noted, dict) and isinstance(noted.get("config"), dict) else None
-
-
-def _names_in(folder: Path) -> list[str]:
-    """Return the names in a folder of pointers, sorted; what a killed write left begins with a dot and is none."""
-    return sorted(p.name for p in folder.iterdir() if not p.name.startswith(".")) if folder.is_dir() else []
 
 
 def _why_stale(home: Home, cell: Cell) -> tuple[str, ...]:

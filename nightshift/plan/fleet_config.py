@@ -1,0 +1,135 @@
+"""The fleet's config, `configs/fleet.yaml`: which models are kept up to date, and within which limits."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, Self
+from zoneinfo import available_timezones
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from nightshift import families
+from nightshift.data.schema import check_subject
+from nightshift.errors import UnknownNameError, nearest
+from nightshift.files import read_yaml
+from nightshift.plan.config import targets, validated
+from nightshift.settings import Home, find_config
+
+NAME = "fleet"
+ALL: Literal["all"] = "all"
+#: The group of families that a machine's data are for.
+GROUP = "machine"
+
+# Five fields of numbers, names, *, ranges, lists and steps; the scheduler knows the rest.
+_CRON_FIELD = r"[\w*/,#-]+"
+
+
+class BatchSettings(BaseModel):
+    """How a batch of models is trained on one machine.
+
+    Attributes:
+        processes: models at once; None = as many as there are cores.
+        cell_time_limit_s: a cell that takes longer is stopped and has failed.
+        cell_memory_gb: resident memory of a cell's processes above which it is stopped and has failed.
+        disk_mb_per_model: free disk that each model is expected to need.
+        target_batch_s: duration that a batch is made for.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    processes: int | None = Field(default=None, ge=1)
+    cell_time_limit_s: float = Field(default=7200.0, gt=0)
+    cell_memory_gb: float = Field(default=4.0, gt=0)
+    disk_mb_per_model: float = Field(default=500.0, ge=0)
+    target_batch_s: float = Field(default=1800.0, gt=0)
+
+
+class FleetConfig(BaseModel):
+    """Which models are kept up to date.
+
+    Attributes:
+        timezone: IANA name; of the night's schedule.
+        nightly: cron, five fields.
+        machines: `all` = every subject with data, or ids; one without data is one blocked cell.
+        families: `all` = every family of the group `machine`, or names.
+        targets: that each model is built for.
+        tags: tag -> ids, to ask for a part of the fleet.
+        champion_max_age_days: a champion that is older is trained again; None = never for its age.
+        batch: how they are trained.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    timezone: str = "UTC"
+    nightly: str = "0 2 * * *"
+    machines: Literal["all"] | tuple[str, ...] = ALL
+    families: Literal["all"] | tuple[str, ...] = ALL
+    targets: tuple[str, ...] = Field(default=("pi",), min_length=1)
+    tags: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    champion_max_age_days: float | None = Field(default=30.0, gt=0)
+    batch: BatchSettings = BatchSettings()
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_a_zone(cls, name: str) -> str:
+        known = available_timezones()
+        if name not in known:
+            raise ValueError(f"it is no IANA time zone; {nearest(name, known)}")
+        return name
+
+    @field_validator("nightly")
+    @classmethod
+    def _is_cron(cls, text: str) -> str:
+        if not re.fullmatch(rf"{_CRON_FIELD}(\s+{_CRON_FIELD}){{4}}", text.strip()):
+            raise ValueError("expected the five fields of cron: minute hour day month weekday, such as '0 2 * * *'")
+        return text.strip()
+
+    @model_validator(mode="after")
+    def _tags_name_machines_of_the_fleet(self) -> Self:
+        for tag, ids in self.tags.items():
+            for subject in ids:
+                if self.machines != ALL and subject not in self.machines:
+                    raise ValueError(
+                        f"tag '{tag}' names '{subject}', which is no machine of the fleet; "
+                        f"{nearest(subject, self.machines)}"
+                    )
+        return self
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Every machine that the file names, in a list or by a tag, each once."""
+        listed = () if self.machines == ALL else self.machines
+        return tuple(dict.fromkeys([*listed, *(subject for ids in self.tags.values() for subject in ids)]))
+
+    @property
+    def chosen_families(self) -> tuple[str, ...]:
+        """The families' own names, sorted."""
+        if self.families == ALL:
+            return tuple(name for name in families.names() if families.get(name).group == GROUP)
+        return tuple(sorted({families.canonical(name) for name in self.families}))
+
+    def tags_of(self, subject: str) -> tuple[str, ...]:
+        """Return the tags of a machine, sorted."""
+        return tuple(sorted(tag for tag, ids in self.tags.items() if subject in ids))
+
+
+def load_fleet(home: Home) -> FleetConfig:
+    """Read the user's `configs/fleet.yaml`, else the shipped one.
+
+    Raises:
+        ConfigError: for a key or value that cannot be used; names the nearest.
+        UsageError: for an id that is no machine id.
+        UnknownNameError: for an unknown family or target.
+    """
+    path = find_config(home, "", NAME)
+    config = validated(FleetConfig, read_yaml(path) if path else {}, f"{NAME}.yaml")
+    for subject in config.named:
+        check_subject(subject)
+    if config.families != ALL:
+        for family in config.families:
+            families.canonical(family)
+    known = targets(home)
+    for target in config.targets:
+        if target not in known:
+            raise UnknownNameError("target", target, known)
+    return config

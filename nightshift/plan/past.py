@@ -1,0 +1,132 @@
+"""What earlier trainings of a model left behind: who is champion, on which data, and how long each took.
+
+Read from the bundles' own notes and the register records. MLflow's alias alone says who is champion; what the gate
+decided stands in the record too, and a plan of thousands of cells cannot open MLflow. A promotion by hand is not seen.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from nightshift.plan.records import STAGES
+from nightshift.settings import Home
+
+#: Versions that are looked at, newest first: durations further back say little of the next one.
+MAX_VERSIONS = 10
+
+_VERSION = re.compile(r"v(\d+)")
+_CELL_KEY = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One registered version.
+
+    Attributes:
+        dataset: fingerprint of what it was trained on.
+        at: when it was registered, UTC.
+        promoted: the gate made it champion.
+        seconds: of all stages.
+    """
+
+    version: int
+    dataset: str
+    at: datetime
+    promoted: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Past:
+    """A model's registered versions, newest first."""
+
+    versions: tuple[Trained, ...]
+
+    @property
+    def champion(self) -> Trained | None:
+        """The newest version that the gate promoted."""
+        return next((v for v in self.versions if v.promoted), None)
+
+    @property
+    def reference(self) -> Trained | None:
+        """What new data are compared with: the champion, else the newest version."""
+        return self.champion or next(iter(self.versions), None)
+
+    @property
+    def median_s(self) -> float | None:
+        """Median duration, None without any."""
+        return statistics.median(v.seconds for v in self.versions) if self.versions else None
+
+
+def past_of(home: Home, subject: str, family: str, target: str) -> Past:
+    """Return what is known of a model's versions; what cannot be read is left out."""
+    folder = home.models / family / subject / target
+    try:
+        numbers = sorted((int(m[1]) for p in folder.iterdir() if (m := _VERSION.fullmatch(p.name))), reverse=True)
+    except OSError:
+        return Past(())
+    found = (_trained(home, folder / f"v{number}", number) for number in numbers[:MAX_VERSIONS])
+    return Past(tuple(version for version in found if version))
+
+
+def seconds_of(home: Home, cell_key: str) -> float | None:
+    """Return what all stages of a cell took, None unless it was registered."""
+    register = _record(home.work / cell_key, "register")
+    try:
+        return _seconds(home.work / cell_key) if register and register["status"] == "done" else None
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def utc(text: str) -> datetime:
+    """Return the moment of an ISO 8601 text; without an offset it is UTC.
+
+    Raises:
+        ValueError: when it is no such text.
+    """
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _trained(home: Home, bundle: Path, version: int) -> Trained | None:
+    try:
+        made_from = json.loads((bundle / "bundle.json").read_bytes())["fingerprints"]
+        key, dataset = str(made_from["cell_key"]), str(made_from["dataset"])
+        if not _CELL_KEY.fullmatch(key):
+            return None
+        for work in _folders(home, key):
+            register = _record(work, "register")
+            if register and register["summary"].get("version") == version:
+                promoted = register["summary"].get("champion") is True
+                return Trained(version, dataset, utc(register["started_at"]), promoted, _seconds(work))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass
+    return None
+
+
+def _seconds(work: Path) -> float:
+    return sum(float(r["seconds"]) for name in STAGES if (r := _record(work, name)))
+
+
+def _folders(home: Home, key: str) -> Iterator[Path]:
+    """Yield a cell's work folder, then those that force has set aside."""
+    yield home.work / key
+    numbered = (home.work / f"{key}.{n}" for n in itertools.count(1))
+    yield from itertools.takewhile(Path.is_dir, numbered)
+
+
+def _record(work: Path, stage: str) -> dict[str, Any] | None:
+    """Return a record as it stands; whether its files are still there does not matter to what has been."""
+    try:
+        found = json.loads((work / f"{stage}.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
