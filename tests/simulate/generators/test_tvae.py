@@ -119,7 +119,6 @@ def test_a_second_fit_takes_the_finished_checkpoint(few: pd.DataFrame, tmp_path:
 
     def tell(step: int, total: int, message: str) -> None:
         assert total == TINY.epochs
-        assert f"epoch {step}" in message
         heard.append(step)
 
     context = FitContext(seed=1, device="cpu", checkpoints=tmp_path, progress=tell)
