@@ -13,8 +13,13 @@ from nightshift.simulate.physics.machine import Machine
 from nightshift.simulate.physics.series import Array, drift, lag, stream
 from nightshift.simulate.profile import Profile
 
-#: Share of the motor's rated losses that does not depend on load. Source: IEC 60034-2-1, constant against load losses.
+#: Share of the motor's rated losses that does not depend on load; IEC 60034-2-1 parts losses so, the share is assumed.
 _FIXED_LOSS = 0.4
+#: Share of rated power that sound bearings and seals take, and the temperature rise that it makes in them, K: their
+#: quotient is one over the thermal resistance to the air. Assumed: 1 to 3 % are usual for machines with seals.
+_FRICTION_LOSS, _FRICTION_K = 0.02, 29.0
+#: Share of the head lost to vapour bubbles that the drive makes up for; the rest is missing at the outlet. Assumed.
+_MADE_UP = 0.15
 #: A defect shows at idle by this share of what it shows at rated load.
 _SHOWS_AT_IDLE = 0.75
 
@@ -97,14 +102,33 @@ class State:
     def speed_share(self) -> Array:
         """Speed as a share of rated, before slip.
 
-        Source: affinity laws, P ~ n^3, for pumps and fans behind an inverter; a screw compressor displaces, P ~ n.
+        Source: affinity laws, P ~ n^3, for pumps and fans behind an inverter; a screw compressor displaces, so its
+        power is a straight line in speed, from a quarter of rated speed on.
         """
         return speed_share(self.machine, self.load)
 
     @cached_property
+    def friction_k(self) -> Array:
+        """Temperature rise that defects of bearings and oil make by friction, K, before wander and thermal lag."""
+        return self.rise("friction_rise_k")
+
+    @cached_property
+    def power_share(self) -> Array:
+        """Shaft power asked of the motor as a share of rated: the load, and what the loss of efficiency costs.
+
+        Deposits cost a share of the load, friction what it makes in heat, and lost head is made up in part.
+        Source: heat balance of a bearing, friction power = temperature rise / thermal resistance, by which Palmgren's
+        friction moment is found from temperatures (SKF, Rolling bearings, "Operating temperature").
+        """
+        deposits = self.load * self.rise("power_rise")
+        friction = _FRICTION_LOSS / _FRICTION_K * self.friction_k
+        made_up = _MADE_UP * self.load * self.rise("head_loss")
+        return self.load + deposits + friction + made_up
+
+    @cached_property
     def torque_share(self) -> Array:
-        """Torque asked of the motor as a share of rated, with what fouling costs."""
-        return self.load * (1 + self.rise("power_rise")) / self.speed_share
+        """Torque asked of the motor as a share of rated, with what defects cost."""
+        return self.power_share / self.speed_share
 
     @cached_property
     def slip(self) -> Array:
@@ -132,11 +156,12 @@ class State:
     def friction_rise(self) -> Array:
         """The bearing's temperature above the air, K: friction through one thermal mass.
 
-        Source: Palmgren's friction moment, a part that goes with speed and one that goes with load, M = M0 + M1.
+        Source: Palmgren's friction moment M = M0 + M1: a part that goes with speed and one that goes with load. Seals
+        warm it by 7 K, and a part of the winding's heat comes through the shaft; the sizes are assumed.
         """
         target = 7 + 8 * self.speed_share + 14 * self.load + 0.12 * self.winding_rise
         target = target * np.exp(self.wander("bearing", 0.02, 12.0))
-        target += self.rise("friction_rise_k") * np.exp(self.wander("friction", 0.08, 8.0))
+        target += self.friction_k * np.exp(self.wander("friction", 0.08, 8.0))
         return lag(target, self.step_h, self.machine.bearing_tau_h)
 
     def _own_heat(self, mode: Mode) -> Array:
@@ -176,11 +201,11 @@ def sound_winding_c(machine: Machine, load: Array, ambient_c: Array, step_h: flo
 
 
 def input_power_kw(state: State) -> Array:
-    """Return the electrical power drawn, kW: shaft power, fixed losses and load losses.
+    """Return the electrical power drawn, kW: shaft power with what defects cost, fixed losses and load losses.
 
     Source: IEC 60034-2-1, efficiency from separated losses.
     """
     plate = state.machine.plate
     rated_loss = plate.rated_power_kw * (1 / plate.efficiency - 1)
-    shaft = plate.rated_power_kw * state.load * (1 + state.rise("power_rise"))
+    shaft = plate.rated_power_kw * state.power_share
     return shaft + rated_loss * (_FIXED_LOSS + (1 - _FIXED_LOSS) * state.current_share**2)

@@ -8,7 +8,8 @@ from nightshift.simulate.catalogue import MachineType, Mode
 from nightshift.simulate.physics.series import Array
 from nightshift.simulate.physics.state import State
 
-#: Balance quality grade e omega, mm/s. Source: ISO 21940-11, table 1: G 0.4 to 2.5 for spindles, 2.5 to 6.3 for others.
+#: Balance quality grade e omega, mm/s. Source: ISO 21940-11, table 1: G 0.4 to 2.5 for spindles of machine tools, 6.3
+#: for pumps and fans, 2.5 for fast motors and turning parts of compressors.
 _GRADE = {MachineType.CNC_SPINDLE: 1.0, MachineType.FAN: 6.3, MachineType.CENTRIFUGAL_PUMP: 6.3}
 _DEFAULT_GRADE = 2.5
 #: Share of the rotor's e omega that arrives at the housing.
@@ -23,6 +24,11 @@ _ENDS: dict[Mode, tuple[float, float]] = {
 _PATH = (0.65, 1.2)
 #: A defect far below the surface rings before it shakes: acceleration leads velocity.
 _LEADS = 0.75
+#: Decibels per decade. Of rated power, from small to large machines: a little less than in proportion (10 lg), because
+#: large machines are quieter per kilowatt. Of speed: 10 lg of a flow machine's power, which goes with n^3.
+_DB_PER_POWER, _DB_PER_FLOW_SPEED, _DB_PER_SPEED = 8.0, 30.0, 15.0
+#: Of velocity: 20 lg for sound that comes through the structure alone; most of it is air's, so that less arrives.
+_DB_PER_VELOCITY = 6.0
 
 
 def drive_end(state: State) -> Array:
@@ -87,16 +93,19 @@ def acceleration(state: State) -> Array:
 def sound(state: State) -> Array:
     """Return sound pressure level at one metre, dB(A).
 
-    Source: levels rise with 10 lg of power (IEC 60034-9) and with about 50 lg of speed for flow machines, 15 lg for
-    others; structure-borne noise follows 20 lg of velocity.
+    Levels rise with 8 lg of rated power, 30 lg of speed for machines that move a medium and 15 lg for others, 3 dB from
+    no load to rated load, and 6 lg of the velocity that defects add to the sound machine's.
+
+    Source: shape after IEC 60034-9 (levels in steps of rated power and speed) and the affinity law P ~ n^3; the sizes
+    are assumed, as the constants say.
     """
-    per_speed = 30.0 if state.machine.flow_m3_h else 15.0
-    base = 60 + 8 * np.log10(state.machine.plate.rated_power_kw) + per_speed * np.log10(state.speed_share)
+    per_speed = _DB_PER_FLOW_SPEED if state.machine.flow_m3_h else _DB_PER_SPEED
+    base = 60 + _DB_PER_POWER * np.log10(state.machine.plate.rated_power_kw) + per_speed * np.log10(state.speed_share)
     shaken = np.zeros_like(state.load)
     for spec in state.profile.failure_modes:
         size = float(getattr(spec, "vibration_rise_mm_s", 0.0))
         shaken += size * state.symptom(spec.mode) * state.shows
-    level = base + 3 * state.load + 6 * np.log10(1 + shaken / (2 * state.machine.zones[0]))
+    level = base + 3 * state.load + _DB_PER_VELOCITY * np.log10(1 + shaken / (2 * state.machine.zones[0]))
     heard: Array = (
         level + state.rise("sound_rise_db") + state.wander("sound", 0.5, 2.0) + state.wander("hall", 0.6, 24.0)
     )

@@ -7,7 +7,9 @@ import pytest
 
 from nightshift.simulate.catalogue import KINDS, QUANTITIES, MachineType, Mode
 from nightshift.simulate.physics.quantities import clean, known
-from tests.simulate.physics.made import profile, state
+from tests.simulate.physics.made import PLATES, profile, state
+
+BALL = [{"designation": "6209"}]
 
 PLAUSIBLE: dict[str, tuple[float, float]] = {
     "winding_temperature": (20, 150),
@@ -28,18 +30,23 @@ PLAUSIBLE: dict[str, tuple[float, float]] = {
 SIGNS: dict[Mode, dict[str, int]] = {
     Mode.BEARING_WEAR: {
         **{"vibration_drive_end": 1, "vibration_non_drive_end": 1, "vibration_acceleration": 1},
-        **{"bearing_temperature": 1, "oil_particles": 1, "thermal_growth": 1},
+        **{"bearing_temperature": 1, "oil_particles": 1, "thermal_growth": 1, "stator_current": 1, "input_power": 1},
     },
     Mode.INSULATION_AGEING: {"winding_temperature": 1, "stator_current": 1, "shaft_speed": -1, "input_power": 1},
     Mode.CAVITATION: {
         **{"flow": -1, "discharge_pressure": -1, "suction_pressure": -1, "vibration_acceleration": 1},
-        **{"vibration_drive_end": 1, "sound_level": 1},
+        **{"vibration_drive_end": 1, "sound_level": 1, "stator_current": 1, "input_power": 1},
     },
-    Mode.IMBALANCE: {"vibration_drive_end": 1, "vibration_non_drive_end": 1, "bearing_temperature": 1},
-    Mode.FOULING: {"flow": -1, "input_power": 1, "filter_pressure_drop": 1, "discharge_temperature": 1},
+    Mode.IMBALANCE: {
+        **{"vibration_drive_end": 1, "vibration_non_drive_end": 1, "bearing_temperature": 1},
+        **{"stator_current": 1, "input_power": 1},
+    },
+    Mode.FOULING: {
+        **{"flow": -1, "input_power": 1, "stator_current": 1, "filter_pressure_drop": 1, "discharge_temperature": 1},
+    },
     Mode.LUBRICATION_LOSS: {
         **{"bearing_temperature": 1, "oil_pressure": -1, "oil_particles": 1, "vibration_acceleration": 1},
-        **{"oil_temperature": 1},
+        **{"oil_temperature": 1, "stator_current": 1, "input_power": 1},
     },
 }
 
@@ -88,6 +95,44 @@ def test_a_profile_s_parameter_is_the_size_of_the_symptom_at_rated_load() -> Non
     ]
     assert rises[1] == pytest.approx(4 * rises[0], rel=1e-6)
     assert 1 < rises[0] < 2.5
+
+
+def test_friction_costs_the_power_that_its_heat_carries_away() -> None:
+    block = {"share": 1, "mode": "lubrication_loss"}
+    sizes = (0.0, 15.0, 30.0)
+    power, current, speed = (
+        np.array(
+            [
+                clean(
+                    state(
+                        profile(MachineType.SCREW_COMPRESSOR, failure_modes=[{**block, "friction_rise_k": k}]),
+                        Mode.LUBRICATION_LOSS,
+                        1.0,
+                    ),
+                    name,
+                ).mean()
+                for k in sizes
+            ]
+        )
+        for name in ("input_power", "stator_current", "shaft_speed")
+    )
+    rated_kw = PLATES[MachineType.SCREW_COMPRESSOR]["rated_power_kw"]
+    # Twice the heat takes twice the power: 30 K about 2 % of rated, and the losses of the motor that carries it.
+    assert np.diff(power)[1] == pytest.approx(np.diff(power)[0], rel=0.1)
+    assert 0.015 * rated_kw < power[2] - power[0] < 0.03 * rated_kw
+    assert (np.diff(current) > 0).all()
+    assert (np.diff(speed) < 0).all()
+
+
+def test_sound_rises_with_the_power_of_flow_machines_and_as_the_constants_say() -> None:
+    small, large = (
+        clean(
+            state(profile(nameplate={**PLATES[MachineType.INDUCTION_MOTOR], "rated_power_kw": kw, "bearings": BALL})),
+            "sound_level",
+        )
+        for kw in (10, 100)
+    )
+    assert large - small == pytest.approx(8.0)
 
 
 def test_pump_and_fan_obey_the_affinity_laws() -> None:
