@@ -141,15 +141,26 @@ def _print_summary(name: str, content: Mapping[str, Any]) -> None:
     modes = [(m.name, f"{m.share:.0%}", f"{m.load:.0%}", f"{m.swing:.0%}", f"{m.wear_rate:g}") for m in p.usage_modes]
     print(table(("usage", "of the units", "load", "follows shifts", "wear rate"), modes))
     print()
-    fails = [(str(m.mode), f"{m.share:.0%}", f"{m.onset:.0%}", f"{m.load_exponent:g}") for m in p.failure_modes]
+    fails = [(str(m.mode), f"{m.share:.0%}", f"{m.onset:.0%}", f"{p.load_exponent(m):.3g}") for m in p.failure_modes]
     print(table(("fails by", "of the failures", "shows after, of life", "load exponent"), fails))
-    print(
-        f"\nmean life {p.life.mean_h:g} h, horizon {p.labels.horizon_h:g} h: "
-        f"about {p.failure_share:.0%} of the rows are failing"
-    )
+    print(f"\nmean life {p.life.mean_h:g} h, {_labelled(p)}")
     print(f"at least {p.min_rows:,} rows of {p.sampling_s:g} s for {MIN_RUNS} runs")
     for remark in _remarks(p):
         print(f"remark: {remark}")
+
+
+def _labelled(profile: Profile) -> str:
+    """Say what the labels hold, and what can be trained where one is left out."""
+    labels = profile.labels
+    if labels.failure_status:
+        return f"horizon {labels.horizon_h:g} h: about {profile.failure_share:.0%} of the rows are failing"
+    families = [
+        *(["rul"] if labels.rul else []),
+        "anomaly",
+        *(["forecast"] if any(s.critical for s in profile.sensors) else []),
+    ]
+    what = "failure_status" if labels.rul else "failure_status and rul"
+    return f"without {what}: {', '.join(families)} can be trained (anomaly is judged on injected anomalies)"
 
 
 def _alarms(below: float | None, above: float | None) -> list[str]:

@@ -15,10 +15,11 @@ from nightshift.plan.code import closure, fingerprint_of
 from nightshift.plan.records import StageRecord, read_record, work_folder
 from nightshift.settings import Home
 from nightshift.simulate.profile import MIN_RUNS, Profile, load_profile
+from nightshift.simulate.profile_rules import MAX_ROWS
 from nightshift.simulate.quality.limits import QualityLimits
 
 STAGES = ("profile", "physics", "generate", "quality", "land")
-ROWS = (1_000, 5_000_000)
+ROWS = (1_000, MAX_ROWS)
 MAX_SEED = 2**32 - 1
 #: Beside its records in the work folder.
 DESCRIBED, QUALITY_FILE = "synthesis.json", "judged.json"

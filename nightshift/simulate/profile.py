@@ -21,6 +21,9 @@ from nightshift.files import read_yaml
 from nightshift.settings import Home, find_config, packaged_configs
 from nightshift.simulate.catalogue import MachineType
 from nightshift.simulate.profile_parts import (
+    BEARING_EXPONENT,
+    USUAL_EXPONENT,
+    BearingWear,
     FailureMode,
     Labels,
     Life,
@@ -32,7 +35,7 @@ from nightshift.simulate.profile_parts import (
     UsageMode,
 )
 from nightshift.simulate.profile_problems import Problem, problems_of, refusal, shown
-from nightshift.simulate.profile_rules import FAILURE_SHARE, Draft, broken_rules
+from nightshift.simulate.profile_rules import FAILURE_SHARE, MIN_RUNS, Draft, broken_rules, rows_needed
 
 __all__ = [
     "FAILURE_SHARE",
@@ -45,8 +48,6 @@ __all__ = [
     "read_profile_yaml",
 ]
 
-#: A dataset holds at least this many consecutive runs.
-MIN_RUNS = 30
 #: Of `start`: stored times are nanoseconds, which end in 2262, and a million hourly rows take 114 years.
 _YEARS = (1980, 2100)
 
@@ -114,7 +115,15 @@ class Profile(Part):
     @property
     def min_rows(self) -> int:
         """Rows that hold `MIN_RUNS` runs of mean life, with a tenth to spare."""
-        return int(1.1 * MIN_RUNS * self.life.mean_h * 3600 / self.sampling_s)
+        return rows_needed(self.life.mean_h, self.sampling_s)
+
+    def load_exponent(self, spec: FailureMode) -> float:
+        """Return the power of load that a mode's wear goes with; only a default depends on the bearings (ISO 281)."""
+        if spec.load_exponent is not None:
+            return spec.load_exponent
+        if isinstance(spec, BearingWear):
+            return BEARING_EXPONENT[self.nameplate.bearings[0].kind]
+        return USUAL_EXPONENT
 
 
 def parse_profile(content: Mapping[str, Any], where: str) -> Profile:

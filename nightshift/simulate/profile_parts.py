@@ -21,6 +21,9 @@ Hours = Annotated[float, Field(gt=0, le=8_760)]
 #: What a failure adds; more than this no instrument would live to show.
 Rise = Annotated[float, Field(ge=0, le=150)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+#: Of wear with load. Source of the bearings': ISO 281, point and line contact.
+USUAL_EXPONENT = 2.0
+BEARING_EXPONENT = {"ball": 3.0, "roller": 10.0 / 3.0}
 
 
 class Part(BaseModel):
@@ -262,12 +265,13 @@ class FailureModeSpec(Part):
 
     Attributes:
         share: of the failures at the machine's mean load.
-        load_exponent: wear goes with (load / mean load) to this power.
+        load_exponent: wear goes with (load / mean load) to this power; of bearing wear, None is that of ISO 281 for
+            the kind of the first bearing. `Profile.load_exponent` is the number that counts.
         onset: share of life after which the defect shows, mean over units (the P of the P-F curve).
     """
 
     share: Annotated[float, Field(gt=0, le=1)]
-    load_exponent: float = Field(default=2.0, ge=0, le=10)
+    load_exponent: Annotated[float, Field(ge=0, le=10)] | None = USUAL_EXPONENT
     onset: float = Field(default=0.55, ge=0.15, le=0.85)
 
 
@@ -275,7 +279,7 @@ class BearingWear(FailureModeSpec):
     """Rolling-contact fatigue: vibration velocity and high-frequency acceleration, friction heat."""
 
     mode: Literal[Mode.BEARING_WEAR]
-    load_exponent: float = Field(default=3.0, ge=0, le=10)
+    load_exponent: Annotated[float, Field(ge=0, le=10)] | None = None
     vibration_rise_mm_s: Rise = 4.0
     acceleration_factor: float = Field(default=4.0, ge=1, le=50)
     friction_rise_k: Rise = 25.0

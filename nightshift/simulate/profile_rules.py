@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,9 @@ from nightshift.simulate.profile_problems import Problem, unknown
 
 #: Share of failing rows that data is worth learning from, horizon over mean life.
 FAILURE_SHARE = (0.10, 0.20)
+#: A dataset holds at least this many consecutive runs, and at most so many rows.
+MIN_RUNS = 30
+MAX_ROWS = 5_000_000
 _SHARES_ADD_UP = 1e-6
 _MIN_ROWS_PER_LIFE = 50
 #: Usage modes that differ by less in load say nothing about load and life.
@@ -28,6 +32,11 @@ class Draft:
     failure_modes: Sequence[FailureModeSpec | None] = ()
     life: Life | None = None
     labels: Labels | None = None
+
+
+def rows_needed(mean_h: float, sampling_s: float) -> int:
+    """Return the rows that hold `MIN_RUNS` runs of mean life, with a tenth to spare."""
+    return int(1.1 * MIN_RUNS * mean_h * 3600 / sampling_s)
 
 
 def broken_rules(draft: Draft) -> Iterator[Problem]:
@@ -102,6 +111,15 @@ def _label_problems(draft: Draft) -> Iterator[Problem]:
         longest_s = life.mean_h * 3600 / _MIN_ROWS_PER_LIFE
         if draft.sampling_s > longest_s:
             text = f"{draft.sampling_s:g} gives a life too few rows; allowed: up to {longest_s:g}"
+            yield Problem("sampling_s", text)
+        needed = rows_needed(life.mean_h, draft.sampling_s)
+        if needed > MAX_ROWS:
+            # Rounded up, so that the number named is itself allowed.
+            least_s = math.ceil(10 * draft.sampling_s * needed / MAX_ROWS) / 10
+            text = (
+                f"{draft.sampling_s:g} makes {needed:,} rows of {MIN_RUNS} runs of {life.mean_h:g} h, and a dataset "
+                f"holds up to {MAX_ROWS:,}; allowed: from {least_s:g}"
+            )
             yield Problem("sampling_s", text)
 
 

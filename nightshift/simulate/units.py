@@ -134,7 +134,7 @@ def _drawn(profile: Profile, n: int, rng: np.random.Generator) -> dict[str, NDAr
     wear = pick["wear_rate"] * np.exp(pick["wear_spread"] * wear_z)
     stress = load / mean_load(profile)
     failing = _failing(profile, stress, rng)
-    exponent = np.array([m.load_exponent for m in profile.failure_modes])[failing]
+    exponent = np.array([profile.load_exponent(m) for m in profile.failure_modes])[failing]
     # Half of the exponent: the schedule's idle hours thin the effect of the load level.
     life = stress ** (-exponent / 2) / wear * np.exp(profile.life.spread * rng.standard_normal(n))
     onset = np.array([m.onset for m in profile.failure_modes])[failing]
@@ -163,7 +163,7 @@ _USAGE_FIELDS = ("load", "load_spread", "swing", "wear_rate", "wear_spread")
 
 def _failing(profile: Profile, stress: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.intp]:
     """Draw which mode ends each life: one with a high load exponent wins at high load, `(n,)`."""
-    exponents = np.array([m.load_exponent for m in profile.failure_modes])
+    exponents = np.array([profile.load_exponent(m) for m in profile.failure_modes])
     weights = np.array([m.share for m in profile.failure_modes]) * stress[:, None] ** exponents
     edges = np.cumsum(weights / weights.sum(axis=1, keepdims=True), axis=1)
     chosen: NDArray[np.intp] = (rng.random(len(stress))[:, None] > edges[:, :-1]).sum(axis=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -179,8 +180,16 @@ def _failures(kind: MachineType, modes: tuple[Mode, ...], plate: Plate) -> list[
 
 
 def _bearing_kind(designation: str) -> str:
-    """Return the kind by the designation: N… are cylindrical, 2…, 3… spherical and tapered rollers (ISO 15)."""
-    return "roller" if designation.upper().startswith(("N", "2", "3")) else "ball"
+    """Return the kind by the designation.
+
+    N… are cylindrical or needle rollers; 2 and 3 begin spherical and tapered rollers where five figures follow each
+    other or a bore stands after a stroke (22216, 32222, 230/500), and self-aligning and angular contact ball bearings
+    where four do (2205, 3205).
+
+    Source: basic designations after DIN 623-1.
+    """
+    roller = re.match(r"N|[23]\d\d(\d\d(?!\d)|/\d)", designation.strip().upper(), re.ASCII)
+    return "roller" if roller else "ball"
 
 
 def read_json(text: str) -> dict[str, Any]:

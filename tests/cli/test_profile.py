@@ -72,6 +72,26 @@ def test_a_good_profile_is_summed_up(capsys: pytest.CaptureFixture[str], home: H
     assert "remark" not in shown
 
 
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ({"failure_status": False}, "without failure_status: rul, anomaly, forecast can be trained"),
+        ({"failure_status": False, "rul": False}, "without failure_status and rul: anomaly, forecast can be trained"),
+    ],
+)
+def test_without_labels_it_is_said_which_families_can_be_trained(
+    labels: dict[str, bool], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], home: Home
+) -> None:
+    from nightshift.simulate.wizard import to_yaml
+
+    path = tmp_path / "plain.yaml"
+    path.write_text(to_yaml({**WHOLE, "labels": {"horizon_h": 108, **labels}}))
+    assert run("check", str(path)) == 0
+    shown = capsys.readouterr().out
+    assert said in shown
+    assert "of the rows are failing" not in shown
+
+
 def test_what_is_allowed_and_hardly_meant_is_remarked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], home: Home
 ) -> None:

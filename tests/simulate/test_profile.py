@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from nightshift.errors import ConfigError, UnknownNameError
 from nightshift.files import parse_yaml, read_yaml
+from nightshift.plan.synthesis import ROWS
 from nightshift.settings import Home, packaged_configs
 from nightshift.simulate.catalogue import KINDS, QUANTITIES, MachineType
 from nightshift.simulate.profile import (
@@ -89,6 +90,12 @@ def test_a_shipped_machine_can_be_learned_from(name: str) -> None:
     [
         ("sampling_s", 0, "sampling_s: got 0; allowed: a number from 1 up to 86400"),
         ("sampling_s", float("nan"), "sampling_s: got nan; allowed: a number from 1 up to 86400"),
+        (
+            "sampling_s",
+            10,
+            "sampling_s: 10 makes 8,553,600 rows of 30 runs of 720 h, and a dataset holds up to "
+            "5,000,000; allowed: from 17.2",
+        ),
         ("sampling_s", 86_400, "sampling_s: 86400 gives a life too few rows; allowed: up to 51840"),
         ("sensors.0.range", [120, 0], "sensors.0.range: the range is reversed: 120 is not below 0"),
         ("sensors.0.range", [0, float("inf")], "sensors.0.range.1: got inf; allowed: a number"),
@@ -148,6 +155,12 @@ def test_what_cannot_be_is_refused_by_path_and_allowed_values(path: str, value: 
     with pytest.raises(ConfigError) as refused:
         parse_profile(changed(path, value), "machines/m.yaml")
     assert str(refused.value).startswith("machines/m.yaml: ")
+
+
+def test_the_finest_sampling_that_is_named_as_allowed_is_good_and_makes_rows_that_synthesize_takes() -> None:
+    finest = {**motor(), "sampling_s": 17.2, "sensors": [{**s, "sampling_s": None} for s in motor()["sensors"]]}
+    assert find_problems(finest) == ()
+    assert 4_900_000 < parse_profile(finest, "finest.yaml").min_rows <= ROWS[1]
 
 
 def test_every_problem_is_named_and_none_twice() -> None:

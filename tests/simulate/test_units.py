@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from nightshift.settings import Home
-from nightshift.simulate.profile import Profile, load_profile, profile_names
+from nightshift.simulate.profile import Profile, load_profile, parse_profile, profile_names
 from nightshift.simulate.units import FAILURE, USAGE, draw_units, mean_load, split_units, unit_columns
 
 NOWHERE = Home(Path("nowhere"))
@@ -69,6 +69,29 @@ def test_a_mode_with_a_steeper_load_exponent_ends_more_of_the_hard_used() -> Non
     bearing = units[FAILURE] == "bearing_wear"
     hard = units["load_level"] > mean_load(motor)
     assert bearing[hard].mean() > bearing[~hard].mean() + 0.05
+
+
+def test_units_and_physics_ask_the_same_exponent_and_only_a_default_knows_the_bearing() -> None:
+    motor = load_profile(NOWHERE, MOTOR)
+    content = motor.model_dump(mode="json")
+    rollers = [{"designation": "NU209", "kind": "roller"}]
+
+    def exponent(bearings: list[dict[str, str]], **stated: float) -> float:
+        modes = [{"mode": "bearing_wear", "share": 1, **stated}]
+        plate = {**content["nameplate"], "bearings": bearings}
+        made = parse_profile({**content, "nameplate": plate, "failure_modes": modes}, "made.yaml")
+        # Written out and read again, it is the same machine.
+        again = parse_profile(made.model_dump(mode="json"), "again.yaml")
+        assert again.load_exponent(again.failure_modes[0]) == made.load_exponent(made.failure_modes[0])
+        return made.load_exponent(made.failure_modes[0])
+
+    balls = content["nameplate"]["bearings"]
+    assert exponent(balls) == 3
+    assert exponent(rollers) == pytest.approx(10 / 3)
+    assert exponent(rollers, load_exponent=3.0) == 3
+    assert exponent(balls, load_exponent=4.0) == exponent(rollers, load_exponent=4.0) == 4
+    others = [m for m in motor.failure_modes if m.mode != "bearing_wear"]
+    assert {motor.load_exponent(m) for m in others} == {2.0}
 
 
 def test_every_parameter_is_within_its_limits(profile: Profile) -> None:

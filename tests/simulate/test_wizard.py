@@ -214,6 +214,18 @@ def test_json_that_cannot_be_meant_is_refused(text: str, said: str) -> None:
         read_json(text)
 
 
+@pytest.mark.parametrize(
+    ("designation", "kind"),
+    [
+        *[(name, "ball") for name in ("6209", "7014C", "2205", "2310-2RS", "3205", "3310 A", "1210", "QJ210", "51108")],
+        *[(name, "roller") for name in ("NU310", "nn3012", "22216", "23120 CC", "30206", "32222", "230/500", "NA4905")],
+    ],
+)
+def test_a_bearing_s_kind_is_told_by_its_designation(designation: str, kind: str) -> None:
+    answers = parse_answers({"machine": "m_1", "machine_type": "induction_motor", "bearings": [designation]})
+    assert profile_content(answers)["nameplate"]["bearings"] == [{"designation": designation, "kind": kind}]
+
+
 def test_every_bad_answer_is_named() -> None:
     answers = json.loads('{"machine": "x", "machine_type": "fann", "rated_power_kw": NaN, "foo": 1, "bearings": []}')
     with pytest.raises(ConfigError) as refused:

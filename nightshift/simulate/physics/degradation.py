@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from nightshift.simulate.catalogue import Mode
 from nightshift.simulate.physics.series import Array, stream
 from nightshift.simulate.profile import Profile
-from nightshift.simulate.profile_parts import FailureMode, InsulationAgeing
+from nightshift.simulate.profile_parts import InsulationAgeing
 
 #: Part of the symptom that grows evenly before the defect begins.
 EVEN_PART = 0.22
@@ -79,7 +79,7 @@ def effort(
     """
     exponent = np.ones(units.mode.shape)
     for spec in profile.failure_modes:
-        exponent[units.mode == spec.mode] = load_exponent(profile, spec)
+        exponent[units.mode == spec.mode] = profile.load_exponent(spec)
     cost = load**exponent
     for spec in profile.failure_modes:
         if isinstance(spec, InsulationAgeing):
@@ -91,13 +91,6 @@ def effort(
     cost += 1e-3 * cost.mean(axis=1, keepdims=True) + 1e-300
     cost[np.arange(load.shape[1]) >= steps[:, None]] = 0.0
     return cost
-
-
-def load_exponent(profile: Profile, spec: FailureMode) -> float:
-    """Return the load's exponent; a ball bearing's 3 becomes 10/3 where the first bearing is a roller (ISO 281)."""
-    if spec.mode is Mode.BEARING_WEAR and spec.load_exponent == 3.0 and profile.nameplate.bearings[0].kind == "roller":
-        return 10.0 / 3.0
-    return spec.load_exponent
 
 
 def wear(profile: Profile, units: Units, cost: Array, steps: NDArray[np.int64], seed: tuple[int, ...]) -> Wear:

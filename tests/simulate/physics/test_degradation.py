@@ -41,6 +41,10 @@ def test_a_ball_bearing_wears_with_the_cube_of_load_and_a_roller_with_ten_thirds
     plate = {"rated_power_kw": 11, "rated_speed_rpm": 1460, "bearings": [{"designation": "NU310", "kind": "roller"}]}
     roller = cost_of(Mode.BEARING_WEAR, load, warm, nameplate=plate)
     assert (roller[0, :100] / shocks[0, :100]) == pytest.approx(0.5 ** (10 / 3), rel=1e-6)
+    # What is written counts, whatever the bearing.
+    stated = [{"mode": "bearing_wear", "share": 1, "load_exponent": 3.0}]
+    written = cost_of(Mode.BEARING_WEAR, load, warm, nameplate=plate, failure_modes=stated)
+    assert (written[0, :100] / shocks[0, :100]) == pytest.approx(0.5**3, rel=1e-6)
 
 
 def test_insulation_ages_twice_as_fast_for_every_halving_interval() -> None:
