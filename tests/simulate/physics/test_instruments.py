@@ -22,7 +22,7 @@ def sensor(**changes: Any) -> SensorSpec:
 
 def shown(spec: SensorSpec, *, bias: float = 0.0, scale: float = 1.0, truth: np.ndarray = TRUTH, **rates: float) -> Any:
     made = profile(rates={**QUIET, **rates})
-    return reading(made, spec, truth, np.full((5, 1), bias), np.full((5, 1), scale), (1, 3, 0))
+    return reading(made, spec, truth, np.full((len(truth), 1), bias), np.full((len(truth), 1), scale), (1, 3, 0))
 
 
 def test_noise_and_offset_are_those_of_the_profile_and_the_unit() -> None:
@@ -42,15 +42,26 @@ def test_readings_are_lost_at_the_stated_rate() -> None:
     assert not np.isnan(shown(sensor())).any()
 
 
-def test_faults_stick_drop_out_and_spike_at_the_stated_rate() -> None:
-    values = shown(sensor(), sensor_faults_per_1000_h=2.0, sensor_fault_h=6.0)
-    stuck = (values[:, 1:] == values[:, :-1]).sum()
-    lost = np.isnan(values).sum()
-    spikes = (np.abs(values - TRUTH) > 20).sum()
-    # 40 faults are expected in 20,000 hours, a third of each kind.
-    assert 20 < stuck < 200
-    assert 20 < lost < 200
-    assert 5 < spikes < 30
+def begun(within: np.ndarray) -> int:
+    """Return how many stretches begin, over all units."""
+    return int((within & ~np.pad(within, ((0, 0), (1, 0)))[:, :-1]).sum())
+
+
+@pytest.mark.parametrize("per_1000_h", [0.5, 3.0])
+def test_faults_stick_drop_out_and_spike_at_the_stated_rate(per_1000_h: float) -> None:
+    truth = np.full((100, 4000), 50.0)
+    values = shown(sensor(), truth=truth, sensor_faults_per_1000_h=per_1000_h, sensor_fault_h=6.0)
+    # A third of each kind, in 400,000 hours. A stuck reading shows from its second row on: from 1.5 hours.
+    each = per_1000_h * 400 / 3
+    stuck = begun(np.pad(values[:, 1:] == values[:, :-1], ((0, 0), (1, 0))))
+    lost = begun(np.isnan(values))
+    spikes = int((np.abs(values - truth) > 20).sum())
+    seen = each * np.exp(-1.5 / 6)
+    assert abs(stuck - seen) < 4 * np.sqrt(seen)
+    assert abs(lost - each) < 4 * np.sqrt(each)
+    assert abs(spikes - each) < 4 * np.sqrt(each)
+    # Lengths are exponential, so their standard deviation is their mean.
+    assert abs(np.isnan(values).sum() / lost - 6.0) < 4 * 6.0 / np.sqrt(each)
 
 
 def test_readings_stay_in_range_also_in_single_precision() -> None:
