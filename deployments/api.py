@@ -19,6 +19,10 @@ _BUSY = 503
 _PAUSES_S = (0.3, 1.0, 3.0, 6.0)
 
 
+class RefusedError(ServiceError):
+    """A Prefect server that answers, and does not do what it was asked."""
+
+
 def health(api_url: str) -> str:
     """Ask a server for its health; "" when it is well, else what is wrong."""
     try:
@@ -41,7 +45,8 @@ def ask(
         url: the server's API; that of `PREFECT_API_URL` by default.
 
     Raises:
-        ServiceError: when the server does not answer, or with a status that is neither good nor in `accept`.
+        ServiceError: when the server does not answer.
+        RefusedError: when its status is neither good nor in `accept`.
     """
     for pause_s in (*_PAUSES_S, 0.0):
         try:
@@ -52,8 +57,16 @@ def ask(
             break
         time.sleep(pause_s)
     if status >= 400 and status not in accept:
-        raise ServiceError(f"The Prefect server answers {status} to {path}: {answer}.")
+        raise RefusedError(f"The Prefect server answers {status} to {path}: {_reason(answer)}.")
     return status, answer
+
+
+def _reason(answer: Any) -> str:
+    """Return what a refusal says, in one line."""
+    detail = answer.get("exception_detail", answer.get("detail", answer)) if isinstance(answer, dict) else answer
+    if isinstance(detail, list):
+        detail = "; ".join(str(one.get("msg", one)) if isinstance(one, dict) else str(one) for one in detail)
+    return " ".join(str(detail).split())[:300].rstrip(".")
 
 
 def _send(api_url: str, path: str, body: object, method: str = "") -> tuple[int, Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from deployments.api import ask
+from deployments.changes import TAG, Change, holds
 
 EVENT = "nightshift.dataset.landed"
 #: What an event is about is this, a dot, and the machine's id.
@@ -19,21 +20,46 @@ WITHIN_S = 30
 AFTER_S = 60
 
 
-def declare() -> None:
-    """Create the automation on the server of `PREFECT_API_URL`, or bring an edited one back; else change nothing.
+def declare(deployments: Container[str] = (DEPLOYMENT,)) -> list[Change]:
+    """Create the automations on the server of `PREFECT_API_URL`, or bring edited ones back; else change nothing.
+
+    Those with our tag that are not wanted any more are removed.
+
+    Args:
+        deployments: full names of those that are declared; an automation that starts another is not wanted.
 
     Raises:
         ServiceError: when the server refuses it, or lacks the deployment.
     """
-    _, deployment = ask(f"deployments/name/{DEPLOYMENT}")
-    wanted = _automation(str(deployment["id"]))
-    found = _named()
-    for superfluous in found[1:]:
-        ask(f"automations/{superfluous['id']}", method="DELETE", accept=(404,))
+    wanted = {}
+    if DEPLOYMENT in deployments:
+        _, deployment = ask(f"deployments/name/{DEPLOYMENT}")
+        wanted[NAME] = _automation(str(deployment["id"]))
+    changes = []
+    for name, body in wanted.items():
+        changes += _one(name, body)
+    _, ours = ask("automations/filter", {"automations": {"tags": {"all_": [TAG]}}})
+    for found in ours:
+        if found["name"] not in wanted:
+            changes += _removed(found)
+    return changes
+
+
+def _one(name: str, wanted: Mapping[str, Any]) -> list[Change]:
+    found, what = _named(name), f"automation {name}"
+    changes = [change for superfluous in found[1:] for change in _removed(superfluous)]
     if not found:
         ask("automations/", wanted)
-    elif not _holds(found[0], wanted):
+        return [Change("created", what)]
+    if not holds(found[0], wanted):
         ask(f"automations/{found[0]['id']}", wanted, method="PUT")
+        changes.append(Change("updated", what))
+    return changes
+
+
+def _removed(found: Mapping[str, Any]) -> list[Change]:
+    ask(f"automations/{found['id']}", method="DELETE", accept=(404,))
+    return [Change("removed", f"automation {found['name']}")]
 
 
 def declared(url: str) -> bool:
@@ -42,12 +68,12 @@ def declared(url: str) -> bool:
     Raises:
         ServiceError: when it does not answer.
     """
-    return bool(_named(url))
+    return bool(_named(NAME, url))
 
 
-def _named(url: str = "") -> list[dict[str, Any]]:
-    """Return the automations of our name, oldest first."""
-    _, found = ask("automations/filter", {"automations": {"name": {"any_": [NAME]}}, "sort": "CREATED_DESC"}, url=url)
+def _named(name: str, url: str = "") -> list[dict[str, Any]]:
+    """Return the automations of a name, oldest first."""
+    _, found = ask("automations/filter", {"automations": {"name": {"any_": [name]}}, "sort": "CREATED_DESC"}, url=url)
     return list(found)[::-1]
 
 
@@ -56,7 +82,7 @@ def _automation(deployment_id: str) -> dict[str, Any]:
         "name": NAME,
         "description": f"Starts {DEPLOYMENT} when a dataset has landed; several at once start it once.",
         "enabled": True,
-        "tags": ["nightshift"],
+        "tags": [TAG],
         "trigger": {
             "type": "event",
             "posture": "Reactive",
@@ -81,13 +107,3 @@ def _automation(deployment_id: str) -> dict[str, Any]:
         "actions_on_trigger": [],
         "actions_on_resolve": [],
     }
-
-
-def _holds(found: object, wanted: object) -> bool:
-    """Whether the server's automation says all that ours does; ids and times of its own aside."""
-    if isinstance(wanted, Mapping):
-        return isinstance(found, Mapping) and all(k in found and _holds(found[k], v) for k, v in wanted.items())
-    if isinstance(wanted, list):
-        same_length = isinstance(found, list) and len(found) == len(wanted)
-        return same_length and all(_holds(f, w) for f, w in zip(found, wanted, strict=True))  # type: ignore[call-overload]
-    return found == wanted

@@ -10,12 +10,14 @@ import os
 import socket
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from deployments import processes
 from deployments.api import API_VARIABLE, HOST, ask, health
+from deployments.changes import Change
 from deployments.processes import ProcessRecord
 from nightshift.errors import ServiceError
 from nightshift.files import write_atomic
@@ -24,7 +26,7 @@ from nightshift.settings import Home
 
 PREFERRED_PORT = 4200
 SERVER, WORKER = "server", "worker"
-#: The one pool of this machine; the pools of a fleet come with its own deployments.
+#: The pool of this machine, whose worker `up` starts.
 POOL = "local-pool"
 # A cold start took 7-23 s on two busy cores.
 START_LIMIT_S = 180.0
@@ -43,12 +45,14 @@ class ServerInfo:
         ui_url: to look around in.
         pid: of our own server; None for one that `PREFECT_API_URL` names.
         started: whether this call started it.
+        changes: what `up` has changed on it.
     """
 
     api_url: str
     ui_url: str
     pid: int | None = None
     started: bool = False
+    changes: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,16 +94,18 @@ def ensure_server(home: Home) -> ServerInfo:
 
 
 def up(home: Home, *, worker: bool = True) -> ServerInfo:
-    """Bring up the server, declare the flows of `prefect.yaml`, and start the worker that runs them on this machine.
+    """Bring up the server, deploy what `prefect.yaml` declares, and start the worker that runs it on this machine.
 
     Landings that nobody has been told of are told now. Without the worker a run asked for in the UI, or by `prefect
     deployment run`, would wait for ever.
 
     Raises:
+        ConfigError: when the files that say what to deploy cannot be used; nothing was started.
         ServiceError: when a part does not come up.
     """
+    check_files(home)
     info = ensure_server(home)
-    deploy(home)
+    info = replace(info, changes=deploy(home))
     if worker:
         ensure_worker(home)
     from deployments.events import deliver
@@ -157,17 +163,30 @@ def ps(home: Home) -> list[ProcessInfo]:
     return [_info(home, r, running=processes.verified(r) is not None) for r in records]
 
 
-def deploy(home: Home) -> None:
-    """Declare the flows of `prefect.yaml`, and what starts them, on the server; again, it changes nothing.
+def check_files(home: Home) -> None:
+    """Read what `deploy` is to make of the server, before one is started for it.
 
     Raises:
+        ConfigError: when the files cannot be used.
+    """
+    from deployments.apply import checked
+
+    checked(home)
+
+
+def deploy(home: Home, file: Path | None = None) -> tuple[Change, ...]:
+    """Make the server as `prefect.yaml` and `configs/pools.yaml` say; returns what changed, nothing the second time.
+
+    Args:
+        file: another `prefect.yaml`.
+
+    Raises:
+        ConfigError: when the files cannot be used.
         ServiceError: when Prefect refuses them.
     """
-    from deployments import automations
     from deployments.apply import deploy_all
 
-    deploy_all(home, POOL)
-    automations.declare()
+    return deploy_all(home, file)
 
 
 def _users_choice(home: Home) -> str:

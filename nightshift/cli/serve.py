@@ -16,14 +16,21 @@ def add_serve(commands: Any) -> None:
         commands,
         "up",
         "start the Prefect server and a worker on this machine",
-        about="Start the Prefect server, declare the flows on it, and start the worker that runs them on this machine. "
+        about="Start the Prefect server, deploy the flows to it, and start the worker that runs them on this machine. "
         "Doing it again changes nothing.",
     )
     up.add_argument("--no-worker", action="store_true", help="the server only")
     up.set_defaults(run=_up)
     add_command(commands, "down", "stop what `up` and `demo` started, and nothing else").set_defaults(run=_down)
     add_command(commands, "ps", "which processes run, where, and their logs").set_defaults(run=_ps)
-    add_command(commands, "deploy", "declare the flows of prefect.yaml on the server").set_defaults(run=_deploy)
+    deploy = add_command(
+        commands,
+        "deploy",
+        "make the server as prefect.yaml and configs/pools.yaml say",
+        about="Create and update work pools, queues, limits, deployments, schedules and automations, remove what "
+        "Nightshift made and the files no longer name, and say what changed. Doing it again changes nothing.",
+    )
+    deploy.set_defaults(run=_deploy)
 
 
 def _up(arguments: argparse.Namespace) -> int:
@@ -34,6 +41,8 @@ def _up(arguments: argparse.Namespace) -> int:
     home = use_home()
     print("Starting the Prefect server (10 to 30 s when it is cold) ...", flush=True)
     info = up(home, worker=not arguments.no_worker)
+    for change in info.changes:
+        print(change)
     print(f"Prefect UI:   {info.ui_url}\nPrefect API:  {info.api_url}\nstop it with: nightshift down")
     return EXIT_OK
 
@@ -67,11 +76,13 @@ def _ps(_arguments: argparse.Namespace) -> int:
 
 def _deploy(_arguments: argparse.Namespace) -> int:
     need("worker", "deploy")
-    from deployments.server import deploy, ensure_server
+    from deployments.server import check_files, deploy, ensure_server
     from nightshift.settings import use_home
 
     home = use_home()
+    check_files(home)
     info = ensure_server(home)
-    deploy(home)
-    print(f"The flows of prefect.yaml are declared at {info.ui_url}/deployments")
+    changes = deploy(home)
+    print("\n".join(str(change) for change in changes) or "nothing to change")
+    print(f"to be seen at {info.ui_url}/deployments")
     return EXIT_OK

@@ -12,12 +12,11 @@ from prefect import Flow
 from prefect.cli.deploy._models import DeploymentConfig, PrefectYamlModel, WorkPoolConfig
 from pydantic import BaseModel
 
-from deployments.apply import prefect_yaml
-from deployments.server import POOL
-from flows import landed, machine, synthesize, train
+from deployments import pools
+from deployments.declared import prefect_yaml, read
+from flows import batch, landed, machine, synthesize, train
 
-POOLS = {POOL}
-FLOWS = (train.train, machine.train_machine, synthesize.synthesize_machine, landed.train_landed)
+FLOWS = (train.train, batch.train_batch, machine.train_machine, synthesize.synthesize_machine, landed.train_landed)
 
 
 def unknown_keys(found: dict[str, Any]) -> Iterator[str]:
@@ -72,8 +71,19 @@ def test_every_flow_is_declared_once(declared):
 def test_every_deployment_says_what_it_does_and_where_it_runs(declared):
     for deployment in declared["deployments"]:
         assert deployment["description"]
-        assert deployment["work_pool"]["name"] in POOLS
         assert deployment["name"] == "local"
+
+
+def test_what_deploy_reads_is_what_prefect_reads_and_the_shipped_pools_take_it(declared, home):
+    deployments = read(prefect_yaml()).deployments
+    assert [d.full_name for d in deployments] == [
+        f"{flow_of(d['entrypoint']).name}/{d['name']}" for d in declared["deployments"]
+    ]
+    shipped = pools.read(home)
+    pools.check(shipped, deployments)
+    assert {"local-pool", "gpu-pool", "pi-pool"} <= set(shipped.pools)
+    assert {pool.type for pool in shipped.pools.values()} == {"process"}
+    assert set(shipped.pools["pi-pool"].queues) == {"train", "device"}
 
 
 def test_flows_keep_their_results_as_json():

@@ -1,0 +1,54 @@
+"""`deploy` as a person meets it: what it changed, line by line, and one line when it cannot."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from nightshift.cli.app import main
+from nightshift.errors import EXIT_OK, EXIT_UNREACHABLE, EXIT_USAGE
+from nightshift.settings import Home
+
+
+@pytest.mark.slow
+def test_deploy_says_what_it_changed_and_the_second_time_that_nothing_was(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from deployments.server import down
+
+    try:
+        assert main(["deploy"]) == EXIT_OK
+        lines = capsys.readouterr().out.splitlines()
+        assert "created work queue pi-pool/device" in lines
+        assert "created deployment train-machine/local" in lines
+        assert all(line.startswith("created ") for line in lines[:-1])
+        assert lines[-1].endswith("/deployments")
+        assert main(["deploy"]) == EXIT_OK
+        assert capsys.readouterr().out.splitlines()[0] == "nothing to change"
+    finally:
+        down(home)
+
+
+def test_deploy_to_a_server_that_does_not_answer_is_one_line(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{nobody.getsockname()[1]}/api")
+        assert main(["deploy"]) == EXIT_UNREACHABLE
+    said = capsys.readouterr().err.strip()
+    assert "Start that server" in said
+    assert "\n" not in said
+
+
+def test_a_file_that_cannot_be_used_is_one_line_and_starts_no_server(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from deployments.server import ps
+
+    home.configs.mkdir()
+    (home.configs / "pools.yaml").write_text("pools: {local-pool: {typ: docker}}")
+    assert main(["deploy"]) == EXIT_USAGE
+    assert "local-pool: unknown key 'typ'. Did you mean 'type'?" in capsys.readouterr().err
+    assert ps(home) == []
