@@ -112,7 +112,8 @@ def _label_problems(draft: Draft) -> Iterator[Problem]:
         if draft.sampling_s > longest_s:
             text = f"{draft.sampling_s:g} gives a life too few rows; allowed: up to {longest_s:g}"
             yield Problem("sampling_s", text)
-        needed = rows_needed(life.mean_h, draft.sampling_s)
+        # What is refused by itself, 0 or nan, is not measured by its rows.
+        needed = rows_needed(life.mean_h, draft.sampling_s) if draft.sampling_s >= 1 else 0
         if needed > MAX_ROWS:
             # Rounded up, so that the number named is itself allowed.
             least_s = math.ceil(10 * draft.sampling_s * needed / MAX_ROWS) / 10
