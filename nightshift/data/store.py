@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import re
 import shutil
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from nightshift.data import outbox
+from nightshift.data import outbox, views
 from nightshift.data.dataset import Dataset, reimport_hint
 from nightshift.data.fingerprint import fingerprint as fingerprint_of
 from nightshift.data.schema import PARTS, Metadata, check_subject
@@ -27,8 +26,6 @@ from nightshift.settings import Home
 
 if TYPE_CHECKING:
     import pandas as pd
-
-log = logging.getLogger("nightshift.data")
 
 METADATA, SKETCH = "metadata.json", "sketch.json"
 _HEX = re.compile(r"[0-9a-f]{12,64}")
@@ -119,9 +116,11 @@ def folder_of(home: Home, subject: str, fingerprint: str) -> Path:
 
 
 def versions(home: Home, subject: str) -> tuple[str, ...]:
-    """Return the stored versions' first 12 digits, oldest landing first."""
+    """Return the stored versions' first 12 digits, oldest landing first; none whose landing was cut off."""
     folder = home.data / "store" / check_subject(subject)
     found = [p for p in folder.iterdir() if (p / METADATA).is_file()] if folder.is_dir() else []
+    now = _points_to(home, subject)
+    found = [p for p in found if now.startswith(p.name) or not _unfinished(home, subject, p.name).exists()]
     return tuple(p.name for p in sorted(found, key=lambda p: ((p / METADATA).stat().st_mtime_ns, p.name)))
 
 
@@ -149,7 +148,7 @@ def land(
     metadata: Metadata,
     *,
     event: bool = True,
-    check: Callable[[Dataset], None] | None = None,
+    check: Callable[[Dataset], object] | None = None,
 ) -> Dataset:
     """Store a dataset and make it its subject's present one. All of it, or nothing.
 
@@ -191,8 +190,9 @@ def land(
         except BaseException:
             if made and _points_to(home, described.subject) != digest:
                 shutil.rmtree(folder, ignore_errors=True)
+                _unfinished(home, described.subject, digest).unlink(missing_ok=True)
             raise
-    _refresh_views(home, folder, described)
+    views.refresh(home, folder, described, METADATA)
     return replace(open_dataset(home, described.subject, digest), new=new)
 
 
@@ -203,8 +203,17 @@ def _points_to(home: Home, subject: str) -> str:
     return ""
 
 
+def _unfinished(home: Home, subject: str, digest: str) -> Path:
+    """Return the file that says that a stored version was not pointed to yet: a landing killed there leaves it."""
+    return home.data / "store" / ".unfinished" / f"{subject}.{digest[:12]}"
+
+
 def _set_pointer(home: Home, metadata: Metadata, digest: str, event: bool) -> None:
     """Make a stored dataset the present one: the moment from which it is visible, and its note counts."""
+    before = _points_to(home, metadata.subject)
+    if _HEX.fullmatch(before):
+        # Its landing may have been killed right after the pointer: it was visible, and stays a version.
+        _unfinished(home, metadata.subject, before).unlink(missing_ok=True)
     if event:
         outbox.write(home, metadata.subject, digest, sum(part.rows for part in metadata.parts.values()))
     else:
@@ -214,6 +223,7 @@ def _set_pointer(home: Home, metadata: Metadata, digest: str, event: bool) -> No
     except OSError:
         outbox.withdraw(home, metadata.subject, digest)
         raise
+    _unfinished(home, metadata.subject, digest).unlink(missing_ok=True)
 
 
 def install(home: Home, folder: Path) -> Dataset:
@@ -270,7 +280,7 @@ def _write_folder(
     data: Dataset,
     frames: Mapping[str, pd.DataFrame],
     texts: Mapping[str, bytes],
-    check: Callable[[Dataset], None] | None,
+    check: Callable[[Dataset], object] | None,
 ) -> None:
     """Write a dataset's files aside, have them checked, and rename them to `data.folder`."""
     folder = data.folder
@@ -291,7 +301,7 @@ def _write_folder(
         # Hard links for people share these files: read-only keeps an editor from changing the snapshot.
         for path in temporary.iterdir():
             path.chmod(0o444)
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        _expect(home, data)
         damaged = temporary.with_name(f"{temporary.name}-damaged")
         if folder.is_dir():  # found damaged by the caller
             folder.rename(damaged)
@@ -306,6 +316,16 @@ def _write_folder(
         for leftover in (temporary, temporary.with_name(f"{temporary.name}-damaged")):
             shutil.rmtree(leftover, ignore_errors=True)
         _drop_empty(folder.parent)
+
+
+def _expect(home: Home, data: Dataset) -> None:
+    """Note that a version is about to appear that its subject does not point to."""
+    data.folder.parent.mkdir(parents=True, exist_ok=True)
+    if not data.folder.is_dir() and _points_to(home, data.subject) != data.fingerprint:
+        note = _unfinished(home, data.subject, data.fingerprint)
+        note.parent.mkdir(exist_ok=True)
+        note.touch()
+        _fsync(note.parent)
 
 
 def _drop_empty(folder: Path) -> None:
@@ -338,38 +358,6 @@ def _fsync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _refresh_views(home: Home, folder: Path, metadata: Metadata) -> None:
-    """Hard-link the files where people look: `data/synthetic|real/<id>/` and `data/metadata/`.
-
-    Nothing reads them, and the dataset has landed by now: trouble here is a warning.
-    """
-    kind, other = ("synthetic", "real") if metadata.provenance.kind == "synthetic" else ("real", "synthetic")
-    shutil.rmtree(home.data / other / metadata.subject, ignore_errors=True)
-    try:
-        for part in PARTS:
-            _link(folder / f"{part}.parquet", home.data / kind / metadata.subject / f"{part}.parquet")
-        _link(folder / METADATA, home.data / "metadata" / f"{metadata.subject}_metadata.json")
-    except OSError as error:
-        log.warning("the copies of '%s' for people were not refreshed: %s", metadata.subject, error)
-
-
-def _link(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    temporary.unlink(missing_ok=True)
-    try:
-        try:
-            os.link(source, temporary)
-        except OSError as error:
-            if disk_full(error):
-                raise
-            shutil.copyfile(source, temporary)  # a file system without hard links
-        temporary.replace(target)
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -14,9 +14,9 @@ from types import ModuleType
 import pytest
 from support.datasets import calendar_rows, describe
 
-from nightshift.data import outbox, store
+from nightshift.data import outbox, store, views
 from nightshift.data.importers.landing import split_and_land
-from nightshift.data.store import current, install, open_dataset, subjects, verify
+from nightshift.data.store import current, install, open_dataset, subjects, verify, versions
 from nightshift.errors import DataError, NightshiftError
 from nightshift.settings import Home, use_home
 
@@ -154,9 +154,25 @@ def test_a_landing_cut_off_anywhere_before_its_pointer_is_not_there(
 
 
 def test_a_landing_cut_off_right_after_its_pointer_stands_and_is_told_of(home: Home) -> None:
-    cut_off(home, (store, "_refresh_views", False), signal.SIGKILL)
+    cut_off(home, (views, "refresh", False), signal.SIGKILL)
     assert [subject for subject, _, _ in told(home)] == ["pump_1"]
     verify(open_dataset(home, "pump_1"))
+
+
+def test_what_was_killed_before_its_pointer_is_no_version_until_it_lands(home: Home) -> None:
+    first = split_and_land(home, calendar_rows(seed=1), describe())
+    cut_off(home, (store, "_set_pointer", False), signal.SIGKILL)
+    assert len([p for p in first.folder.parent.iterdir() if p.is_dir()]) == 2
+    assert versions(home, "pump_1") == (first.fingerprint[:12],)
+    again = split_and_land(home, calendar_rows(seed=2), describe())
+    assert set(versions(home, "pump_1")) == {first.fingerprint[:12], again.fingerprint[:12]}
+
+
+def test_what_was_killed_right_after_its_pointer_stays_a_version_when_others_land(home: Home) -> None:
+    cut_off(home, (store, "write_atomic", True), signal.SIGKILL)
+    killed = current(home, "pump_1")
+    later = split_and_land(home, calendar_rows(seed=3), describe())
+    assert set(versions(home, "pump_1")) == {killed[:12], later.fingerprint[:12]}
 
 
 def test_two_homes_keep_their_notes_apart(home: Home, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from support.datasets import calendar_rows, describe
 
 from nightshift.data.dataset import Dataset
 from nightshift.data.importers.landing import split_and_land
+from nightshift.data.schema import Metadata, Provenance
 from nightshift.data.store import (
     current,
     install,
@@ -214,3 +215,34 @@ def test_a_missing_part_or_column_is_refused_before_anything_is_written(home: Ho
     with pytest.raises(DataError, match="column 'shake_mm_s' not found"):
         split_and_land(home, rows.drop(columns="shake_mm_s"), describe())
     assert files(home) == set()
+
+
+def synthetic(subject: str = "pump_1") -> Metadata:
+    return describe(subject).model_copy(update={"provenance": Provenance(kind="synthetic", source="made")})
+
+
+def test_data_of_another_kind_take_only_their_own_links_with_them(home: Home, landed: Dataset) -> None:
+    real = home.data / "real" / "pump_1"
+    (real / "notes.txt").write_text("mine")
+    split_and_land(home, calendar_rows(seed=1), synthetic())
+    assert [p.name for p in real.iterdir()] == ["notes.txt"]
+    assert (home.data / "synthetic" / "pump_1" / "test.parquet").is_file()
+    split_and_land(home, calendar_rows(seed=2), describe())
+    assert not (home.data / "synthetic" / "pump_1").exists()
+    assert (real / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("kind", ["real", "synthetic"])
+def test_a_users_own_files_where_the_links_belong_are_left(
+    home: Home, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = home.data / "real" / "pump_9"
+    own.mkdir(parents=True)
+    names = ("train.parquet", "metadata.json")
+    for name in names:
+        (own / name).write_text("mine")
+    metadata = synthetic("pump_9") if kind == "synthetic" else describe("pump_9")
+    data = split_and_land(home, calendar_rows(), metadata)
+    assert [(own / name).read_text() for name in names] == ["mine", "mine"]
+    assert ("pump_9/train.parquet is not a copy" in caplog.text) == (kind == "real")
+    assert (home.data / kind / "pump_9" / "val.parquet").samefile(data.folder / "val.parquet")
