@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import re
+import stat
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,21 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def read_plain(path: Path, limit: int) -> bytes:
+    """Read the first `limit` bytes of a plain file: a pipe or a device, or a link to one, could keep us for ever.
+
+    Raises:
+        OSError: when it is something else, or cannot be read.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is no plain file")
+    # What was put there since then does not hold us up either.
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is no plain file")
+        return file.read(limit)
+
+
 def write_atomic(path: Path, data: bytes) -> None:
     """Write bytes beside `path`, flush them to disk, then rename into place."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,12 +79,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: when the file is missing, is not YAML, is huge, or is no mapping.
     """
     try:
-        if path.stat().st_size > _MAX_YAML_BYTES:
+        text = read_plain(path, _MAX_YAML_BYTES + 1)
+        if len(text) > _MAX_YAML_BYTES:
             raise ConfigError(
                 f"{path.name} has {path.stat().st_size:,} bytes; a config has up to {_MAX_YAML_BYTES:,}.",
                 hint="Check that it is the right file.",
             )
-        content = parse_yaml(path.read_text(encoding="utf-8-sig"), path.name)
+        content = parse_yaml(text.decode("utf-8-sig"), path.name)
     except OSError as error:
         raise ConfigError(f"{path.name} cannot be read: {error.strerror}.", hint="Check the path.") from error
     except UnicodeDecodeError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,11 @@ def test_an_error_shows_the_line_that_is_wrong() -> None:
     with pytest.raises(ConfigError) as refused:
         parse_yaml("a: 1\nwrong: [1, 2\n", "x.yaml")
     assert "wrong: [1, 2" in str(refused.value)
+
+
+def test_a_pipe_or_a_device_in_a_configs_place_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "link.yaml").symlink_to("/dev/zero")
+    for name in ("pipe", "link"):
+        with pytest.raises(ConfigError, match=f"{name}.yaml cannot be read: it is no plain file"):
+            read_yaml(tmp_path / f"{name}.yaml")
