@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nightshift.data.dataset import Dataset
 from nightshift.data.importers.csv_file import import_csv
+from nightshift.data.importers.landing import Check, refuse_blockers
 from nightshift.data.importers.mapping import LabelColumn, Mapping, SensorColumn, TimeColumn
 from nightshift.data.schema import Derived, TimeKind
 from nightshift.settings import Home
@@ -53,7 +54,15 @@ MAPPING = Mapping(
 )
 
 
-def import_ai4i(home: Home, path: Path, subject: str | None = None, *, seed: int = 0, event: bool = True) -> Dataset:
+def import_ai4i(
+    home: Home,
+    path: Path,
+    subject: str | None = None,
+    *,
+    seed: int = 0,
+    event: bool = True,
+    check: Check | None = refuse_blockers,
+) -> Dataset:
     """Land AI4I 2020: independent rows, stratified 70/15/15; the failure modes are not among the inputs.
 
     Args:
@@ -61,10 +70,13 @@ def import_ai4i(home: Home, path: Path, subject: str | None = None, *, seed: int
         path: `ai4i2020.csv`, or its folder.
         subject: id to land under; `ai4i_2020` by default.
         seed: of the split.
-        event: see `store.land`.
+        event: see `store.land`, as `check`.
+        check: may refuse the dataset before it is visible.
 
     Raises:
+        BlockedError: when the checks find a blocker.
         DataError: when the file is missing or does not have the published columns.
     """
     file = path / "ai4i2020.csv" if path.is_dir() else path
-    return import_csv(home, file, MAPPING.model_copy(update={"seed": seed}), subject, dropped=DROPPED, event=event)
+    mapping = MAPPING.model_copy(update={"seed": seed})
+    return import_csv(home, file, mapping, subject, dropped=DROPPED, event=event, check=check)

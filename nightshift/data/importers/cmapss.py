@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nightshift.data.dataset import Dataset
+from nightshift.data.importers.landing import Check, land_parts, refuse_blockers
 from nightshift.data.schema import LABEL, RUL, RUN, TIME, LabelSource, Metadata, Provenance, Sensor, TimeKind
 from nightshift.data.splits import split_train_val
-from nightshift.data.store import land
 from nightshift.errors import DataError, nearest
 from nightshift.settings import Home
 
@@ -53,7 +53,14 @@ AGE = "age_cycles"
 
 
 def import_cmapss(
-    home: Home, path: Path, subject: str | None = None, *, subset: str | None = None, seed: int = 0, event: bool = True
+    home: Home,
+    path: Path,
+    subject: str | None = None,
+    *,
+    subset: str | None = None,
+    seed: int = 0,
+    event: bool = True,
+    check: Check | None = refuse_blockers,
 ) -> Dataset:
     """Land one C-MAPSS subset: train and val from its training file by whole engines, test as published.
 
@@ -63,9 +70,11 @@ def import_cmapss(
         subject: id to land under; `cmapss_fd001` and so on by default.
         subset: `FD001`..`FD004`; needed only when the folder holds several.
         seed: of the draw of validation engines.
-        event: see `store.land`.
+        event: see `store.land`, as `check`.
+        check: may refuse the dataset before it is visible.
 
     Raises:
+        BlockedError: when the checks find a blocker.
         DataError: when a file is missing, ragged, or does not fit the others.
     """
     folder, name = _find(path, subset)
@@ -80,7 +89,8 @@ def import_cmapss(
         frame[LABEL] = (frame[RUL] <= HORIZON_CYCLES).astype("int8")
         frame[AGE] = frame[TIME].astype("float32")
     parts = {**split_train_val(train, seed=seed), "test": test}
-    return land(home, parts, _metadata(subject or f"cmapss_{name.lower()}", name, seed), event=event)
+    described = _metadata(subject or f"cmapss_{name.lower()}", name, seed)
+    return land_parts(home, parts, described, event=event, check=check)
 
 
 def _metadata(subject: str, name: str, seed: int) -> Metadata:

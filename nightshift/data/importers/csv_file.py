@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 from nightshift.data import labels
 from nightshift.data.dataset import Dataset
 from nightshift.data.importers.clock import mend_order, read_times, sampling_of
-from nightshift.data.importers.landing import SECONDS_PER_HOUR, default_embargo_h, split_and_land
+from nightshift.data.importers.landing import (
+    SECONDS_PER_HOUR,
+    Check,
+    default_embargo_h,
+    refuse_blockers,
+    split_and_land,
+)
 from nightshift.data.importers.mapping import Mapping, load_mapping
 from nightshift.data.importers.text import read_text_table
 from nightshift.data.normalise import numbers
@@ -40,6 +46,7 @@ def import_csv(
     *,
     dropped: AnyMapping[str, str] | None = None,
     event: bool = True,
+    check: Check | None = refuse_blockers,
 ) -> Dataset:
     """Land a CSV or Parquet file.
 
@@ -49,9 +56,11 @@ def import_csv(
         mapping: a YAML file, the name of a shipped one, or a parsed one.
         subject: id to land under; the mapping's `machine` by default.
         dropped: column -> why it is left out on purpose; the others that are not used are reported (D021).
-        event: see `store.land`.
+        event: see `store.land`, as `check`.
+        check: may refuse the dataset before it is visible.
 
     Raises:
+        BlockedError: when the checks find a blocker.
         DataError: when the file cannot be read or does not fit the mapping.
         UnknownNameError: for a mapping or column that does not exist; names the nearest.
         ConfigError: for a mapping that cannot be used.
@@ -72,7 +81,7 @@ def import_csv(
     details["dropped_columns"] = {c: why for c, why in (dropped or {}).items() if c in source}
     frame = _columns(source, chosen, details)
     metadata = _describe(machine, path, chosen, frame, details)
-    return split_and_land(home, frame, metadata, seed=chosen.seed, event=event)
+    return split_and_land(home, frame, metadata, seed=chosen.seed, event=event, check=check)
 
 
 def _read(path: Path, mapping: Mapping) -> tuple[pd.DataFrame, dict[str, Any]]:

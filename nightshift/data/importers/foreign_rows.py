@@ -20,12 +20,15 @@ from nightshift.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 #: Text is read cell by cell, at about ten times its size in memory.
 MAX_CSV_BYTES = 500_000_000
 MAX_PARQUET_BYTES = 8_000_000_000
 #: Of all columns together: a few bytes of parquet can stand for billions of rows.
-MAX_VALUES = 1_000_000_000
+MAX_VALUES = 200_000_000
+#: Of all text together, as it is once every cell is spelled out: a dictionary stores a long word once for all rows.
+MAX_TEXT_BYTES = 1_000_000_000
 #: Nanoseconds since 1970 in 64 bits reach from 1677 to 2262.
 _YEARS = (1900, 2200)
 # A run is a whole number that floating point still tells from the next.
@@ -64,19 +67,73 @@ def read_parquet_rows(path: Path, metadata: Metadata) -> pd.DataFrame:
     try:
         with pq.ParquetFile(path) as file:
             schema, found = file.schema_arrow, file.metadata
-            # Two places of the file say it, and reading believes the second.
-            rows = max(found.num_rows, sum(found.row_group(i).num_rows for i in range(found.num_row_groups)))
-            values = rows * found.num_columns
-            if values > MAX_VALUES:
-                raise DataError(
-                    f"{path.name} holds {values:,} values, at most {MAX_VALUES:,} can be landed.", hint="Land less."
-                )
+            _hold_claims(path.name, found)
             _hold_columns(path.name, schema.names, metadata)
             _hold_types(path.name, schema, metadata)
-            frame = _plain(file.read()).to_pandas(ignore_metadata=True)
+        frame = _plain(_read_groups(path, found)).to_pandas(ignore_metadata=True)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path.name} is no parquet file, or cut short.", hint="Write it again.") from error
     return _typed(frame, path.name, metadata)
+
+
+def _hold_claims(name: str, found: pq.FileMetaData) -> None:
+    """Refuse a file that says itself that it holds too much, or that could hide how much.
+
+    Raises:
+        DataError: for too many values, too much text, or text whose rows repeat each other's beginnings.
+    """
+    groups = [found.row_group(i) for i in range(found.num_row_groups)]
+    # Two places of the file say it, and reading believes the second.
+    values = max(found.num_rows, sum(group.num_rows for group in groups)) * found.num_columns
+    if values > MAX_VALUES:
+        raise DataError(f"{name} holds {values:,} values, at most {MAX_VALUES:,} can be landed.", hint="Land less.")
+    chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
+    chunks = [chunk for chunk in chunks if chunk.physical_type == "BYTE_ARRAY"]
+    _hold_text(name, sum(chunk.total_uncompressed_size for chunk in chunks))
+    if any("DELTA_BYTE_ARRAY" in chunk.encodings for chunk in chunks):
+        raise DataError(
+            f"{name} holds text in the encoding DELTA_BYTE_ARRAY, which is not read.",
+            hint="Write it plain or with dictionaries, as pandas does.",
+        )
+
+
+def _hold_text(name: str, size: int) -> None:
+    if size > MAX_TEXT_BYTES:
+        raise DataError(
+            f"{name} holds {size:,} bytes of text, at most {MAX_TEXT_BYTES:,} can be landed.",
+            hint="Shorten the words, or land less.",
+        )
+
+
+def _read_groups(path: Path, found: pq.FileMetaData) -> pa.Table:
+    """Read one row group after another, its words once each, until the text of all rows would be too much.
+
+    Raises:
+        DataError: when it would.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    leaves = [found.schema.column(i) for i in range(found.num_columns)]
+    words = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
+    tables, text = [], 0
+    with pq.ParquetFile(path, read_dictionary=words) as file:
+        for i in range(file.num_row_groups):
+            tables.append(file.read_row_group(i))
+            text += sum(_spelled_out(chunk) for column in tables[-1].columns for chunk in column.chunks)
+            _hold_text(path.name, text)
+        return pa.concat_tables(tables) if tables else file.read()
+
+
+def _spelled_out(chunk: pa.Array) -> int:
+    """Return the bytes of a chunk's text when every row spells its word out; 0 for another kind of column."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_dictionary(chunk.type):
+        return 0
+    lengths = pc.binary_length(chunk.dictionary)
+    return int(pc.sum(lengths.take(chunk.indices).cast(pa.int64())).as_py() or 0)
 
 
 def _hold_size(path: Path, limit: int) -> None:

@@ -7,6 +7,7 @@ then split as an import is. Everything is held to what `metadata.json` says; not
 from __future__ import annotations
 
 import codecs
+import filecmp
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,11 +19,11 @@ from pydantic import ValidationError
 from nightshift.data.dataset import Dataset
 from nightshift.data.importers.clock import check_timezone, sampling_of
 from nightshift.data.importers.foreign_rows import read_csv_rows, read_parquet_rows
-from nightshift.data.importers.landing import default_embargo_h, land_parts, split_and_land
+from nightshift.data.importers.landing import Check, default_embargo_h, land_parts, refuse_blockers, split_and_land
 from nightshift.data.schema import PARTS, RESERVED, RUN, LabelSource, Metadata, TimeKind
-from nightshift.data.validate import validate
-from nightshift.errors import BlockedError, DataError, nearest
-from nightshift.findings import blockers
+from nightshift.data.store import current, folder_of
+from nightshift.errors import DataError, NightshiftError, nearest
+from nightshift.files import read_plain
 from nightshift.settings import Home
 
 if TYPE_CHECKING:
@@ -33,19 +34,27 @@ WHOLE = ("data.parquet", "data.csv")
 #: A description longer than this is no description.
 MAX_METADATA_BYTES = 1_000_000
 MAX_SENSORS = 2_000
+#: In the provenance's details: who says so.
+CLAIMED = "claimed_by"
 _UNITS = {TimeKind.CALENDAR: "hours", TimeKind.CYCLES: "cycles", TimeKind.NONE: "none"}
-#: Blockers that stop only the models of one kind, as one class stops classification: those cells are blocked instead.
-_OF_ONE_FAMILY = frozenset({"D009", "D019"})
 
 
-def land_folder(home: Home, folder: Path, subject: str | None = None, *, event: bool = True) -> Dataset:
+def land_folder(
+    home: Home,
+    folder: Path,
+    subject: str | None = None,
+    *,
+    event: bool = True,
+    check: Check | None = refuse_blockers,
+) -> Dataset:
     """Land a folder's dataset, or refuse it before anything of it is visible.
 
     Args:
         home: where to land.
         folder: see the module.
         subject: id to land under; the metadata's by default.
-        event: see `store.land`.
+        event: see `store.land`, as `check`.
+        check: may refuse the dataset before it is visible.
 
     Raises:
         DataError: when a file is missing, unreadable, too large, or does not fit the metadata. One line each.
@@ -61,21 +70,40 @@ def land_folder(home: Home, folder: Path, subject: str | None = None, *, event: 
     metadata = read_metadata(folder / METADATA)
     if subject is not None:
         metadata = Metadata.model_validate(metadata.model_dump() | {"subject": subject})
+    if not _is_present(home, folder, metadata.subject):
+        metadata = _marked_as_claimed(metadata)
     kind = _kind(folder)
     with _hints_for_a_folder():
         if kind in WHOLE:
             frame = _read(folder / kind, metadata)
             described = _completed(metadata, frame)
-            return split_and_land(home, frame, described, event=event, check=refuse_blockers)
-        return _land_parts(home, folder, metadata, event)
+            return split_and_land(home, frame, described, event=event, check=check)
+        return _land_parts(home, folder, metadata, event, check)
 
 
-def _land_parts(home: Home, folder: Path, metadata: Metadata, event: bool) -> Dataset:
+def _land_parts(home: Home, folder: Path, metadata: Metadata, event: bool, check: Check | None) -> Dataset:
     frames = {part: _read(folder / f"{part}.parquet", metadata) for part in PARTS}
     _hold_row_counts(frames, metadata)
     if metadata.time_kind is TimeKind.NONE:
         frames = _numbered_apart(frames)
-    return land_parts(home, frames, _completed(metadata, frames["train"]), event=event, check=refuse_blockers)
+    return land_parts(home, frames, _completed(metadata, frames["train"]), event=event, check=check)
+
+
+def _is_present(home: Home, folder: Path, subject: str) -> bool:
+    """Whether a folder holds, byte for byte, what the subject has now: that is no claim."""
+    try:
+        stored = folder_of(home, subject, current(home, subject))
+        names = (METADATA, *(f"{part}.parquet" for part in PARTS))
+        return all(filecmp.cmp(folder / name, stored / name, shallow=False) for name in names)
+    except (NightshiftError, OSError):
+        return False
+
+
+def _marked_as_claimed(metadata: Metadata) -> Metadata:
+    """Note that kind and source are what the folder's author says; nobody here has seen the data being made."""
+    origin = metadata.provenance
+    details = {**origin.details, CLAIMED: f"{METADATA} of a folder that was landed"}
+    return metadata.model_copy(update={"provenance": origin.model_copy(update={"details": details})})
 
 
 @contextmanager
@@ -97,9 +125,10 @@ def read_metadata(path: Path) -> Metadata:
         UsageError: for a machine id that is none.
     """
     try:
-        if path.stat().st_size > MAX_METADATA_BYTES:
+        content = read_plain(path, MAX_METADATA_BYTES + 1)
+        if len(content) > MAX_METADATA_BYTES:
             raise DataError(f"{path.name} is larger than {MAX_METADATA_BYTES:,} bytes.", hint="It only describes.")
-        metadata = Metadata.model_validate_json(path.read_bytes().removeprefix(codecs.BOM_UTF8))
+        metadata = Metadata.model_validate_json(content.removeprefix(codecs.BOM_UTF8))
     except FileNotFoundError as error:
         raise DataError(
             f"{path.name} is missing in {path.parent.name}.", hint="It says what the columns are."
@@ -110,22 +139,6 @@ def read_metadata(path: Path) -> Metadata:
         raise _refused(path.name, error) from None
     _hold_consistent(metadata, path.name)
     return metadata
-
-
-def refuse_blockers(data: Dataset) -> None:
-    """Refuse a dataset that no family could use.
-
-    Raises:
-        BlockedError: with the codes found.
-    """
-    found = [f for f in blockers(validate(data, data.metadata.offers)) if f.code not in _OF_ONE_FAMILY]
-    if found:
-        told = " ".join(f"{f.code}: {f.what}" for f in found)
-        raise BlockedError(
-            f"the data of '{data.subject}' were not landed. {told}",
-            hint=found[0].remedy,
-            codes=tuple(f.code for f in found),
-        )
 
 
 def _refused(name: str, error: ValidationError) -> DataError:

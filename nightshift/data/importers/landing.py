@@ -1,4 +1,4 @@
-"""What every importer ends with: labels, split, landing."""
+"""What every importer ends with: split, checks, landing."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from nightshift.data.dataset import Dataset
 from nightshift.data.schema import Metadata, TimeKind
 from nightshift.data.splits import split
 from nightshift.data.store import land
+from nightshift.data.validate import validate
+from nightshift.errors import BlockedError
+from nightshift.findings import Finding, Severity
 from nightshift.settings import Home
 
 if TYPE_CHECKING:
@@ -17,11 +20,41 @@ if TYPE_CHECKING:
 SECONDS_PER_HOUR = 3600.0
 #: Rows of window that an embargo leaves room for, when the mapping does not say.
 WINDOW_ROWS = 24
+#: Sees a dataset before it is visible, and refuses it by raising.
+Check = Callable[[Dataset], object]
+#: Blockers that stop only the models of one kind, as one class stops classification: those cells are blocked instead.
+_OF_ONE_FAMILY = frozenset({"D009", "D019"})
+#: A real machine may have such a sensor; a made one that gives its label away was made wrongly.
+_LEAK = "D015"
 
 
 def default_embargo_h(sampling_s: float | None, horizon_h: float | None) -> float:
     """Return window + horizon, in hours."""
     return WINDOW_ROWS * (sampling_s or 0.0) / SECONDS_PER_HOUR + (horizon_h or 0.0)
+
+
+def refuse_blockers(data: Dataset) -> list[Finding]:
+    """Refuse a dataset that no family could use, and return what is remarked on one that may land.
+
+    Raises:
+        BlockedError: with the codes found.
+    """
+    found = validate(data, data.metadata.offers)
+    made = data.metadata.provenance.kind == "synthetic"
+    refused = [f for f in found if _refuses(f, made)]
+    if refused:
+        told = " ".join(f"{f.code}: {f.what}" for f in refused)
+        raise BlockedError(
+            f"the data of '{data.subject}' were not landed. {told}",
+            hint=refused[0].remedy,
+            codes=tuple(f.code for f in refused),
+        )
+    return found
+
+
+def _refuses(remark: Finding, made: bool) -> bool:
+    blocks = remark.severity is Severity.BLOCKER and remark.code not in _OF_ONE_FAMILY
+    return blocks or (made and remark.code == _LEAK)
 
 
 def split_and_land(
@@ -31,7 +64,7 @@ def split_and_land(
     *,
     seed: int = 0,
     event: bool = True,
-    check: Callable[[Dataset], None] | None = None,
+    check: Check | None = None,
 ) -> Dataset:
     """Split the rows as the dataset's time kind asks (the embargo is `metadata.embargo` hours), and land them.
 
@@ -58,7 +91,7 @@ def land_parts(
     metadata: Metadata,
     *,
     event: bool = True,
-    check: Callable[[Dataset], None] | None = None,
+    check: Check | None = None,
 ) -> Dataset:
     """Land rows that are already split."""
     return land(home, parts, metadata, event=event, check=check)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nightshift.data.dataset import Dataset
 from nightshift.data.importers.clock import mend_order, read_times, sampling_of
-from nightshift.data.importers.landing import default_embargo_h, split_and_land
+from nightshift.data.importers.landing import Check, default_embargo_h, refuse_blockers, split_and_land
 from nightshift.data.importers.mapping import Mapping, SensorColumn, TimeColumn
 from nightshift.data.importers.text import read_text_table
 from nightshift.data.normalise import numbers
@@ -30,7 +30,13 @@ DEFAULT_SERIES = "machine_temperature_system_failure"
 
 
 def import_nab(
-    home: Home, path: Path, subject: str | None = None, *, windows: Path | None = None, event: bool = True
+    home: Home,
+    path: Path,
+    subject: str | None = None,
+    *,
+    windows: Path | None = None,
+    event: bool = True,
+    check: Check | None = refuse_blockers,
 ) -> Dataset:
     """Land a NAB series: `failure_status` is 1 inside its labelled windows.
 
@@ -42,9 +48,11 @@ def import_nab(
         path: the series, or the folder that holds the machine temperature.
         subject: id to land under; `nab_` and the file's name without `_system_failure` by default.
         windows: `combined_windows.json`; looked for beside the series by default.
-        event: see `store.land`.
+        event: see `store.land`, as `check`.
+        check: may refuse the dataset before it is visible.
 
     Raises:
+        BlockedError: when the checks find a blocker.
         DataError: when a file is missing or does not have NAB's form.
         UnknownNameError: when the windows name no such series.
     """
@@ -88,7 +96,7 @@ def import_nab(
             details=details,
         ),
     )
-    return split_and_land(home, frame, metadata, event=event)
+    return split_and_land(home, frame, metadata, event=event, check=check)
 
 
 def _frame(columns: dict[str, object]) -> pd.DataFrame:

@@ -13,10 +13,12 @@ from support.datasets import calendar_rows
 
 from nightshift.data.dataset import Dataset
 from nightshift.data.importers.csv_file import import_csv
+from nightshift.data.importers.landing import Check, refuse_blockers
 from nightshift.data.importers.mapping import load_mapping, parse_mapping
 from nightshift.data.schema import LabelSource
+from nightshift.data.store import subjects
 from nightshift.data.validate import validate
-from nightshift.errors import ConfigError, DataError, UnknownNameError, UsageError
+from nightshift.errors import BlockedError, ConfigError, DataError, UnknownNameError, UsageError
 from nightshift.settings import Home
 
 MAPPING: dict[str, Any] = {
@@ -40,10 +42,12 @@ def with_(**changes: Any) -> dict[str, Any]:
     return {k: v for k, v in (MAPPING | changes).items() if v is not None}
 
 
-def land(home: Home, rows: pd.DataFrame, values: dict[str, Any], **to_csv: Any) -> Dataset:
+def land(
+    home: Home, rows: pd.DataFrame, values: dict[str, Any], *, check: Check | None = refuse_blockers, **to_csv: Any
+) -> Dataset:
     path = home.root / "rows.csv"
     rows.to_csv(path, index=False, **to_csv)
-    return import_csv(home, path, parse_mapping(values, "rows.yaml"))
+    return import_csv(home, path, parse_mapping(values, "rows.yaml"), check=check)
 
 
 def whole(data: Dataset) -> pd.DataFrame:
@@ -177,8 +181,9 @@ def test_runs_can_begin_at_pauses(home: Home) -> None:
 def test_duplicates_and_order_are_mended_only_when_asked(home: Home) -> None:
     rows = calendar_rows()
     messy = pd.concat([rows.iloc[:3], rows.iloc[[1]], rows.iloc[3:]])
-    kept = land(home, messy, MAPPING)
-    assert not kept.frame("train")["time"].is_monotonic_increasing
+    with pytest.raises(BlockedError, match="D003"):
+        land(home, messy, MAPPING)
+    assert subjects(home) == ()
     mended = land(home, messy, with_(sort=True, duplicates="first"))
     pd.testing.assert_frame_equal(whole(mended), whole(land(home, rows, MAPPING)))
     assert mended.metadata.provenance.details["duplicate_rows_merged"] == 1
@@ -214,8 +219,13 @@ def test_run_numbers_are_kept_and_an_empty_one_is_refused(home: Home) -> None:
         land(home, rows, MAPPING)
 
 
-def test_a_sensor_without_any_value_lands_and_is_blocked_at_validation(home: Home) -> None:
-    data = land(home, calendar_rows().assign(heat_c=None, grade=None), MAPPING)
+def test_a_critical_sensor_without_any_value_is_refused(home: Home) -> None:
+    rows = calendar_rows().assign(heat_c=None, grade=None)
+    with pytest.raises(BlockedError, match="D002") as caught:
+        land(home, rows, MAPPING)
+    assert caught.value.codes == ("D002",)
+    assert subjects(home) == ()
+    data = land(home, rows, MAPPING, check=None)
     told = {(f.code, f.columns, str(f.severity)) for f in validate(data)}
     assert ("D002", ("heat_c",), "blocker") in told
     assert ("D002", ("grade",), "warning") in told

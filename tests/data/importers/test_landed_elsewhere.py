@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -19,10 +20,11 @@ from support.elsewhere import describe_pump, write_pump
 from nightshift.data import outbox
 from nightshift.data.importers import foreign_rows, landed_elsewhere
 from nightshift.data.importers.landed_elsewhere import land_folder
-from nightshift.data.importers.landing import split_and_land
+from nightshift.data.importers.landing import refuse_blockers, split_and_land
 from nightshift.data.splits import split
 from nightshift.data.store import subjects
 from nightshift.errors import EXIT_BLOCKED, BlockedError, ConfigError, DataError, NightshiftError, UsageError
+from nightshift.findings import Finding
 from nightshift.settings import Home
 
 
@@ -131,6 +133,21 @@ def lone_surrogate(folder: Path) -> None:
     (folder / "metadata.json").write_text(text.replace("a test bench", "\\ud800"))
 
 
+def metadata_as_pipe(folder: Path) -> None:
+    (folder / "metadata.json").unlink()
+    os.mkfifo(folder / "metadata.json")
+
+
+def metadata_as_device(folder: Path) -> None:
+    (folder / "metadata.json").unlink()
+    (folder / "metadata.json").symlink_to("/dev/zero")
+
+
+def rows_as_pipe(folder: Path) -> None:
+    (folder / "data.csv").unlink()
+    os.mkfifo(folder / "data.csv")
+
+
 def no_metadata(folder: Path) -> None:
     (folder / "metadata.json").unlink()
 
@@ -205,6 +222,9 @@ def twice(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
+        (metadata_as_pipe, "metadata.json cannot be read: it is no plain file"),
+        (metadata_as_device, "metadata.json cannot be read: it is no plain file"),
+        (rows_as_pipe, "data.csv is no file"),
         (no_metadata, "metadata.json is missing in made"),
         (break_json, "metadata.json is no valid JSON"),
         (enlarge_metadata, "metadata.json is larger than 1,000,000 bytes"),
@@ -337,3 +357,57 @@ def test_nothing_is_unpickled(home: Home, folder: Path, tmp_path: Path) -> None:
         writer.write_table(pa.Table.from_arrays(table.columns, schema=schema))
     assert land_folder(home, folder).new
     assert not mark.exists()
+
+
+def leak(folder: Path, kind: str) -> None:
+    """A sensor that tells the classes apart by itself, in data that claim to be of a kind."""
+    write_metadata(folder, provenance={"kind": kind, "source": "a test bench"})
+    rows = pd.read_csv(folder / "data.csv")
+    rows["vibration_mm_s"] = 3 + 2 * rows["failure_status"] + 0.001 * np.arange(len(rows))
+    rows.to_csv(folder / "data.csv", index=False)
+
+
+def test_made_data_that_give_their_label_away_are_refused_and_a_real_machines_are_remarked_on(
+    home: Home, folder: Path
+) -> None:
+    leak(folder, "synthetic")
+    assert "D015: vibration_mm_s (AUC 1.000) alone tells the classes apart" in refused(home, folder, BlockedError)
+    leak(folder, "import")
+    remarks: list[Finding] = []
+    land_folder(home, folder, check=lambda data: remarks.extend(refuse_blockers(data)))
+    assert "D015" in [f.code for f in remarks]
+
+
+def test_where_data_come_from_is_noted_as_a_claim(home: Home, folder: Path) -> None:
+    data = land_folder(home, folder)
+    assert data.metadata.provenance.details == {"claimed_by": "metadata.json of a folder that was landed"}
+    assert not land_folder(home, folder).new
+
+
+def test_a_few_bytes_that_stand_for_gigabytes_of_text_are_refused(
+    home: Home, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(foreign_rows, "MAX_TEXT_BYTES", 50_000_000)
+    sensors = [{"name": "temperature_c"}, {"name": "grade", "role": "category"}]
+    write_metadata(folder, sensors=sensors, label_source="absent")
+    (folder / "data.csv").unlink()
+    word = pa.DictionaryArray.from_arrays(pa.array(np.zeros(100_000, np.int32)), ["w" * 1_000_000])
+    table = pa.table({"temperature_c": np.arange(100_000.0), "grade": word})
+    pq.write_table(table, folder / "data.parquet", compression="zstd")
+    assert (folder / "data.parquet").stat().st_size < 2_000_000
+    assert "holds 100,000,000,000 bytes of text, at most 50,000,000" in refused(home, folder)
+    plain = table.slice(0, 60).cast(pa.schema({"temperature_c": pa.float64(), "grade": pa.string()}))
+    pq.write_table(plain, folder / "data.parquet", compression="zstd", use_dictionary=False)
+    assert "bytes of text, at most 50,000,000" in refused(home, folder)
+    encoding = {"grade": "DELTA_BYTE_ARRAY"}
+    pq.write_table(plain, folder / "data.parquet", use_dictionary=False, column_encoding=encoding)
+    assert "DELTA_BYTE_ARRAY, which is not read" in refused(home, folder)
+
+
+def test_text_in_several_row_groups_lands_as_in_one(home: Home, tmp_path: Path) -> None:
+    whole = land_folder(home, calendar_folder(tmp_path / "plain"))
+    folder = calendar_folder(tmp_path / "made")
+    for path in folder.glob("*.parquet"):
+        pq.write_table(pq.read_table(path), path, row_group_size=50)
+    assert pq.ParquetFile(folder / "train.parquet").num_row_groups > 2
+    assert land_folder(home, folder).fingerprint == whole.fingerprint
