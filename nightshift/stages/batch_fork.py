@@ -8,34 +8,21 @@ is Prefect, seconds), and because a pool of workers breaks whole when one of the
 from __future__ import annotations
 
 import ctypes
-import gc
-import importlib
-import logging
 import os
 import selectors
 import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
 from contextlib import suppress
-from importlib.metadata import packages_distributions
 
-from nightshift import families
 from nightshift.plan.batch import GRACE_S
-from nightshift.plan.records import STAGES
 from nightshift.settings import use_home
 from nightshift.stages import batch_cell
 from nightshift.stages.batch_job import CellJob, Reply, Request
-
-logger = logging.getLogger("nightshift")
+from nightshift.stages.batch_preload import preload
 
 _PR_SET_PDEATHSIG = 1
-_EVERY_CELL = (
-    *(f"nightshift.stages.{name}" for name in STAGES),
-    *("nightshift.tracking.report", "nightshift.tracking.registry", "nightshift.graphs.parity"),
-    *("pandas", "pyarrow.parquet", "mlflow", "mlflow.onnx", "onnx", "onnxruntime", "jinja2", "matplotlib.figure"),
-)
 
 
 def main() -> None:
@@ -146,26 +133,6 @@ class ForkServer:
             self._reap()
         for pid in self._pids.values():
             _signal_group(pid, signal.SIGKILL)
-
-
-def preload(chosen: list[str]) -> None:
-    """Import what the cells of some families need; one that cannot be imported is for the cell to tell."""
-    known = packages_distributions()
-    for name in (*_EVERY_CELL, *(m for family in chosen for m in _modules_of(family, known))):
-        try:
-            importlib.import_module(name)
-        except Exception as error:
-            logger.warning("%s could not be loaded ahead: %s", name, error)
-    # What is loaded stays loaded: a collection in a cell need not touch, and so copy, all of it.
-    gc.collect()
-    gc.freeze()
-
-
-def _modules_of(family: str, known: Mapping[str, list[str]]) -> list[str]:
-    """Return a family's module and the packages of the distributions that it names."""
-    wanted = {d.lower().replace("-", "_") for d in families.get(family).libraries}
-    tops = [top for top, dists in known.items() if wanted & {d.lower().replace("-", "_") for d in dists}]
-    return [f"nightshift.families.{families.canonical(family)}", *tops]
 
 
 def _signal_group(pid: int, number: int) -> None:

@@ -47,7 +47,8 @@ def processes_for(cells: int, options: BatchOptions, room: Room) -> int:
     disk_mb = cells * options.disk_mb_per_model
     if disk_mb > room.disk_mb:
         raise CapacityError(
-            f"{cells} models may need {disk_mb:,.0f} MB of disk ({options.disk_mb_per_model:g} MB each); "
+            f"{cells} model{'s' * (cells != 1)} may need {disk_mb:,.0f} MB of disk "
+            f"({options.disk_mb_per_model:g} MB each); "
             f"{room.disk_mb:,.0f} MB are free.",
             hint="Free space, train fewer at a time, or lower disk_mb_per_model.",
         )

@@ -35,7 +35,7 @@ def test_up_brings_a_worker_too_and_again_changes_nothing(served, upped):
     with served.inside():
         server.up(served.home)
         assert server.ps(served.home) == upped
-    assert len(served.ask("deployments/filter", limit=50)) == 4
+    assert len(served.ask("deployments/filter", limit=50)) == 5
 
 
 def test_the_run_form_offers_the_families_and_explains_the_options(served, upped):

@@ -99,6 +99,35 @@ def train_machine(home: Home) -> list[dict[str, Any]]:
     ]
 
 
+def train_batch(home: Home) -> list[dict[str, Any]]:
+    """A batch over two machines: first, again with a cell whose config is bad, and one that has no room."""
+    from flows.batch import train_batch
+    from nightshift.plan.batch import BatchOptions, CellRef
+    from nightshift.plan.options import TrainOptions
+
+    land(home, "pump_one")
+    land(home, "pump_two")
+    cells = [CellRef(subject=s, family=f) for s in ("pump_one", "pump_two") for f in ("anomaly", "forecast")][:3]
+    training = TrainOptions(settings=TINY, threads=1)
+    wrong = training.model_copy(update={"families": {"forecast": {"forecast_h": -3}}})
+    return [
+        ended(train_batch, cells, BatchOptions(train=training)),
+        ended(train_batch, cells, BatchOptions(train=wrong)),
+        ended(train_batch, [cells[0].model_copy(update={"forced": "asked"})], BatchOptions(disk_mb_per_model=1e9)),
+    ]
+
+
+def train_batch_until_told_to_stop(home: Home) -> list[dict[str, Any]]:
+    """A batch whose one cell takes long enough to be stopped in the middle of its training."""
+    from flows.batch import train_batch
+    from nightshift.plan.batch import BatchOptions, CellRef
+    from nightshift.plan.options import TrainOptions
+
+    land(home, "slow_batch_pump", rows=2_000)
+    cells = [CellRef(subject="slow_batch_pump", family="anomaly")]
+    return [ended(train_batch, cells, BatchOptions(train=TrainOptions(settings={"n_trees": 2_000}, threads=1)))]
+
+
 def synthesize(home: Home) -> list[dict[str, Any]]:
     """A small machine: first, again, with one seed more that its gate refuses; then what cannot be made."""
     from flows.synthesize import synthesize_machine
@@ -155,6 +184,8 @@ SCENARIOS = {
     "train": train_again_and_again,
     "stop": train_until_told_to_stop,
     "machine": train_machine,
+    "batch": train_batch,
+    "stop-batch": train_batch_until_told_to_stop,
     "synthesize": synthesize,
     "demo": demo,
     "stop-synthesis": synthesize_until_told_to_stop,

@@ -1,0 +1,54 @@
+"""Loads, ahead of the cells of a batch, every library that their families and the stages would import on the way."""
+
+from __future__ import annotations
+
+import ast
+import gc
+import importlib
+import logging
+import sys
+from collections.abc import Iterable, Iterator
+
+from nightshift.plan.code import closure, module_file
+from nightshift.plan.records import STAGES
+
+logger = logging.getLogger("nightshift")
+
+#: What libraries load only when they are used: MLflow's SQLite store, pandas' parquet, and matplotlib's renderer.
+_LATE = (
+    *("pyarrow.parquet", "pandera.backends.pandas.register"),
+    *("mlflow.tracking", "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store"),
+    *("mlflow.store.model_registry.sqlalchemy_store", "sqlalchemy.dialects.sqlite", "alembic.command"),
+    "matplotlib.backends.backend_agg",
+)
+#: The same by the library that does it; AutoGluon loads torch even where it trains no network.
+_LATE_OF = {"autogluon.tabular": ("torch", "networkx"), "prophet": ("cmdstanpy",)}
+
+
+def preload(families: Iterable[str]) -> None:
+    """Import all that the cells of some families need; what cannot be imported is for the cell to tell."""
+    roots = (*(f"nightshift.stages.{name}" for name in STAGES), *(f"nightshift.families.{name}" for name in families))
+    ours = tuple(dict.fromkeys(name for root in roots for name in closure(root)))
+    libraries = dict.fromkeys(name for module in ours for name in _libraries(module))
+    late = (name for library in libraries for name in _LATE_OF.get(library, ()))
+    for name in (*ours, *libraries, *_LATE, *late):
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            logger.warning("%s could not be loaded ahead: %s", name, error)
+    # What is loaded stays loaded: a collection in a cell need not touch, and so copy, all of it.
+    gc.collect()
+    gc.freeze()
+
+
+def _libraries(module: str) -> Iterator[str]:
+    """Yield the modules of others that a module of ours imports anywhere, its functions included."""
+    path = module_file(module)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8") if path else "")):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = [node.module]
+        else:
+            continue
+        yield from (name for name in names if name.split(".")[0] not in {"nightshift", *sys.stdlib_module_names})

@@ -1,0 +1,160 @@
+"""What surrounds the cells of a batch in a flow: a task each, a stop that all of them hear, and how they ended."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from contextvars import ContextVar
+from typing import Any, cast
+
+from prefect import State, task
+from prefect.cache_policies import NO_CACHE
+from prefect.futures import PrefectFuture
+from prefect.runtime import flow_run
+from prefect.states import Cancelled
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from nightshift.errors import InterruptedTraining, NightshiftError
+from nightshift.plan.batch import BatchFailedError, BatchOptions, BatchOutcome, CellRef
+from nightshift.plan.outcome import CellOutcome, outcome_of_error
+from nightshift.settings import home
+from nightshift.stages.batch import Batch
+from nightshift.tracking.text import number
+from nightshift.tracking.unversioned import outstanding
+from tasks import logs
+from tasks.artifacts import key_of, never_fatal
+from tasks.cell_run import STOPPED
+from tasks.signals import StopOnSignal
+from tasks.version import version
+
+logger = logging.getLogger("nightshift")
+
+#: The batch that this run's tasks work for.
+_batch: ContextVar[Batch] = ContextVar("batch")
+_ended: ContextVar[dict[str, CellOutcome]] = ContextVar("ended")
+
+
+class CellFailedError(NightshiftError):
+    """A cell of a batch failed or was blocked; the others go on."""
+
+
+def train_cells(cells: Sequence[CellRef], options: BatchOptions) -> BatchOutcome | None:
+    """Train the cells of a batch, a task and a process to each, and show how they ended; None when it was stopped.
+
+    Raises:
+        CapacityError: when the machine has too little memory or disk for them.
+        KeyboardInterrupt: after Ctrl-C, when the cells have kept what they had.
+    """
+    logs.set_up()
+    clock = time.perf_counter()
+    try:
+        with StopOnSignal() as stop:
+            batch, ended = _run_all(cells, options, stop)
+    except InterruptedTraining as reason:
+        logger.warning("%s", reason)
+        return None
+    outcome = BatchOutcome(cells=ended, processes=batch.processes, seconds=round(time.perf_counter() - clock, 3))
+    show_matrix(outcome)
+    return outcome
+
+
+def version_trained(outcome: BatchOutcome) -> None:
+    """Version the data and models of the machines that DVC does not hold all of."""
+    for subject in dict.fromkeys(c.subject for c in outcome.cells if c.cell_key):
+        if outstanding(home(), subject):
+            version(subject)
+
+
+def settled(outcome: BatchOutcome) -> BatchOutcome:
+    """Return the outcome.
+
+    Raises:
+        BatchFailedError: when a cell failed or was blocked.
+    """
+    if outcome.bad:
+        raise BatchFailedError(outcome)
+    return outcome
+
+
+def _run_all(
+    cells: Sequence[CellRef], options: BatchOptions, stop: StopOnSignal
+) -> tuple[Batch, tuple[CellOutcome, ...]]:
+    run_id = str(flow_run.id or "")
+    with Batch(home(), cells, options, run_id=run_id, should_stop=stop.asked) as batch:
+        logger.info("%d cells, %d at once with %d threads each", len(batch.cells), batch.processes, batch.threads)
+        ended: dict[str, CellOutcome] = {}
+        tokens = _batch.set(batch), _ended.set(ended)
+        try:
+            runner: ThreadPoolTaskRunner[Any]
+            with ThreadPoolTaskRunner(max_workers=batch.processes) as runner:
+                # Prefect's types know `submit` of asynchronous tasks alone.
+                futures: list[PrefectFuture[Any]]
+                futures = [runner.submit(cast(Any, _cell), {"ref": ref}) for ref in batch.cells]
+                for ref, future in zip(batch.cells, futures, strict=True):
+                    future.wait()
+                    if ref.name not in ended and not stop.asked():
+                        error = future.state.result(raise_on_failure=False)
+                        ended[ref.name] = outcome_of_error(ref.subject, ref.family, ref.target, error)
+        finally:
+            _batch.reset(tokens[0])
+            _ended.reset(tokens[1])
+    return batch, tuple(ended[ref.name] for ref in batch.cells if ref.name in ended)
+
+
+@task(
+    name="cell",
+    task_run_name="{ref.name}",
+    persist_result=False,
+    cache_policy=NO_CACHE,
+)
+def _cell(ref: CellRef) -> State[Any] | None:
+    """Train one cell of the batch in a process of its own, unless it is up to date.
+
+    Raises:
+        CellFailedError: when it failed or was blocked.
+    """
+    outcome = _batch.get().run(ref)
+    if outcome is None:
+        return Cancelled(message=STOPPED)
+    _ended.get()[ref.name] = outcome
+    if outcome.ending in ("failed", "blocked"):
+        raise CellFailedError(f"{ref.name} {outcome.ending}: {outcome.reason}", hint=outcome.hint)
+    return None
+
+
+@never_fatal
+def show_matrix(outcome: BatchOutcome) -> None:
+    """Show the cells as one table, a row to each machine, and below it why some are not simply trained."""
+    from prefect.artifacts import create_markdown_artifact
+
+    if outcome.cells:
+        create_markdown_artifact("\n".join(matrix(outcome)), key=key_of("batch-matrix"), description="batch")
+
+
+def matrix(outcome: BatchOutcome) -> list[str]:
+    """Return the lines of the table, in markdown."""
+    columns = list(dict.fromkeys((c.family, c.target) for c in outcome.cells))
+    found = {(c.subject, c.family, c.target): c for c in outcome.cells}
+    lines = [
+        f"{len(outcome.cells)} cells, {outcome.processes} at once, {outcome.seconds:.0f} s",
+        "",
+        f"| machine | {' | '.join(f'{family} ({target})' for family, target in columns)} |",
+        "|---" * (len(columns) + 1) + "|",
+    ]
+    for subject in dict.fromkeys(c.subject for c in outcome.cells):
+        shown = (_shown(found.get((subject, *column))) for column in columns)
+        lines.append(f"| {subject} | {' | '.join(shown)} |")
+    remarks = [c for c in outcome.cells if c.ending not in ("trained", "up to date")]
+    for c in remarks:
+        why = " ".join(f"{c.reason} {c.hint}".split())
+        lines += ["", f"- **{c.subject} {c.family} {c.target}** {c.ending}: {why}"]
+    return lines
+
+
+def _shown(cell: CellOutcome | None) -> str:
+    if cell is None:
+        return "-"
+    figure = f", {cell.metric} {number(cell.value)}" if cell.metric and cell.value is not None else ""
+    version = f", v{cell.version}" if cell.version else ""
+    return f"**{cell.ending}**{figure}{version}"

@@ -1,0 +1,82 @@
+"""The flow `train-batch` on real, small data and a real server: a task to each cell, a matrix, and a stop."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from typing import Any
+
+import pytest
+
+from nightshift.plan.records import read_record
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def runs(served) -> dict[str, dict[str, Any]]:
+    return dict(zip(("first", "again", "no room"), served.run("batch"), strict=True))
+
+
+def endings(run: dict[str, Any]) -> list[str]:
+    return [cell["ending"] for cell in run["outcome"]["cells"]]
+
+
+def test_every_cell_is_a_task_and_its_ending_is_returned(served, runs):
+    first = runs["first"]
+    assert (first["state"], endings(first)) == ("Completed", ["trained", "not applicable", "trained"])
+    tasks = dict(served.task_runs(first["id"]))
+    names = ("pump_one.anomaly.pi", "pump_one.forecast.pi", "pump_two.anomaly.pi")
+    assert {name: tasks[name] for name in names} == dict.fromkeys(names, "Completed")
+    assert tasks["version"] == "Completed"
+    for subject in ("pump_one", "pump_two"):
+        assert (served.home.models / "anomaly" / subject / "pi" / "v1" / "model.onnx").is_file()
+
+
+def test_the_matrix_is_shown(served, runs):
+    shown = served.artifacts(runs["first"]["id"])["batch-matrix"]["data"]
+    assert "| machine | anomaly (pi) | forecast (pi) |" in shown
+    assert "| pump_one | **trained**" in shown
+    assert "no clock time" in shown
+
+
+def test_a_second_run_trains_nothing_again_and_a_bad_cell_fails_it_after_all_were_tried(served, runs):
+    again = runs["again"]
+    assert (again["state"], again["error"], again["exit_code"]) == ("Failed", "BatchFailedError", 1)
+    assert endings(again) == ["up to date", "failed", "up to date"]
+    assert dict(served.task_runs(again["id"]))["pump_one.forecast.pi"] == "Failed"
+    assert "forecast_h" in again["message"]
+    assert "Traceback" not in served.log(again["id"])
+
+
+def test_a_batch_without_room_is_refused_with_the_figures_before_anything_starts(served, runs):
+    refused = runs["no room"]
+    assert (refused["state"], refused["error"]) == ("Failed", "CapacityError")
+    assert "1 model may need 1,000,000,000 MB of disk" in refused["message"]
+    assert served.task_runs(refused["id"]) == []
+
+
+def test_sigterm_stops_the_cells_and_ends_as_cancelled(served):
+    with subprocess.Popen(
+        served.command("stop-batch"), env=served.environment(), cwd=served.home.root, stdout=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + 200
+        while not (found := list(training(served))):
+            assert time.monotonic() < deadline, "its training never began"
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=120)
+    (run,) = json.loads(out.splitlines()[-1])
+    assert run["state"] == "Cancelled"
+    assert read_record(served.home, found[0], "validate") is not None
+    assert read_record(served.home, found[0], "train") is None
+    assert dict(served.task_runs(run["id"])) == {"slow_batch_pump.anomaly.pi": "Cancelled"}
+
+
+def training(served) -> list[str]:
+    """Keys of the slow machine's cells whose training has begun."""
+    paths = served.home.work.glob("*/progress.jsonl")
+    return [p.parent.name for p in paths if "slow_batch_pump" in (text := p.read_text()) and '"stage":"train"' in text]

@@ -1,0 +1,297 @@
+"""Batches with real cells: what a second try, a death, a limit, a stop and another batch do."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from support.flow_scenarios import TINY, land
+from support.homes import a_home
+
+from nightshift.plan.batch import BatchOptions, CellRef
+from nightshift.plan.cell import Cell
+from nightshift.plan.options import TrainOptions
+from nightshift.plan.outcome import CellOutcome
+from nightshift.plan.records import read_record, work_folder
+from nightshift.plan.state import State, make_cell, state
+from nightshift.progress import read_events
+from nightshift.settings import Home
+from nightshift.stages.batch import Batch
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+ROOT = Path(__file__).resolve().parents[2]
+PUMPS = ("pump_a", "pump_b", "pump_c")
+QUICK = TrainOptions(settings=TINY, threads=1)
+# Minutes of isolation trees: long enough to be met in the middle of the training.
+LONG = {"n_trees": 2_000, "reference_rows": 2_000}
+# A batch in a process of its own, to be killed or told to stop.
+ALONE = """
+import json, signal, sys, threading
+from concurrent.futures import ThreadPoolExecutor
+from nightshift.settings import use_home
+home = use_home()
+from nightshift.plan.batch import BatchOptions, CellRef
+from nightshift.stages.batch import Batch
+stop = threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: stop.set())
+cells = [CellRef.model_validate(c) for c in json.loads(sys.argv[1])]
+options = BatchOptions.model_validate_json(sys.argv[2])
+with Batch(home, cells, options, should_stop=stop.is_set) as batch:
+    with ThreadPoolExecutor(batch.processes) as pool:
+        for ended in pool.map(batch.run, batch.cells):
+            print(ended.model_dump_json() if ended else "null", flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def batch_home(tmp_path_factory: pytest.TempPathFactory, migrated_db: Path) -> Iterator[Home]:
+    with a_home(tmp_path_factory.mktemp("batch"), migrated_db) as place:
+        for subject in PUMPS:
+            land(place, subject)
+        land(place, "pump_slow", rows=2_000)
+        yield place
+
+
+def refs(*subjects: str, forced: str = "") -> list[CellRef]:
+    return [CellRef(subject=subject, family="anomaly", forced=forced) for subject in subjects]
+
+
+def slow(seed: int, **limits: Any) -> BatchOptions:
+    """Options under which the slow pump trains for minutes; a seed of its own makes the cell a test's own."""
+    return BatchOptions(train=TrainOptions(settings={**LONG, "seed": seed}, threads=1), **limits)
+
+
+def slow_cell(home: Home, seed: int) -> Cell:
+    return make_cell(home, "pump_slow", "anomaly", params={**LONG, "seed": seed})
+
+
+def run(home: Home, cells: list[CellRef], options: BatchOptions, run_id: str = "") -> list[CellOutcome | None]:
+    with Batch(home, cells, options, run_id=run_id) as batch, ThreadPoolExecutor(batch.processes) as pool:
+        return list(pool.map(batch.run, batch.cells))
+
+
+def endings(outcomes: list[CellOutcome | None]) -> list[str]:
+    return [outcome.ending if outcome else "stopped" for outcome in outcomes]
+
+
+def when(home: Home, cell: Cell) -> str:
+    """When a cell was trained."""
+    record = read_record(home, cell.key, "train")
+    assert record is not None
+    return record.started_at
+
+
+def in_training(home: Home, cell: Cell) -> bool:
+    return any(e.stage == "train" for e in read_events(work_folder(home, cell.key) / "progress.jsonl"))
+
+
+def wait_for(what: str, done: Callable[[], bool], limit_s: float = 180) -> None:
+    deadline = time.monotonic() + limit_s
+    while not done():
+        assert time.monotonic() < deadline, f"{what}: not within {limit_s:.0f} s"
+        time.sleep(0.1)
+
+
+def cell_processes(home: Home) -> list[psutil.Process]:
+    """The processes of cells of a home: children of a fork server, which lead groups of their own."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            mine = process.environ().get("NIGHTSHIFT_HOME") == str(home.root)
+            if mine and "nightshift.stages.batch_fork" in process.cmdline() and os.getpgid(process.pid) == process.pid:
+                found.append(process)
+        except (psutil.Error, ProcessLookupError):
+            continue
+    return found
+
+
+def start_alone(home: Home, cells: list[CellRef], options: BatchOptions) -> subprocess.Popen[str]:
+    words = [json.dumps([c.model_dump() for c in cells]), options.model_dump_json()]
+    environment = {**os.environ, **home.environment(), "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen([sys.executable, "-c", ALONE, *words], env=environment, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.fixture(scope="module")
+def trained(batch_home: Home) -> list[CellOutcome | None]:
+    """Two machines and two families in one batch; independent rows have no clock that a forecast could follow."""
+    cells = [*refs("pump_a", "pump_b"), CellRef(subject="pump_a", family="timeseries"), *refs("pump_a", "pump_zz")]
+    return run(batch_home, cells, BatchOptions(train=QUICK, processes=2))
+
+
+def test_each_cell_ends_in_its_own_way_and_one_named_twice_is_tried_once(trained):
+    assert endings(trained) == ["trained", "trained", "not applicable", "failed"]
+    assert [outcome.version for outcome in trained] == [1, 1, None, None]
+    assert "unknown machine 'pump_zz'" in trained[3].reason
+    assert trained[0].value is not None
+
+
+def test_a_second_try_trains_nothing_that_is_fresh_and_starts_no_process(batch_home, trained):
+    cells = [make_cell(batch_home, s, "anomaly", params=TINY) for s in ("pump_a", "pump_b")]
+    before = [when(batch_home, cell) for cell in cells]
+    with Batch(batch_home, refs("pump_a", "pump_b"), BatchOptions(train=QUICK)) as batch:
+        again = [batch.run(ref) for ref in batch.cells]
+        assert batch._children is None
+    assert endings(again) == ["up to date", "up to date"]
+    assert [when(batch_home, cell) for cell in cells] == before
+
+
+def test_what_is_forced_is_forced_once_however_often_the_run_is_tried(batch_home, trained):
+    cell = make_cell(batch_home, "pump_b", "anomaly", params=TINY)
+    options = BatchOptions(train=QUICK)
+    first = run(batch_home, refs("pump_b", forced="asked for"), options, run_id="night 1")
+    assert endings(first) == ["trained"]
+    begun = when(batch_home, cell)
+    again = run(batch_home, refs("pump_b", forced="asked for"), options, run_id="night 1")
+    assert endings(again) == ["up to date"]
+    assert when(batch_home, cell) == begun
+    other = run(batch_home, refs("pump_b", forced="asked for"), options, run_id="night 2")
+    assert endings(other) == ["trained"]
+
+
+def test_a_cell_killed_in_its_training_fails_alone_and_its_next_training_says_that_it_begins_anew(batch_home):
+    cell = slow_cell(batch_home, 11)
+
+    def kill() -> None:
+        wait_for("the training", lambda: in_training(batch_home, cell))
+        for process in cell_processes(batch_home):
+            if "pump_slow" in " ".join(f.path for f in process.open_files()):
+                process.kill()
+
+    options = slow(11, processes=2)
+    own = options.train.model_copy(update={"settings": {**LONG, "seed": 11}})
+    killer = threading.Thread(target=kill)
+    killer.start()
+    killed, other = run(
+        batch_home, [*refs("pump_slow"), CellRef(subject="pump_c", family="forecast")], BatchOptions(train=own)
+    )
+    killer.join()
+    assert killed is not None
+    assert other is not None
+    assert (killed.ending, other.ending) == ("failed", "not applicable")
+    assert "train ended because its process was killed by SIGKILL" in killed.reason
+    assert "pump_slow.anomaly.pi.log" in killed.hint
+    found = state(batch_home, cell)
+    assert found.state is State.FAILED
+    assert "SIGKILL" in found.reason
+    assert "SIGKILL" in (batch_home.reports / "pump_slow" / "training_report.html").read_text(encoding="utf-8")
+    assert read_record(batch_home, cell.key, "validate") is not None
+
+    validated = read_record(batch_home, cell.key, "validate")
+    stop = threading.Event()
+    with Batch(batch_home, refs("pump_slow"), options, should_stop=stop.is_set) as batch:
+        thread = ThreadPoolExecutor(1).submit(batch.run, batch.cells[0])
+        wait_for("the second training", lambda: state(batch_home, cell).state is State.TRAINING)
+        wait_for("its beginning", lambda: read_record(batch_home, cell.key, "train") is None)
+        stop.set()
+        assert thread.result() is None
+    assert read_record(batch_home, cell.key, "validate") == validated
+    assert state(batch_home, cell).state is State.STALE
+
+
+def test_a_cell_that_takes_too_long_is_stopped_and_recorded(batch_home):
+    (ended,) = run(batch_home, refs("pump_slow"), slow(12, cell_time_limit_s=8))
+    assert ended is not None
+    assert ended.ending == "failed"
+    assert "a cell may take 8 s" in ended.reason
+    assert "cell_time_limit_s" in ended.hint
+    assert state(batch_home, slow_cell(batch_home, 12)).state is State.FAILED
+    assert cell_processes(batch_home) == []
+
+
+def test_a_cell_that_holds_too_much_memory_is_stopped_with_the_figures(batch_home):
+    (ended,) = run(batch_home, refs("pump_slow"), slow(13, cell_memory_gb=0.1))
+    assert ended is not None
+    assert ended.ending == "failed"
+    assert "GB, a cell may hold 0.1 GB" in ended.reason
+    assert "cell_memory_gb" in ended.hint
+    assert cell_processes(batch_home) == []
+
+
+def test_cells_end_when_their_batch_is_killed(batch_home):
+    cell = slow_cell(batch_home, 14)
+    with start_alone(batch_home, refs("pump_slow"), slow(14)) as process:
+        wait_for("the training", lambda: in_training(batch_home, cell))
+        assert len(cell_processes(batch_home)) == 1
+        process.kill()
+    wait_for("its end", lambda: cell_processes(batch_home) == [], limit_s=60)
+    assert state(batch_home, cell).state is State.STALE
+
+
+def test_cells_end_when_batch_and_fork_server_are_killed(batch_home):
+    cell = slow_cell(batch_home, 15)
+    with start_alone(batch_home, refs("pump_slow"), slow(15)) as process:
+        wait_for("the training", lambda: in_training(batch_home, cell))
+        [server] = psutil.Process(process.pid).children()
+        server.kill()
+        process.kill()
+    wait_for("its end", lambda: cell_processes(batch_home) == [], limit_s=5)
+
+
+def test_a_fork_server_that_dies_costs_the_cells_that_run_and_no_other(batch_home):
+    cell = slow_cell(batch_home, 16)
+    with Batch(batch_home, refs("pump_slow", "pump_c"), slow(16, processes=1)) as batch:
+        running = ThreadPoolExecutor(1).submit(batch.run, batch.cells[0])
+        wait_for("the training", lambda: in_training(batch_home, cell))
+        assert batch._children is not None
+        batch._children._server.kill()
+        lost = running.result()
+        other = batch.run(CellRef(subject="pump_c", family="forecast"))
+    assert lost is not None
+    assert other is not None
+    assert (lost.ending, other.ending) == ("failed", "not applicable")
+    assert "the process that all cells are forked from" in lost.reason
+
+
+def test_a_batch_that_is_told_to_stop_keeps_what_its_cells_have_and_records_no_failure(batch_home):
+    cell = slow_cell(batch_home, 17)
+    with start_alone(batch_home, refs("pump_slow"), slow(17)) as process:
+        wait_for("the training", lambda: in_training(batch_home, cell))
+        told = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=120)
+    assert time.monotonic() - told < 60
+    assert out.split() == ["null"]
+    assert read_record(batch_home, cell.key, "validate") is not None
+    assert state(batch_home, cell).state is State.STALE
+
+
+def test_two_batches_at_once_train_each_cell_once(batch_home):
+    options = BatchOptions(train=QUICK.model_copy(update={"settings": {**TINY, "seed": 21}}), processes=1)
+    turned = refs("pump_b", "pump_a")
+    first = refs("pump_a", "pump_b")
+    with start_alone(batch_home, first, options) as one, start_alone(batch_home, turned, options) as two:
+        ended = [json.loads(line) for process in (one, two) for line in process.communicate()[0].splitlines()]
+    assert sorted(e["ending"] for e in ended) == ["trained", "trained", "up to date", "up to date"]
+    assert sorted(e["subject"] for e in ended if e["ending"] == "trained") == ["pump_a", "pump_b"]
+    versions = {(e["subject"], e["version"]) for e in ended}
+    assert len(versions) == 2
+
+
+def test_a_cell_that_another_run_trains_is_reported_where_nobody_waits(batch_home):
+    cell = slow_cell(batch_home, 18)
+    with start_alone(batch_home, refs("pump_slow"), slow(18)) as process:
+        wait_for("the training", lambda: in_training(batch_home, cell))
+        (ended,) = run(batch_home, refs("pump_slow"), slow(18, wait_s=0))
+        process.terminate()
+    assert ended is not None
+    assert (ended.ending, "another run still trains it" in ended.reason) == ("failed", True)
+    assert state(batch_home, cell).state is State.STALE
+
+
+def test_the_children_leave_nothing_behind(batch_home):
+    left = list((batch_home.tmp / "batch").iterdir())
+    shutil.rmtree(batch_home.tmp / "batch")
+    assert left == []

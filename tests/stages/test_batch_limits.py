@@ -1,0 +1,76 @@
+"""How many cells run at once, and when a batch is refused."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nightshift.plan.batch import BatchOptions, CapacityError
+from nightshift.settings import Home
+from nightshift.stages.batch_limits import Room, _free_of_container, processes_for, resident_gb, room_now
+
+ROOM = Room(memory_gb=17.0, disk_mb=10_000, cores=8)
+
+
+@pytest.mark.parametrize(
+    ("cells", "options", "processes"),
+    [
+        (48, BatchOptions(), 4),
+        (48, BatchOptions(cell_memory_gb=1), 8),
+        (48, BatchOptions(cell_memory_gb=1, processes=3), 3),
+        (2, BatchOptions(), 2),
+        (0, BatchOptions(), 1),
+    ],
+)
+def test_memory_cores_wish_and_cells_bound_how_many_run_at_once(
+    cells: int, options: BatchOptions, processes: int
+) -> None:
+    assert processes_for(cells, options.model_copy(update={"disk_mb_per_model": 100}), ROOM) == processes
+
+
+def test_too_little_memory_for_one_cell_is_refused_with_the_figures() -> None:
+    with pytest.raises(CapacityError, match=r"may hold 20 GB of memory; 17\.0 GB are free"):
+        processes_for(1, BatchOptions(cell_memory_gb=20), ROOM)
+
+
+def test_too_little_disk_for_all_cells_is_refused_with_the_figures() -> None:
+    with pytest.raises(
+        CapacityError, match=r"21 models may need 10,500 MB of disk \(500 MB each\); 10,000 MB are free"
+    ):
+        processes_for(21, BatchOptions(), ROOM)
+    assert processes_for(20, BatchOptions(), ROOM) == 4
+
+
+def test_nothing_to_train_needs_no_room() -> None:
+    assert processes_for(0, BatchOptions(), Room(memory_gb=0.0, disk_mb=0.0, cores=1)) == 1
+
+
+def test_the_room_of_this_machine_is_measured_before_the_home_exists(tmp_path: Path) -> None:
+    room = room_now(Home(tmp_path / "not" / "yet"))
+    assert room.memory_gb > 0
+    assert room.disk_mb > 0
+    assert 1 <= room.cores <= (os.cpu_count() or 1)
+
+
+def test_a_containers_limit_counts_without_its_page_cache(tmp_path: Path) -> None:
+    (tmp_path / "memory.max").write_text("8000000000\n")
+    (tmp_path / "memory.current").write_text("6000000000\n")
+    (tmp_path / "memory.stat").write_text("anon 5000000000\ninactive_file 1000000000\n")
+    assert _free_of_container(tmp_path) == 3e9
+    (tmp_path / "memory.max").write_text("max\n")
+    assert _free_of_container(tmp_path) == float("inf")
+
+
+def test_what_a_process_holds_is_counted_with_its_children() -> None:
+    child = "x = bytearray(10**8); print(1, flush=True); input()"
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert 0.1 < resident_gb(process.pid) < 0.3
+        process.communicate(b"\n")
+    assert resident_gb(process.pid) == 0
