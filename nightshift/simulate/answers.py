@@ -13,6 +13,7 @@ from nightshift.simulate.catalogue import KINDS, QUANTITIES, MachineType, Mode
 from nightshift.simulate.profile import FAILURE_SHARE, Profile
 from nightshift.simulate.profile_parts import Part
 from nightshift.simulate.profile_problems import problems_of, shown, unknown
+from nightshift.simulate.profile_rules import too_many_rows
 from nightshift.simulate.templates import TEMPLATES, Working, usual_class
 
 _USUAL_SHARE = 0.15
@@ -111,7 +112,10 @@ class Answers(Part):
     def _often(cls, value: float | None, info: ValidationInfo) -> float | None:
         mean = _given(info, "mean_life_h")
         if value is not None and mean is not None and value > mean * 72:
-            raise ValueError(f"{value:g} gives a life too few rows; allowed: from 1 to {mean * 72:g}")
+            raise ValueError(f"{value:g} gives a life too few rows; allowed: up to {mean * 72:g}")
+        many = too_many_rows(mean, value) if value is not None and mean is not None else None
+        if many:
+            raise ValueError(many)
         return value
 
     @field_validator("sensors")

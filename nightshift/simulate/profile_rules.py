@@ -39,6 +39,22 @@ def rows_needed(mean_h: float, sampling_s: float) -> int:
     return int(1.1 * MIN_RUNS * mean_h * 3600 / sampling_s)
 
 
+def too_many_rows(mean_h: float, sampling_s: float) -> str | None:
+    """Return why so fine a sampling makes more rows than a dataset holds, and what is allowed; None where it does not.
+
+    What no field allows, such as 0 or nan, is refused by the field itself.
+    """
+    needed = rows_needed(mean_h, sampling_s) if sampling_s >= 1 else 0
+    if needed <= MAX_ROWS:
+        return None
+    # Rounded up, so that the number named is itself allowed.
+    least_s = math.ceil(10 * sampling_s * needed / MAX_ROWS) / 10
+    return (
+        f"{sampling_s:g} makes {needed:,} rows of {MIN_RUNS} runs of {mean_h:g} h, and a dataset holds up to "
+        f"{MAX_ROWS:,}; allowed: from {least_s:g}"
+    )
+
+
 def broken_rules(draft: Draft) -> Iterator[Problem]:
     """Yield what does not fit together."""
     yield from _repeated("sensors", [s.name if s else None for s in draft.sensors])
@@ -112,16 +128,9 @@ def _label_problems(draft: Draft) -> Iterator[Problem]:
         if draft.sampling_s > longest_s:
             text = f"{draft.sampling_s:g} gives a life too few rows; allowed: up to {longest_s:g}"
             yield Problem("sampling_s", text)
-        # What is refused by itself, 0 or nan, is not measured by its rows.
-        needed = rows_needed(life.mean_h, draft.sampling_s) if draft.sampling_s >= 1 else 0
-        if needed > MAX_ROWS:
-            # Rounded up, so that the number named is itself allowed.
-            least_s = math.ceil(10 * draft.sampling_s * needed / MAX_ROWS) / 10
-            text = (
-                f"{draft.sampling_s:g} makes {needed:,} rows of {MIN_RUNS} runs of {life.mean_h:g} h, and a dataset "
-                f"holds up to {MAX_ROWS:,}; allowed: from {least_s:g}"
-            )
-            yield Problem("sampling_s", text)
+        many = too_many_rows(life.mean_h, draft.sampling_s)
+        if many:
+            yield Problem("sampling_s", many)
 
 
 def _mode(mode: FailureModeSpec) -> str:

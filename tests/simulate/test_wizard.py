@@ -101,6 +101,7 @@ def test_a_bad_answer_is_asked_again_with_what_is_allowed() -> None:
         timezone=["Europe/Berlim", "Europe/Berlin"],
         mean_life_h="500",
         horizon_h=["300", "80"],
+        sampling_s=["40000", "2", "600"],
         sensors=["flow, flw", "load, ambient_temperature", "flow, load"],
         failure_modes=["rust", "cavitation, cavitation", "cavitation, fouling"],
     )
@@ -114,6 +115,8 @@ def test_a_bad_answer_is_asked_again_with_what_is_allowed() -> None:
         "got 'many'; allowed: a number from 0.05 up to 50000",
         "Did you mean 'Europe/Berlin'?",
         "makes 60% of the rows failing; allowed: 50 to 100",
+        "40000 gives a life too few rows; allowed: up to 36000",
+        "2 makes 29,700,000 rows of 30 runs of 500 h, and a dataset holds up to 5,000,000; allowed: from 11.9",
         "'flw' is no quantity of the type centrifugal pump; allowed: load",
         "none shows the machine's state",
         "got 'rust'; allowed: bearing_wear",
