@@ -10,10 +10,12 @@ from nightshift.simulate.quality.limits import QualityLimits
 from nightshift.simulate.quality.report import (
     FIGURES,
     PROBLEMS,
+    SOUND_SEEDS,
     GateLine,
     GeneratorScores,
     ProblemScores,
     QualityReport,
+    SeedScores,
     mean_trtr,
     ratio_name,
 )
@@ -21,6 +23,8 @@ from nightshift.simulate.quality.report import (
 #: The generator that lands where it is worth it, and what it is compared with.
 PRIMARY, BASELINES = "tvae", ("copula", "resample")
 _GATED_PROBLEMS = ("f1", "rul_r2")
+#: What the table of the seed that lands must reach by itself, beside breaking no law.
+_OF_ONE_TABLE = ("column_shapes", "pair_trends", "dcr_protection")
 
 
 def decide(
@@ -33,7 +37,8 @@ def decide(
     """Hold every generator against the limits and choose.
 
     The TVAE lands where it passes its gate and its mean paired utility is above a baseline's; else the best by mean
-    utility of those that pass. Where none passes, the best of all is named, and refused.
+    utility of those that pass. Where none passes, the best of all is named, and refused. Of the chosen generator's
+    seeds, the most useful one whose own table passes lands.
     """
     gated = [s.model_copy(update={"gates": tuple(_gate(profile, s, scores, trtr, limits))}) for s in scores]
     chosen, why = _choice(gated)
@@ -43,6 +48,7 @@ def decide(
         trtr=tuple(trtr),
         gates=chosen.gates,
         chosen=chosen.name,
+        seed=_landing_seed(chosen, limits),
         why=why,
         passed=chosen.passed,
     )
@@ -68,6 +74,7 @@ def _gate(
             ok=share is not None and low <= share <= high,
         )
         yield _at_most(FIGURES["sensor_auc"], own.mean("sensor_auc"), limits.sensor_auc)
+    yield _at_least(SOUND_SEEDS, float(sum(not misses_alone(s, limits) for s in own.seeds)), 1.0)
     for problem in _problems(profile):
         real, reached = mean_trtr(trtr, problem), own.mean(problem)
         ratio = reached / real if reached is not None and real else None
@@ -76,6 +83,17 @@ def _gate(
             if rival.name in BASELINES and rival.name != own.name:
                 loss = _paired_loss(own, rival, problem)
                 yield _at_most(f"{PROBLEMS[problem]}: worse than {rival.name}", loss, limits.worse_than_baseline)
+
+
+def misses_alone(seed: SeedScores, limits: QualityLimits) -> list[str]:
+    """Return the figures that a seed's own table misses: units of one seed land, and means may hide it."""
+    missed = [FIGURES[name] for name in _OF_ONE_TABLE if getattr(seed, name) < getattr(limits, name)]
+    return missed + ([FIGURES["violations"]] if sum(seed.violations.values()) > limits.violations else [])
+
+
+def _landing_seed(chosen: GeneratorScores, limits: QualityLimits) -> int | None:
+    sound = [s for s in chosen.seeds if not misses_alone(s, limits)]
+    return max(sound, key=lambda s: s.utility).seed if sound else None
 
 
 def _problems(profile: Profile) -> list[str]:

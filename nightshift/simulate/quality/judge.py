@@ -33,7 +33,7 @@ from nightshift.simulate.quality.rows import (
     failure_share,
     row_shapes,
 )
-from nightshift.simulate.units import SeedUnits, unit_columns
+from nightshift.simulate.units import SeedUnits, draw_units, unit_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -156,8 +156,7 @@ def _import_libraries() -> None:
     """Load in one thread what all use: sdmetrics brings torch, and scipy trips over a torch that is half loaded."""
     import lightgbm  # noqa: F401
     import sdmetrics.column_pairs
-    import sdmetrics.single_column
-    import sdmetrics.single_table  # noqa: F401
+    import sdmetrics.single_column  # noqa: F401
 
 
 def _reference(profile: Profile, seeds: SeedUnits, seed: int, ctx: JudgeContext) -> _Reference:
@@ -197,6 +196,7 @@ def _run_all(
     work: Mapping[_Key, Callable[[], SeedScores | ProblemScores]], ctx: JudgeContext
 ) -> dict[_Key, SeedScores | ProblemScores]:
     """Run every piece, some at a time; nothing new begins once asked to stop."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     def run(piece: Callable[[], SeedScores | ProblemScores]) -> SeedScores | ProblemScores:
         if ctx.should_stop():
@@ -204,7 +204,10 @@ def _run_all(
         return piece()
 
     found = {}
-    with ThreadPoolExecutor(max_workers=max(1, ctx.threads), thread_name_prefix="judge") as pool:
+    # Tables are judged side by side: threads within one would only wait for each other. OpenMP keeps its number per
+    # thread, BLAS one for all, which is put back at the end.
+    pool_of = partial(ThreadPoolExecutor, thread_name_prefix="judge", initializer=threadpool_limits, initargs=(1,))
+    with threadpool_limits(1), pool_of(max_workers=max(1, ctx.threads)) as pool:
         futures = {key: pool.submit(run, piece) for key, piece in work.items()}
         try:
             for done, (key, future) in enumerate(futures.items(), 1):
@@ -227,6 +230,13 @@ def _real(reference: _Reference, generator_seed: int) -> ProblemScores:
     return learn_and_test(Examples(rolled.rows, FIT_ROWS, generator_seed), r.test)
 
 
+def _fresh(reference: _Reference, generator_seed: int) -> pd.DataFrame:
+    """Draw as many units as the generators have learned from, which nothing else sees."""
+    r = reference
+    own_seed = int(np.random.SeedSequence([r.seed, generator_seed, 15]).generate_state(1)[0])
+    return draw_units(r.profile, len(r.seeds.train), own_seed)
+
+
 def _generated(reference: _Reference, table: pd.DataFrame, generator_seed: int) -> SeedScores:
     r, columns = reference, unit_columns(reference.profile)
     rolled = _rolled(r.profile, table, r.units, r.seed, generator_seed)
@@ -235,7 +245,7 @@ def _generated(reference: _Reference, table: pd.DataFrame, generator_seed: int) 
         seed=generator_seed,
         column_shapes=tables.column_shapes(r.seeds.judge, table, columns),
         pair_trends=tables.pair_trends(r.seeds.judge, table, columns),
-        dcr_protection=tables.dcr_protection(r.seeds.train, r.seeds.judge, table, columns, generator_seed),
+        dcr_protection=tables.dcr_protection(r.seeds.train, _fresh(r, generator_seed), table, columns),
         row_shapes=row_shapes(r.test.rows, rows, generator_seed),
         autocorrelation=autocorrelation_match(r.autocorrelation, autocorrelation(rows)),
         daily_pattern=daily_pattern_match(r.test.rows, rows),

@@ -12,8 +12,8 @@ class QualityLimits(BaseModel):
         column_shapes: least similarity of each parameter's distribution to held-out units, mean over parameters.
         pair_trends: least similarity of the dependences, mean over the pairs that depend on each other at all.
         row_shapes: least similarity of each sensor's distribution in the roll-out, mean over sensors.
-        dcr_protection: least share, doubled and up to 1, of units that are no nearer to a training unit than to a
-            held-out one.
+        dcr_protection: least share, doubled and up to 1, of units that are no nearer to a training unit than to one of
+            as many fresh ones; where half are copies it is 0.5.
         violations: most rows or units that break a law of physics, all seeds together.
         autocorrelation: least match of the sensors' autocorrelation.
         daily_pattern: least match of the sensors' mean by local hour.

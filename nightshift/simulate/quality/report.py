@@ -27,6 +27,8 @@ FIGURES = {
     "failure_share": "share of failing rows",
     "sensor_auc": "best single sensor's AUC",
 }
+#: The gate's line on single seeds: one must pass by its own figures, for one lands.
+SOUND_SEEDS = "seeds whose own units pass"
 #: Below this nothing has been learned from real units either, and a ratio to it says nothing.
 MIN_TRTR = 0.05
 
@@ -147,6 +149,7 @@ class QualityReport(_Record):
         trtr: trained on real units of `train`, tested like the others; one per generator seed.
         gates: of the chosen generator.
         chosen: the generator that lands.
+        seed: the generator seed whose units land; None where no seed's own units pass.
         why: the choice in one sentence.
         passed: whether it may land.
     """
@@ -156,6 +159,7 @@ class QualityReport(_Record):
     trtr: tuple[ProblemScores, ...]
     gates: tuple[GateLine, ...]
     chosen: str
+    seed: int | None = None
     why: str
     passed: bool
 
@@ -182,6 +186,8 @@ class QualityReport(_Record):
             limit = f"{ratio} of real" if ratio else ""
             rows.append((title, *(spread(s.values(key)) for s in self.scores), spread(real), limit))
         rows.append(("utility, TSTR / TRTR", *(spread([x.utility for x in s.seeds]) for s in self.scores), "1", ""))
+        lands = "none" if self.seed is None else str(self.seed)
+        rows.append(("seed that lands", *(lands if s.name == self.chosen else "" for s in self.scores), "", ""))
         rows.append(("gate", *(_verdict(s.gates) for s in self.scores), "", ""))
         return QualityTable(headers, rows)
 

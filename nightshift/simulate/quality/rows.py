@@ -19,8 +19,6 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 LAGS_H = (1.0, 6.0, 24.0)
-#: A sensor that shows the label must not do so alone; the hour meter is no sensor, and goes up in any case.
-_AGE = "age"
 _HOURS_PER_WEEK = 168
 #: Rows by which two distributions are compared; neighbours repeat each other.
 _SHAPE_ROWS = 6_000

@@ -6,7 +6,7 @@ import pytest
 
 from nightshift.simulate.quality.choose import decide
 from nightshift.simulate.quality.limits import QualityLimits
-from nightshift.simulate.quality.report import GeneratorScores, ProblemScores, QualityReport
+from nightshift.simulate.quality.report import SOUND_SEEDS, GeneratorScores, ProblemScores, QualityReport
 from tests.simulate.quality.made import motor, problems, scores
 
 TRTR = (problems(), problems(), problems())
@@ -60,7 +60,31 @@ def test_where_none_passes_the_most_useful_is_named_and_refused() -> None:
     report = _decide(*(scores(n, pair_trends=0.6, shift=s) for n, s in (("tvae", 0.0), ("copula", 0.01))))
     assert (report.chosen, report.passed) == ("copula", False)
     assert "No generator passes" in report.why
-    assert report.refusal() == "pair trends is 0.600, wanted ≥ 0.9"
+    assert report.refusal() == f"pair trends is 0.600, wanted ≥ 0.9; {SOUND_SEEDS} is 0, wanted ≥ 1"
+
+
+def test_of_the_chosen_generator_s_seeds_the_most_useful_sound_one_lands() -> None:
+    """Means hide a bad seed; only one seed's units land."""
+    mixed = scores("tvae", seeds=3)
+    figures: list[dict[str, object]] = [
+        {"pair_trends": 0.85, "utility": 1.2},
+        {"utility": 1.0},
+        {"utility": 1.1},
+    ]
+    seeds = tuple(s.model_copy(update=f) for s, f in zip(mixed.seeds, figures, strict=True))
+    report = _decide(mixed.model_copy(update={"seeds": seeds}))
+    assert (report.passed, report.seed) == (True, 2)
+    assert ("seed that lands", "2", "", "") in report.table().rows
+
+
+def test_without_a_seed_that_passes_by_itself_nothing_lands() -> None:
+    """Every mean holds, and every seed misses another figure."""
+    mixed = scores("tvae", seeds=3, column_shapes=0.97, pair_trends=0.97, dcr_protection=0.97)
+    figures = ({"column_shapes": 0.85}, {"pair_trends": 0.85}, {"dcr_protection": 0.7})
+    seeds = tuple(s.model_copy(update=f) for s, f in zip(mixed.seeds, figures, strict=True))
+    report = _decide(mixed.model_copy(update={"seeds": seeds}))
+    assert [line.name for line in report.missed] == [SOUND_SEEDS]
+    assert (report.passed, report.seed) == (False, None)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +107,7 @@ def test_where_none_passes_the_most_useful_is_named_and_refused() -> None:
 def test_each_limit_refuses_by_name_what_lies_beyond_it(change: dict[str, object], name: str) -> None:
     assert _decide(scores("tvae")).passed
     report = _decide(scores("tvae", **change))
-    assert [line.name for line in report.missed] == [name]
+    assert [line.name for line in report.missed if line.name != SOUND_SEEDS] == [name]
     assert not report.passed
     assert name in report.refusal()
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nightshift.simulate.quality.limits import QualityLimits
 from nightshift.simulate.quality.tables import column_shapes, dcr_protection, pair_trends
 from nightshift.simulate.units import SeedUnits, draw_units, split_units, unit_columns
 from tests.simulate.quality.made import motor
@@ -74,9 +75,38 @@ def test_independent_parameters_have_nothing_to_lose() -> None:
     assert pair_trends(first, second, only) == 1.0
 
 
-def test_copies_of_training_units_are_told_from_fresh_ones(seeds: SeedUnits, sound: pd.DataFrame) -> None:
-    copies = seeds.train.sample(len(seeds.train), replace=True, random_state=5).reset_index(drop=True)
-    fresh = [dcr_protection(seeds.train, seeds.judge, sound, COLUMNS, s) for s in range(3)]
-    copied = [dcr_protection(seeds.train, seeds.judge, copies, COLUMNS, s) for s in range(3)]
-    assert np.mean(fresh) > 0.8 > np.mean(copied) + 0.05
-    assert dcr_protection(seeds.train, seeds.judge, sound, COLUMNS, 0) == fresh[0]
+@pytest.fixture(scope="module")
+def unseen() -> pd.DataFrame:
+    return draw_units(PROFILE, 900, 6)
+
+
+def _half_copied(seeds: SeedUnits, sound: pd.DataFrame) -> pd.DataFrame:
+    copies = seeds.train.sample(450, replace=True, random_state=5)
+    return pd.concat([copies, sound.head(450)], ignore_index=True)
+
+
+def test_copies_even_of_one_half_are_told_from_fresh_units(
+    seeds: SeedUnits, sound: pd.DataFrame, unseen: pd.DataFrame
+) -> None:
+    copies = seeds.train.sample(900, replace=True, random_state=5).reset_index(drop=True)
+    limit = QualityLimits().dcr_protection
+    assert dcr_protection(seeds.train, unseen, sound, COLUMNS) > limit + 0.1
+    assert dcr_protection(seeds.train, unseen, _half_copied(seeds, sound), COLUMNS) < limit - 0.2
+    assert dcr_protection(seeds.train, unseen, copies, COLUMNS) == 0.0
+
+
+def test_protection_is_sdmetrics_own(seeds: SeedUnits, sound: pd.DataFrame, unseen: pd.DataFrame) -> None:
+    """It scales by the range, which ranks leave nearly as it is."""
+    from sdmetrics.single_table import DCROverfittingProtection
+
+    kinds = {c.name: {"sdtype": "categorical" if c.discrete else "numerical"} for c in COLUMNS}
+    ranked = [t.head(120).reset_index(drop=True) for t in (seeds.train, _half_copied(seeds, sound)[400:], unseen)]
+    learned = ranked[0].copy()
+    for table in ranked:
+        for name in (c.name for c in COLUMNS if not c.discrete):
+            ordered = np.sort(learned[name])
+            table[name] = np.interp(table[name], ordered, np.linspace(0, 1, len(ordered)))
+    theirs = DCROverfittingProtection.compute(*ranked, {"columns": kinds}, None)
+    ours = dcr_protection(learned, unseen.head(120), _half_copied(seeds, sound)[400:520], COLUMNS)
+    assert 0.5 < ours < 1.0
+    assert ours == pytest.approx(theirs, abs=0.04)
