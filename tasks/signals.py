@@ -39,12 +39,9 @@ class StopOnSignal:
         """Put the handlers back; a stage that ended while a stop was wished for is the last one.
 
         Raises:
-            InterruptedTraining: after SIGTERM.
-            KeyboardInterrupt: after Ctrl-C.
+            InterruptedTraining: after a signal: both end a run as cancelled, where a KeyboardInterrupt crashed it.
         """
         self._restore()
-        if self.signal == signal.SIGINT and (error is None or isinstance(error, InterruptedTraining)):
-            raise KeyboardInterrupt from error
         if self.signal is not None and error is None:
             raise InterruptedTraining("Stopped on request.", hint="Run it again to go on from the last stage.")
 
