@@ -19,7 +19,7 @@ from nightshift.plan.cell import Cell
 from nightshift.plan.records import STAGES, StageRecord, read_record
 from nightshift.plan.state import remember
 from nightshift.progress import read_events
-from nightshift.stages.recorded import StageContext, StageResult, _disk, forget_from, run_recorded, set_aside
+from nightshift.stages.recorded import StageContext, StageResult, disk_errors, forget_from, run_recorded, set_aside
 
 __all__ = ["StageContext", "StageResult"]
 
@@ -32,7 +32,7 @@ def begin(cell: Cell, ctx: StageContext) -> None:
     Raises:
         NightshiftError: when the disk is full.
     """
-    with _disk():
+    with disk_errors():
         if cell.forced:
             set_aside(ctx.work(cell), "cell.json")
         if journal.is_open(ctx.home, cell.key):

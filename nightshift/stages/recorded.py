@@ -94,7 +94,7 @@ def run_recorded(
     sink(ProgressEvent(cell=job.key, stage=name, message=f"{job.name}: {name}"))
     started, clock = now(), time.perf_counter()
     try:
-        with _disk():
+        with disk_errors():
             result = _guarded(name, job, ctx, call)
             record = StageRecord(
                 stage=name,
@@ -183,7 +183,7 @@ def _record_failure(
         logger.warning("%s: the failure of %s could not be recorded", job.name, name)
 
 
-class _disk:  # noqa: N801 - reads as a statement: `with _disk():`
+class disk_errors:  # noqa: N801 - reads as a statement: `with disk_errors():`
     """Turns "no space left" into one readable error."""
 
     def __enter__(self) -> None:

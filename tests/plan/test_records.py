@@ -14,7 +14,7 @@ from nightshift.files import disk_full, write_atomic
 from nightshift.plan import lock
 from nightshift.plan.records import StageRecord, read_record, record_files, work_folder, write_record
 from nightshift.settings import Home
-from nightshift.stages.chain import _disk
+from nightshift.stages.chain import disk_errors
 
 KEY = "a" * 64
 
@@ -96,10 +96,10 @@ def test_a_lock_is_held_by_one_process_and_ends_with_it(home: Home) -> None:
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 def test_every_way_to_run_out_of_space_is_known(number: int) -> None:
     assert disk_full(OSError(number, "no more"))
-    with pytest.raises(NightshiftError, match=r"disk|size limit"), _disk():
+    with pytest.raises(NightshiftError, match=r"disk|size limit"), disk_errors():
         raise OSError(number, "no more")
 
 
-def test_other_errors_are_no_full_disk() -> None:
+def test_other_errors_are_no_fulldisk_errors() -> None:
     assert not disk_full(OSError(errno.EIO, "I/O error"))
     assert not disk_full(ValueError("no more"))

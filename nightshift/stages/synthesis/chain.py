@@ -13,7 +13,7 @@ from nightshift.errors import InterruptedTraining
 from nightshift.plan import lock
 from nightshift.plan.records import StageRecord, read_record
 from nightshift.plan.synthesis import DESCRIBED, STAGES, Synthesis, remember, still_present
-from nightshift.stages.recorded import StageContext, StageResult, _disk, forget_from, run_recorded, set_aside
+from nightshift.stages.recorded import StageContext, StageResult, disk_errors, forget_from, run_recorded, set_aside
 from nightshift.stages.synthesis import generate, land, physics, profile, quality
 
 logger = logging.getLogger("nightshift")
@@ -33,7 +33,7 @@ def begin(job: Synthesis, ctx: StageContext) -> None:
     Raises:
         NightshiftError: when the disk is full.
     """
-    with _disk():
+    with disk_errors():
         if job.options.force:
             set_aside(ctx.work(job), DESCRIBED)
         remember(ctx.home, job)
