@@ -1,4 +1,4 @@
-"""Writes `reports/<subject>/synthesis_report.html`: why generated data landed, or was refused, on one safe page.
+"""Writes `reports/<subject>/synthesis_report.html`, why generated data landed, or `synthesis_refused.html`, why not.
 
 The page needs nothing else and follows the reader's light or dark mode.
 """
@@ -16,20 +16,29 @@ from nightshift.simulate.quality.report import QualityReport, shown
 from nightshift.tracking.charts import draw_svg
 from nightshift.tracking.report import Table, render
 
-PAGE = "synthesis_report.html"
+#: Of what has landed, and of the last that was refused: it says nothing of the machine's present data.
+PAGE, REFUSED = "synthesis_report.html", "synthesis_refused.html"
+
+
+def page_of(home: Home, subject: str, *, passed: bool) -> Path:
+    """Return where the page of a machine lies, of what landed or of what was refused."""
+    return home.reports / subject / (PAGE if passed else REFUSED)
 
 
 def write_quality_report(home: Home, subject: str, report: QualityReport, pictures: Sequence[Figure]) -> Path:
-    """Write the page.
+    """Write the page at `page_of`, and return its path; arguments as `quality_page`."""
+    page = page_of(home, subject, passed=report.passed)
+    write_atomic(page, quality_page(subject, report, pictures))
+    return page
+
+
+def quality_page(subject: str, report: QualityReport, pictures: Sequence[Figure]) -> bytes:
+    """Render the page.
 
     Args:
-        home: where `reports` lies.
         subject: the machine.
         report: the verdict.
         pictures: of the chosen generator, from `nightshift.simulate.quality.pictures`.
-
-    Returns:
-        The page's path.
     """
     content = {
         "subject": subject,
@@ -40,9 +49,7 @@ def write_quality_report(home: Home, subject: str, report: QualityReport, pictur
         "laws": _laws(report),
         "pictures": [(figure.title, draw_svg(figure)) for figure in pictures],
     }
-    page = home.reports / subject / PAGE
-    write_atomic(page, render("synthesis.html.j2", content).encode())
-    return page
+    return render("synthesis.html.j2", content).encode()
 
 
 def _gate(report: QualityReport) -> Table:

@@ -48,7 +48,7 @@ def test_refused_data_block_the_run_and_leave_the_last_landed_in_place(served, r
     refused = runs["refused"]
     assert (refused["state"], refused["error"], refused["exit_code"]) == ("Failed", "BlockedError", 3)
     assert "column shapes is 0." in refused["message"]
-    assert "synthesis_report.html" in refused["message"]
+    assert "synthesis_refused.html" in refused["message"]
     assert "land" not in dict(served.task_runs(refused["id"]))
     assert current(served.home, SMALL) == runs["first"]["outcome"]["dataset"]
 

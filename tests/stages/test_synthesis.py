@@ -14,7 +14,7 @@ from support.machines import QUICK, SMALL, SMALL_ROWS, write_machine
 from nightshift.data import outbox
 from nightshift.data.schema import PARTS
 from nightshift.data.store import current, land, open_dataset, subjects
-from nightshift.errors import InterruptedTraining, TransientError
+from nightshift.errors import BlockedError, InterruptedTraining, TransientError
 from nightshift.plan import lock
 from nightshift.plan.records import StageRecord, read_record, work_folder
 from nightshift.plan.synthesis import (
@@ -28,8 +28,13 @@ from nightshift.plan.synthesis import (
 )
 from nightshift.progress import ProgressEvent, read_events
 from nightshift.settings import Home
+from nightshift.simulate.describe import metadata
 from nightshift.stages.recorded import StageContext
 from nightshift.stages.synthesis.chain import run_chain, run_stage
+from nightshift.stages.synthesis.compose import Composed, compose
+from nightshift.stages.synthesis.land import ROWS_SUFFIX, refuse_findings, rows_gate
+from nightshift.stages.synthesis.quality import landing_seed, publish, read_quality
+from nightshift.stages.synthesis.tables import generated, read_table, seed_units
 
 
 def planned(home: Home, rows: int = SMALL_ROWS, **options: Any) -> Synthesis:
@@ -67,7 +72,9 @@ def test_every_stage_leaves_a_record_and_progress(place: Home, landed: list[Stag
     assert [(r.stage, r.status) for r in landed] == [(name, "done") for name in STAGES]
     events = list(read_events(work_folder(place, planned(place).key) / "progress.jsonl"))
     assert {e.stage for e in events} == set(STAGES)
-    assert [e.step for e in events if e.stage == "generate" and "tvae" in e.message]
+    epochs = [(e.step, e.total) for e in events if e.stage == "generate" and "tvae" in e.message]
+    assert epochs
+    assert all(0 < step <= total for step, total in epochs)
 
 
 def test_what_lands_is_described_and_has_the_rows_asked_for(place: Home, landed: list[StageRecord]) -> None:
@@ -92,7 +99,8 @@ def test_a_second_run_does_no_work(place: Home, landed: list[StageRecord]) -> No
     }
     outcome = outcome_of(place, job, "up to date")
     assert (outcome.rows, outcome.dataset, outcome.exit_code) == (SMALL_ROWS, current(place, SMALL), 0)
-    assert outcome.why
+    assert outcome.why == landed[3].summary["why"]
+    assert not outcome.new
 
 
 def test_another_run_of_the_same_gives_the_same_bytes(home: Home, landed: list[StageRecord]) -> None:
@@ -150,11 +158,86 @@ def test_refused_data_do_not_land_and_are_not_judged_again(home: Home) -> None:
     assert refused.status == "blocked"
     assert "column shapes is 0." in refused.error
     assert "daily-pattern match is 0." in refused.error
+    assert str(refused.summary["report"]).endswith("synthesis_refused.html")
     assert (home.root / str(refused.summary["report"])).is_file()
+    assert not (home.reports / SMALL / "synthesis_report.html").exists()
     assert str(refused.summary["report"]) in refused.hint
     assert subjects(home) == ()
     assert outbox.pending(home) == ()
     assert run_chain(job, StageContext(home, threads=1)) == done
+
+
+def test_the_page_is_of_what_has_landed_whatever_was_refused_since(place: Home, landed: list[StageRecord]) -> None:
+    page = place.root / str(landed[3].summary["report"])
+    shown = page.read_bytes()
+    assert b"Passed" in shown
+    run_chain(planned(place, limits={**QUICK["limits"], "column_shapes": 1}), StageContext(place, threads=1))
+    assert page.read_bytes() == shown
+    page.unlink()
+    publish(planned(place), StageContext(place))
+    assert page.read_bytes() == shown
+
+
+def test_rows_with_another_share_of_failures_than_was_judged_do_not_land(
+    place: Home, landed: list[StageRecord]
+) -> None:
+    """The judged roll-out and the landing rows differ: limits between the two shares refuse the rows alone."""
+    job = planned(place)
+    judged, ctx = read_quality(job, StageContext(place)), StageContext(place, threads=1)
+    of_rows = {line.name: line for line in rows_gate(job, composed_of(job, ctx))}["share of failing rows" + ROWS_SUFFIX]
+    share = judged.score(judged.chosen).mean("failure_share")
+    assert share is not None
+    assert of_rows.value is not None
+    assert abs(share - of_rows.value) > 0.001
+    middle = (share + of_rows.value) / 2
+    between = [middle, 1] if share > middle else [0, middle]
+    page = (place.reports / SMALL / "synthesis_report.html").read_bytes()
+    before = current(place, SMALL)
+    refused = run_chain(planned(place, limits={**QUICK["limits"], "failure_share": between}), ctx)[-1]
+    assert (refused.stage, refused.status) == ("land", "blocked")
+    assert "the rows are refused: share of failing rows, of the rows that land is 0." in refused.error
+    assert "Nothing has landed." in refused.hint
+    assert b"Refused" in (place.root / str(refused.summary["report"])).read_bytes()
+    assert current(place, SMALL) == before
+    assert (place.reports / SMALL / "synthesis_report.html").read_bytes() == page
+
+
+def composed_of(job: Synthesis, ctx: StageContext) -> Composed:
+    judged, seeds = read_quality(job, ctx), seed_units(job, ctx)
+    units = read_table(generated(job, ctx, judged.chosen, landing_seed(job, judged)))
+    described = metadata(job.machine, job.subject, details={})
+    embargo_s = described.embargo * 3600
+    return compose(job.machine, units, seeds.val, seeds.test, rows=job.rows, seed=job.seed, embargo_s=embargo_s)
+
+
+def test_rows_that_break_a_law_are_counted(place: Home, landed: list[StageRecord]) -> None:
+    job = planned(place)
+    sound = composed_of(job, StageContext(place))
+    assert all(line.ok for line in rows_gate(job, sound))
+    hidden = sound.rolled.hidden.copy()
+    hidden.loc[5:9, "damage"] = 2.0
+    worn = replace(sound, rolled=replace(sound.rolled, hidden=hidden), table=sound.table.assign(severity=9.0))
+    (laws,) = [line for line in rows_gate(job, worn) if not line.ok]
+    assert laws.name == "physics violations" + ROWS_SUFFIX
+    assert laws.value is not None
+    assert laws.value >= 5 + len(sound.table)
+
+
+def test_a_sensor_that_tells_the_label_alone_is_refused(place: Home, landed: list[StageRecord]) -> None:
+    ours = open_dataset(place, SMALL)
+    refuse_findings(ours)
+    leaking = {
+        part: frame.assign(
+            vibration_drive_end_mm_s=1.0 + frame["failure_status"].fillna(0) + frame["rul"].fillna(0) * 1e-4
+        )
+        for part in PARTS
+        if (frame := ours.frame(part)) is not None
+    }
+    before = current(place, SMALL)
+    with pytest.raises(BlockedError, match="D015: vibration_drive_end_mm_s") as raised:
+        land(place, leaking, ours.metadata, check=refuse_findings)
+    assert "D015" in raised.value.codes
+    assert current(place, SMALL) == before
 
 
 def test_without_event_nobody_is_told(home: Home) -> None:
@@ -167,8 +250,9 @@ def test_without_event_nobody_is_told(home: Home) -> None:
 def test_force_makes_it_anew_and_sets_the_old_records_aside(place: Home, landed: list[StageRecord]) -> None:
     job = planned(place, force=True)
     done = run_chain(job, StageContext(place, threads=1))
-    assert done[0].seconds >= 0
-    assert done[-1].summary == landed[-1].summary
+    assert all(new.started_at >= old.started_at for new, old in zip(done, landed, strict=True))
+    assert done[-1].summary == {**landed[-1].summary, "new": False}
+    assert not outcome_of(place, job, "landed").new
     assert (place.work / f"{job.key}.1" / "land.json").is_file()
 
 

@@ -34,7 +34,7 @@ def _report(**changes: object) -> QualityReport:
 
 def _page(home: Home, report: QualityReport) -> str:
     page = write_quality_report(home, "motor_1", report, (PICTURE,))
-    assert page == home.reports / "motor_1" / "synthesis_report.html"
+    assert page == home.reports / "motor_1" / ("synthesis_report.html" if report.passed else "synthesis_refused.html")
     return page.read_text(encoding="utf-8")
 
 
@@ -55,7 +55,13 @@ def test_a_refusal_and_every_missed_line_are_red(home: Home) -> None:
     html = _page(home, alone)
     assert '<h2 class="missed">Refused: tvae' in html
     red = re.findall(r'<tr class="missed"><th scope="row">([^<]*)</th><td>([^<]*)</td>', html)
-    assert red == [("pair trends", "0.500"), ("daily-pattern match", "0.600")]
+    assert red == [("pair trends", "0.500"), ("daily-pattern match", "0.600"), ("seeds whose own units pass", "0")]
+
+
+def test_a_refusal_leaves_the_page_of_what_has_landed_as_it_is(home: Home) -> None:
+    landed = _page(home, _report())
+    assert "Refused" in _page(home, decide("motor_1", motor(), [scores("tvae", pair_trends=0.5)], (), QualityLimits()))
+    assert (home.reports / "motor_1" / "synthesis_report.html").read_text(encoding="utf-8") == landed
 
 
 def test_broken_laws_are_listed_by_generator_and_seed(home: Home) -> None:

@@ -17,7 +17,7 @@ from nightshift.data.schema import PARTS
 from nightshift.data.splits import CUTS, split_by_given_runs
 from nightshift.errors import NightshiftError, UsageError
 from nightshift.simulate.physics.clock import CENSORED_AT, Lives, lives, step_ns
-from nightshift.simulate.physics.roll import roll
+from nightshift.simulate.physics.roll import Rolled, roll
 from nightshift.simulate.profile import MIN_RUNS, Profile
 from nightshift.simulate.units import draw_units
 
@@ -33,10 +33,19 @@ _VAL_STREAM, _TEST_STREAM = 101, 102
 
 @dataclass(frozen=True)
 class Composed:
-    """The parts of the dataset, and how many units each took."""
+    """The parts of the dataset.
+
+    Attributes:
+        parts: part -> rows.
+        units: part -> how many units it took.
+        rolled: the whole history that the parts were cut from.
+        table: every unit that was at hand for it.
+    """
 
     parts: dict[str, pd.DataFrame]
     units: dict[str, int]
+    rolled: Rolled
+    table: pd.DataFrame
 
 
 def units_needed(profile: Profile, rows: int) -> int:
@@ -86,16 +95,16 @@ def compose(
         raise NightshiftError(
             f"{n} units do not last for {rows:,} rows.", hint="Ask for fewer rows, or for more seed units."
         )
-    frame = roll(profile, units, seed=seed, rows=whole).frame
+    rolled = roll(profile, units, seed=seed, rows=whole)
     part_of = {run: PARTS[int(i)] for run, i in enumerate(np.digitize(np.arange(n), [first, second]))}
-    parts = split_by_given_runs(frame, part_of, embargo_s=embargo_s)
+    parts = split_by_given_runs(rolled.frame, part_of, embargo_s=embargo_s)
     units_of = {name: int(part["run"].nunique()) for name, part in parts.items()}
     if (runs := sum(units_of.values())) < MIN_RUNS:
         raise UsageError(
             f"{rows:,} rows hold {runs} runs of these units, at least {MIN_RUNS} are needed.",
             hint=f"Ask for --rows {math.ceil(1.1 * rows * MIN_RUNS / runs)}.",
         )
-    return Composed(parts, units_of)
+    return Composed(parts, units_of, rolled, _padded([generated, val, test], n))
 
 
 def _enough(profile: Profile, rows: float) -> int:
