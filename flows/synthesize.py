@@ -56,6 +56,7 @@ def synthesize_machine(
         land(job)
     if run.outcome is None:
         return Cancelled(message=STOPPED)
-    version(machine_id)
+    # First: an error in versioning must not swallow the event.
     announce(job)
+    version(machine_id)
     return run.outcome

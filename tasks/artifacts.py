@@ -187,7 +187,7 @@ _CHAINS: tuple[dict[str, float], ...] = (
         "register": 92.0,
         "report": 97.0,
     },
-    {"profile": 0.0, "physics": 1.0, "generate": 4.0, "quality": 50.0, "land": 95.0},
+    {"profile": 0.0, "physics": 1.0, "generate": 4.0, "quality": 60.0, "land": 97.0},
 )
 
 

@@ -23,6 +23,7 @@ from nightshift.plan.synthesis import (
 from nightshift.settings import home
 from nightshift.stages.recorded import StageContext
 from nightshift.stages.synthesis import chain
+from nightshift.stages.synthesis.quality import publish
 from tasks import logs
 from tasks import stage as stages
 from tasks.artifacts import ProgressBar, key_of, never_fatal
@@ -120,6 +121,7 @@ def synthesis_run(job: Synthesis) -> Iterator[SynthesisRun]:
             logger.warning("%s: %s", job.name, reason)
             return
         bar.done()
+        publish(job, StageContext(place))
         run.outcome = outcome_of(place, job, "up to date" if fresh else "landed", time.perf_counter() - clock)
         logger.info("%s: %s. %s", job.name, run.outcome.ending, run.outcome.why)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nightshift.cli.extras import need
 from nightshift.cli.parser import add_command
+from nightshift.cli.show import bold, refused_value
 from nightshift.errors import EXIT_INTERRUPTED, ConfigError
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ def _demo(arguments: argparse.Namespace) -> int:
     from nightshift.plan.options import TrainOptions
     from nightshift.plan.synthesis import is_fresh, outcome_of
     from nightshift.settings import use_home
+    from nightshift.stages.recorded import StageContext
+    from nightshift.stages.synthesis.quality import publish
 
     home = use_home()
     config, job = _planned(home)
@@ -58,6 +61,7 @@ def _demo(arguments: argparse.Namespace) -> int:
         verbose=arguments.verbose,
     )
     if is_fresh(home, job):
+        publish(job, StageContext(home))
         close_synthesis(home, outcome_of(home, job, "up to date"))
         code = run_machine(asked)
     else:
@@ -91,9 +95,8 @@ def _planned(home: Home) -> tuple[Path, Synthesis]:
         # The demo trains by itself: nobody needs to be told.
         options = SynthesisOptions.model_validate({**how, "event": False})
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ConfigError(f"{config.name}: synthesis.{where}: {first['msg']}.", hint="See the shipped one.") from None
+        where, _, reason = refused_value(error)
+        raise ConfigError(f"{config.name}: synthesis.{where}: {reason}.", hint="See the shipped one.") from None
     return config, plan_synthesis(home, str(machine), int(rows), int(seed), options)
 
 
@@ -104,7 +107,6 @@ def _run(home: Home, job: Synthesis, asked: Asked) -> int:
         NightshiftError: when the data are refused, or something other than single cells fails.
     """
     from nightshift.cli.running import close_machine, interrupted, shown_run
-    from nightshift.cli.show import bold
     from nightshift.cli.synthesize import close_synthesis, print_quality, raise_refused
     from nightshift.plan.synthesis import is_fresh, outcome_of
 
@@ -144,7 +146,6 @@ def _run(home: Home, job: Synthesis, asked: Asked) -> int:
 
 def _where_to_look(home: Home, subject: str) -> None:
     from deployments.server import ps
-    from nightshift.cli.show import bold
 
     print(f"\n{bold('to look at')}")
     print(f"  data         {home.reports / subject / 'synthesis_report.html'}")

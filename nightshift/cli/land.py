@@ -55,16 +55,32 @@ def _land(arguments: argparse.Namespace) -> int:
 
 def close_landing(home: Home, data: Dataset, *, event: bool) -> None:
     """Say what has landed, tell the Prefect server of it, and say what comes next."""
-    from deployments.events import deliver
     from nightshift.cli.data_commands import print_landed
     from nightshift.cli.show import yellow
 
     print_landed(home, data)
     if not data.new:
         print(yellow("\nnothing new: these are the machine's present data already"))
+    say_next(home, data.subject, to_tell=data.new and event)
+
+
+def say_next(home: Home, subject: str, *, to_tell: bool) -> None:
+    """Tell the Prefect server of landings it has not heard of, and say what comes next.
+
+    Args:
+        home: where the outbox lies.
+        subject: whose data have landed.
+        to_tell: whether this landing is news that somebody is to hear.
+    """
+    from deployments.events import deliver
+    from nightshift.data.outbox import pending
+
     # Whatever earlier landings have not told of is told too.
-    told = deliver(home)
-    if data.new and event and told:
+    deliver(home)
+    waits = any(note.subject == subject for note in pending(home))
+    if to_tell and not waits:
         print("\nthe Prefect server knows: training of what is new begins in about a minute (`nightshift status`)")
-    else:
-        print(f"\nnext: nightshift train-machine --machine {data.subject}")
+        return
+    if waits:
+        print("\nno server was told: the landing waits for `nightshift up`, and then trains by itself")
+    print(f"\nnext: nightshift train-machine --machine {subject}")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from nightshift.errors import NightshiftError
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 def styled(stream: TextIO) -> bool:
@@ -48,6 +51,13 @@ def print_error(error: NightshiftError) -> None:
     """Print an error on one line: what, and what to do."""
     words = " ".join(f"{error.what} {error.hint}".split())
     print(f"{red('error:', sys.stderr)} {words}", file=sys.stderr)
+
+
+def refused_value(error: ValidationError) -> tuple[str, Any, str]:
+    """Return where the first value lies that pydantic refuses, the value, and why, as the end of a sentence."""
+    first = error.errors()[0]
+    reason = first["msg"].rstrip(".")
+    return ".".join(map(str, first["loc"])), first["input"], f"{reason[:1].lower()}{reason[1:]}"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

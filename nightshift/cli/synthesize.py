@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nightshift.cli.extras import need
 from nightshift.cli.parser import add_command
-from nightshift.cli.show import bold, green, red, table
+from nightshift.cli.show import bold, green, red, refused_value, table, yellow
 from nightshift.errors import BlockedError, UsageError
 
 if TYPE_CHECKING:
@@ -64,10 +64,9 @@ def _options(arguments: argparse.Namespace) -> SynthesisOptions:
     try:
         return SynthesisOptions(**asked, event=not arguments.no_event, force=arguments.force)
     except ValidationError as error:
-        first = error.errors()[0]
-        option = "--" + str(first["loc"][0]).replace("_", "-")
+        where, value, reason = refused_value(error)
         raise UsageError(
-            f"{option} is {first['input']}: {first['msg'][0].lower()}{first['msg'][1:]}.",
+            f"--{where.replace('_', '-')} is {value}: {reason}.",
             hint="`nightshift synthesize --help` shows what there is.",
         ) from None
 
@@ -85,16 +84,20 @@ def run_synthesis(home: Home, job: Synthesis, *, verbose: bool = False, then: bo
         BlockedError: when the quality gate refuses the data; the table has been printed.
         NightshiftError: when a stage fails.
     """
+    from nightshift.cli.land import say_next
     from nightshift.cli.running import interrupted
+    from nightshift.data.outbox import pending
     from nightshift.plan.synthesis import is_fresh, outcome_of
+    from nightshift.stages.recorded import StageContext
+    from nightshift.stages.synthesis.quality import publish
 
     if not job.options.force and is_fresh(home, job):
-        if job.options.event:
-            _deliver(home)
         outcome = outcome_of(home, job, "up to date")
+        publish(job, StageContext(home))
         close_synthesis(home, outcome)
         print("Nothing to do: profile, rows, seed, options and code are unchanged. --force makes it anew.")
-        _next(outcome, then)
+        if then:
+            say_next(home, job.subject, to_tell=any(note.subject == job.subject for note in pending(home)))
         return outcome.exit_code
     ended = _run(home, job, verbose=verbose)
     if ended.is_cancelled():
@@ -103,7 +106,8 @@ def run_synthesis(home: Home, job: Synthesis, *, verbose: bool = False, then: bo
     outcome = ended.result()
     print_quality(home, job)
     close_synthesis(home, outcome)
-    _next(outcome, then)
+    if then:
+        say_next(home, job.subject, to_tell=outcome.new and job.options.event)
     return int(outcome.exit_code)
 
 
@@ -140,14 +144,11 @@ def close_synthesis(home: Home, outcome: SynthesisOutcome) -> None:
     from nightshift.data.store import open_dataset
 
     took = f" in {outcome.seconds:.0f} s" if outcome.seconds else ""
-    print(f"\n{bold(outcome.subject)}: {green(outcome.ending)}{took}, units of {outcome.generator}. {outcome.why}")
+    same = outcome.ending == "landed" and not outcome.new
+    ending = yellow("nothing new, the same data were made") if same else green(outcome.ending)
+    print(f"\n{bold(outcome.subject)}: {ending}{took}, units of {outcome.generator}. {outcome.why}")
     print_landed(home, open_dataset(home, outcome.subject, outcome.dataset))
-    print(f"quality: {outcome.report}")
-
-
-def _next(outcome: SynthesisOutcome, then: bool) -> None:
-    if then:
-        print(f"\nnext: nightshift train-machine --machine {outcome.subject}")
+    print(f"quality: {home.root / outcome.report}")
 
 
 def print_quality(home: Home, job: Synthesis) -> None:
@@ -168,15 +169,8 @@ def print_quality(home: Home, job: Synthesis) -> None:
 def _print_refused(home: Home, job: Synthesis) -> None:
     from nightshift.plan.synthesis import records
 
-    judged = records(home, job).get("quality")
-    if judged is None:
+    refused = [record for record in records(home, job).values() if record.summary.get("report")]
+    if not refused:
         return
     print_quality(home, job)
-    print(f"quality: {judged.summary['report']}")
-
-
-def _deliver(home: Home) -> None:
-    """Tell of what has landed and nobody was told of."""
-    from deployments.events import deliver
-
-    deliver(home)
+    print(f"quality: {home.root / str(refused[-1].summary['report'])}")

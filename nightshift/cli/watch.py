@@ -25,7 +25,7 @@ _PLAIN_S = 10.0
 
 _LAST = (STAGES[-1], SYNTHESIS_STAGES[-1])
 #: An estimate of what is left stands on so much of the work and of the time.
-_ESTIMATE_PERCENT, _ESTIMATE_S = 4.0, 3.0
+_ESTIMATE_PERCENT, _ESTIMATE_S = 15.0, 3.0
 
 
 class Viewer(Protocol):

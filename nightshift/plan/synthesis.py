@@ -105,7 +105,7 @@ class Synthesis(BaseModel):
 
     @property
     def generator_seeds(self) -> tuple[int, ...]:
-        """One seed per fit of each generator; the first one's units land."""
+        """One seed per fit of each generator; the units of one of them land."""
         return tuple((self.seed + i) % (MAX_SEED + 1) for i in range(self.options.generator_seeds))
 
 
@@ -115,6 +115,7 @@ class SynthesisOutcome(BaseModel):
     Attributes:
         dataset: fingerprint of what landed.
         rows: that landed.
+        new: whether the machine had other data before.
         generator: whose units are the train part, and `why`.
         report: the quality report's page, relative to the home.
         seconds: of the whole run.
@@ -127,6 +128,7 @@ class SynthesisOutcome(BaseModel):
     key: str
     dataset: str
     rows: int
+    new: bool = True
     generator: str
     why: str = ""
     report: str = ""
@@ -143,9 +145,10 @@ def plan_synthesis(home: Home, subject: str, rows: int, seed: int, options: Synt
 
     Raises:
         UnknownNameError: for a machine without a profile; names the nearest.
-        ConfigError: for a profile that is refused.
+        ConfigError: for a profile that is refused, and for the device cuda where there is no GPU.
         UsageError: for rows or a seed outside of what can be used, with the figures.
     """
+    _check_device(options.device)
     low, high = ROWS
     if not low <= rows <= high:
         raise UsageError(f"rows is {rows:,}, expected {low:,} to {high:,}.", hint="Ask for 50,000 to begin with.")
@@ -166,6 +169,14 @@ def plan_synthesis(home: Home, subject: str, rows: int, seed: int, options: Synt
         options=options,
         code=synthesis_code(),
     )
+
+
+def _check_device(device: str) -> None:
+    """Refuse a GPU that is not here before anything is made; torch takes seconds to load, and is asked for one only."""
+    if device == "cuda":
+        from nightshift.nets.device import pick
+
+        pick(device)
 
 
 @lru_cache(maxsize=1)
@@ -208,6 +219,7 @@ def outcome_of(
         key=job.key,
         dataset=str(landed["dataset"]),
         rows=int(landed["rows"] or 0),
+        new=ending == "landed" and bool(landed["new"]),
         generator=str(judged["chosen"]),
         why=str(judged["why"]),
         report=str(judged["report"]),

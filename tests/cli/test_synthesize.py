@@ -11,9 +11,9 @@ from support.machines import QUICK, SMALL, SMALL_ROWS, write_machine
 from nightshift.cli import main
 from nightshift.cli.app import build_parser
 from nightshift.cli.demo import _planned
-from nightshift.cli.synthesize import _options, raise_refused, run_synthesis
+from nightshift.cli.synthesize import _options, close_synthesis, raise_refused, run_synthesis
 from nightshift.errors import BlockedError, ConfigError, TrainingError
-from nightshift.plan.synthesis import Synthesis, SynthesisOptions, plan_synthesis
+from nightshift.plan.synthesis import Synthesis, SynthesisOptions, outcome_of, plan_synthesis
 from nightshift.settings import Home
 from nightshift.stages.recorded import StageContext
 from nightshift.stages.synthesis.chain import run_chain
@@ -71,8 +71,22 @@ def test_what_is_up_to_date_is_said_without_a_server(landed: Home, capsys: pytes
     assert "Nothing to do" in shown
     assert "train" in shown
     assert "test" in shown
+    assert f"quality: {landed.reports / SMALL / 'synthesis_report.html'}" in shown
+    assert "no server was told: the landing waits for `nightshift up`" in shown
     assert "next: nightshift train-machine --machine motor_small" in shown
     assert not (landed.run / "server.json").exists()
+
+
+def test_data_that_are_made_again_and_are_the_same_are_not_said_to_have_landed(
+    landed: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = outcome_of(landed, planned(landed), "landed")
+    close_synthesis(landed, outcome.model_copy(update={"new": False}))
+    again = capsys.readouterr().out
+    assert f"{SMALL}: nothing new, the same data were made, units of " in again
+    assert ": landed" not in again
+    close_synthesis(landed, outcome)
+    assert f"{SMALL}: landed, units of " in capsys.readouterr().out
 
 
 class Ended:
@@ -96,7 +110,7 @@ def test_refused_data_show_their_table_and_the_report_before_the_error(
     shown = capsys.readouterr().out
     assert all(name in shown for name in ("tvae", "copula", "resample", "real units"))
     assert "missed: column shapes is 0." in shown
-    assert "quality: reports/motor_small/synthesis_report.html" in shown
+    assert f"quality: {landed.reports / SMALL / 'synthesis_refused.html'}" in shown
 
 
 def test_what_failed_before_judging_shows_no_table(home: Home, capsys: pytest.CaptureFixture[str]) -> None:

@@ -79,14 +79,15 @@ def synthesis_event(stage: str, step: float, at: float) -> ProgressEvent:
 def test_what_is_left_of_a_synthesis_is_estimated_from_its_share_done() -> None:
     clock = Estimate()
     assert clock.left(synthesis_event("profile", 0, at=0)) == ""
-    assert clock.left(synthesis_event("generate", 5, at=30)) == "about 1:21 left"  # 27 % in 30 s
+    assert clock.left(synthesis_event("generate", 1, at=10)) == ""  # 9.6 %: too little to tell
+    assert clock.left(synthesis_event("generate", 5, at=32)) == "about 1:08 left"  # 32 % in 32 s
     assert clock.left(synthesis_event("land", 10, at=60)) == ""
 
 
 def test_what_had_ended_before_took_none_of_this_run_s_time() -> None:
     clock = Estimate()
-    assert clock.left(synthesis_event("quality", 0, at=0)) == ""  # 50 % were there
-    assert clock.left(synthesis_event("quality", 5, at=20)) == "about 0:24 left"
+    assert clock.left(synthesis_event("quality", 0, at=0)) == ""  # 60 % were there
+    assert clock.left(synthesis_event("quality", 5, at=20)) == "about 0:23 left"
 
 
 def test_of_a_cell_nothing_is_estimated() -> None:

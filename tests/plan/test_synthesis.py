@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 from support.machines import SMALL, SMALL_ROWS, write_machine
 
-from nightshift.errors import EXIT_USAGE, UnknownNameError, UsageError
+from nightshift.errors import EXIT_USAGE, ConfigError, UnknownNameError, UsageError
 from nightshift.plan import synthesis
 from nightshift.plan.code import closure
 from nightshift.plan.synthesis import MAX_SEED, ROWS, Synthesis, SynthesisOptions, plan_synthesis
@@ -55,6 +55,15 @@ def test_a_machine_without_a_profile_is_refused_with_the_nearest(machine: Home) 
 def test_options_that_make_no_sense_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         SynthesisOptions.model_validate(wrong)
+
+
+def test_a_gpu_that_is_not_here_is_refused_before_anything_is_made(
+    machine: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(ConfigError, match=r"device: cuda was asked for, and torch .* sees no GPU here"):
+        planned(machine, device="cuda")
+    assert not machine.work.exists() or not list(machine.work.iterdir())
 
 
 def test_an_unknown_limit_is_refused() -> None:
