@@ -13,7 +13,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from nightshift import families
 from nightshift.data.store import current, subjects
 from nightshift.errors import EXIT_BLOCKED, EXIT_CELL_FAILED, DataError, NightshiftError
+from nightshift.files import write_atomic
 from nightshift.plan.cell import Cell
+from nightshift.plan.config import resolve
 from nightshift.plan.lock import is_held
 from nightshift.plan.outcome import MachineOutcome
 from nightshift.plan.records import STAGES
@@ -72,16 +74,69 @@ class _Tries:
 
     ended: set[str] = field(default_factory=set)
     cut_off: set[str] = field(default_factory=set)
-    busy: bool = False
+    busy: set[str] = field(default_factory=set)
+
+
+class _Unmade(BaseModel):
+    """A try that could not even make its cell, as its config cannot be used.
+
+    Attributes:
+        fingerprint: of the data it was for.
+        error: what was wrong with the config.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fingerprint: str
+    error: str
+
+
+def note_unmade(home: Home, landed: Landed, family: str, target: str, error: str) -> None:
+    """Remember a try that left no cell, so that it is not tried again until its config or its data change.
+
+    Any other failure has left its cell, and nothing is noted.
+    """
+    if _config_error(home, landed.subject, family, target) != error:
+        return
+    note = _Unmade(fingerprint=landed.fingerprint, error=error)
+    write_atomic(_unmade_path(home, landed.subject, family, target), note.model_dump_json().encode())
+
+
+def _was_unmade(home: Home, subject: str, fingerprint: str, family: str, target: str) -> bool:
+    """Whether a try of these data left no cell, and the next one would fail in the same way."""
+    try:
+        note = _Unmade.model_validate_json(_unmade_path(home, subject, family, target).read_bytes())
+    except (OSError, ValidationError):
+        return False
+    return note.fingerprint == fingerprint and note.error == _config_error(home, subject, family, target)
+
+
+def _config_error(home: Home, subject: str, family: str, target: str) -> str:
+    """Return why a family's config cannot be used, "" when it can."""
+    try:
+        resolve(home, subject, family, target)
+    except NightshiftError as error:
+        return error.what
+    return ""
+
+
+def _unmade_path(home: Home, subject: str, family: str, target: str) -> Path:
+    return home.work / "unmade" / f"{subject}.{family}.{target}.json"
+
+
+def busy(home: Home, target: str = "pi") -> tuple[str, ...]:
+    """Return the subjects of which a process trains some family now that would be left otherwise, sorted."""
+    tries = _tries(home, target, _present(home))
+    return tuple(sorted(subject for subject, found in tries.items() if found.busy - found.ended))
 
 
 def landed(home: Home, target: str = "pi") -> tuple[Landed, ...]:
     """Return the subjects whose present data some family of machines has not been tried on, for a target.
 
     Tried is a family with a cell of these data that ended, whatever the config and however it ended: trained, failed,
-    blocked, refused or not applicable; what has failed waits for its config, code or data to change. A subject that a
-    process trains now is left to that process. First come those that nobody has begun, longest landed first; last
-    those whose training was cut off, so that one that kills its worker keeps nobody waiting.
+    blocked, refused or not applicable; what has failed waits for its config, code or data to change. A family that a
+    process trains now is left to that process (`busy` tells). First come those that nobody has begun, longest landed
+    first; last those whose training was cut off, so that one that kills its worker keeps nobody waiting.
     """
     present = _present(home)
     tries = _tries(home, target, present)
@@ -89,8 +144,9 @@ def landed(home: Home, target: str = "pi") -> tuple[Landed, ...]:
     left = []
     for subject, fingerprint in present.items():
         found = tries.get(subject, _Tries())
-        names = tuple(name for name in wanted if name not in found.ended)
-        if names and not found.busy:
+        open_ = (name for name in wanted if name not in found.ended | found.busy)
+        names = tuple(name for name in open_ if not _was_unmade(home, subject, fingerprint, name, target))
+        if names:
             left.append((bool(found.cut_off), _landed_ns(home, subject), Landed(subject, fingerprint, names)))
     return tuple(entry for _, _, entry in sorted(left, key=lambda e: (e[0], e[1], e[2].subject)))
 
@@ -119,7 +175,8 @@ def _tries(home: Home, target: str, present: dict[str, str]) -> dict[str, _Tries
         if cell.target != target or present.get(cell.subject) != cell.dataset:
             continue
         tries = found.setdefault(cell.subject, _Tries())
-        tries.busy |= is_held(home, cell.key)
+        if is_held(home, cell.key):
+            tries.busy.add(cell.family)
         (tries.ended if _has_ended(folder) else tries.cut_off).add(cell.family)
     return found
 

@@ -12,10 +12,12 @@ from support.datasets import calendar_rows, describe
 from nightshift.data.dataset import Dataset
 from nightshift.data.importers.landing import split_and_land
 from nightshift.data.store import install
+from nightshift.errors import ConfigError
 from nightshift.files import write_atomic
 from nightshift.plan import lock
 from nightshift.plan.cell import Cell
-from nightshift.plan.landed import Landed, LandedOutcome, MachinesFailedError, landed
+from nightshift.plan.config import resolve
+from nightshift.plan.landed import Landed, LandedOutcome, MachinesFailedError, busy, landed, note_unmade
 from nightshift.plan.outcome import CellOutcome, MachineOutcome
 from nightshift.plan.records import StageRecord, work_folder, write_record
 from nightshift.plan.state import remember
@@ -117,7 +119,7 @@ def test_a_cell_set_aside_by_force_was_tried_too(home: Home) -> None:
     assert landed(home)[0].families == FAMILIES[1:]
 
 
-def test_a_machine_that_another_process_trains_now_is_left_to_it(home: Home) -> None:
+def test_a_family_that_another_process_trains_now_is_left_to_it(home: Home) -> None:
     data = land(home)
     at_work = cell(data, "anomaly")
     remember(home, at_work)
@@ -127,9 +129,13 @@ def test_a_machine_that_another_process_trains_now_is_left_to_it(home: Home) -> 
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
     assert lock.is_held(home, at_work.key)
-    assert [m.subject for m in landed(home)] == [other.subject]
+    left = {m.subject: m.families for m in landed(home)}
+    assert left == {"pump_1": FAMILIES[1:], other.subject: FAMILIES}
+    assert busy(home) == ("pump_1",)
+    assert busy(home, "server") == ()
     holder.kill()
     holder.communicate()
+    assert busy(home) == ()
     # Killed in the middle: its machine is left again, behind those that nobody has begun.
     assert [m.subject for m in landed(home)] == ["pump_2", "pump_1"]
 
@@ -149,6 +155,25 @@ def test_a_damaged_pointer_or_note_keeps_no_other_machine_waiting(home: Home, ca
     write_atomic(home.work / ("a" * 64) / "cell.json", b"{")
     assert [m.subject for m in landed(home)] == ["pump_1"]
     assert "pump_2" in caplog.text
+
+
+def test_a_config_that_cannot_be_used_is_not_tried_again_until_it_or_the_data_change(home: Home) -> None:
+    data = land(home)
+    config = home.configs / "machines" / "pump_1.yaml"
+    write_atomic(config, b"families: {anomaly: {n_treees: 3}}")
+    [left] = landed(home)
+    note_unmade(home, left, "rul", "pi", "another error that left its cell")
+    assert landed(home)[0].families == FAMILIES
+    with pytest.raises(ConfigError) as caught:
+        resolve(home, "pump_1", "anomaly", "pi")
+    note_unmade(home, left, "anomaly", "pi", caught.value.what)
+    assert landed(home) == (Landed("pump_1", data.fingerprint, FAMILIES[1:]),)
+    assert landed(home, "server")[0].families == FAMILIES
+    write_atomic(config, b"families: {anomaly: {n_treeees: 3}}")
+    assert landed(home)[0].families == FAMILIES
+    write_atomic(config, b"families: {anomaly: {n_treees: 3}}")
+    land(home, seed=2)
+    assert landed(home)[0].families == FAMILIES
 
 
 def test_a_failed_run_names_every_bad_cell_and_keeps_the_outcome_across_processes() -> None:
