@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 import time
@@ -245,6 +246,8 @@ class Batch:
             name = signal.Signals(-child.code).name
             memory = " A full memory is the usual reason." if -child.code == signal.SIGKILL else ""
             return f"{stage} ended because its process was killed by {name}.", f"{memory} See {shown}.".strip()
+        if child.code == os.EX_IOERR:
+            return f"{stage} ended because the disk is full.", "Free space under NIGHTSHIFT_HOME and run it again."
         return f"{stage} ended because its process left with code {child.code}.", f"See {shown}."
 
     def _stage(self, cell: Cell) -> str:

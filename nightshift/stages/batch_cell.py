@@ -55,13 +55,16 @@ def main(job: CellJob) -> None:
             end = attempt(job, stop)
             write_atomic(Path(job.result), end.model_dump_json().encode())
         code = 0
-    except BaseException:
+    except BaseException as error:
+        code = os.EX_IOERR if disk_full(error) else 1
         traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
         # What the fork server registered to be done at its own exit is not this process's.
-        os._exit(code)
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(code)
 
 
 def attempt(job: CellJob, stop: _Stop) -> CellEnd:

@@ -97,10 +97,10 @@ class Children:
         Raises:
             ServiceError: when the fork server does not come up, or has gone.
         """
-        self._ready.wait(_LOAD_LIMIT_S)
+        in_time = self._ready.wait(_LOAD_LIMIT_S)
         child = Child(next(self._numbers), self)
         with self._lock:
-            if self._gone or not self._ready.is_set():
+            if self._gone or not in_time:
                 raise ServiceError(
                     "the process that cells are forked from did not come up.", hint=f"See .nightshift/logs/{_LOG}."
                 )
@@ -127,15 +127,18 @@ class Children:
         self._channel.close()
 
     def _listen(self) -> None:
-        with suppress(OSError), self._channel.makefile("rb") as lines:
-            for line in lines:
-                self._hear(Reply.model_validate_json(line))
-        with self._lock:
-            self._gone = True
-            left, self._children = list(self._children.values()), {}
-        self._ready.set()
-        for child in left:
-            child.end(None)
+        try:
+            with suppress(OSError), self._channel.makefile("rb") as lines:
+                for line in lines:
+                    self._hear(Reply.model_validate_json(line))
+        finally:
+            # Whatever went wrong, nobody waits for ever.
+            with self._lock:
+                self._gone = True
+                left, self._children = list(self._children.values()), {}
+            self._ready.set()
+            for child in left:
+                child.end(None)
 
     def _hear(self, reply: Reply) -> None:
         if reply.what == "ready":

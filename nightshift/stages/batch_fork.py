@@ -87,10 +87,18 @@ class ForkServer:
 
     def _start(self, number: int, job: CellJob) -> None:
         server = os.getpid()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            print(f"{job.cell.name}: no process could be made: {error}", file=sys.stderr, flush=True)  # noqa: T201
+            self._send(Reply(what="ended", number=number, code=os.EX_OSERR))
+            return
         if not pid:
-            self._become_cell(server)
-            batch_cell.main(job)
+            try:
+                self._become_cell(server)
+                batch_cell.main(job)
+            finally:
+                os._exit(1)  # whatever happens, one server is enough
         with suppress(OSError):
             # Both sides do this: whichever comes first, the group is there when it is signalled.
             os.setpgid(pid, pid)
@@ -112,11 +120,12 @@ class ForkServer:
 
     def _reap(self) -> None:
         for number, pid in list(self._pids.items()):
-            found, status = os.waitpid(pid, os.WNOHANG)
-            if found:
+            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
                 del self._pids[number]
-                # Helpers that a library has started go with the cell that they helped.
+                # Helpers that a library has started go with the cell that they helped; until it is reaped, nobody else
+                # can have its number.
                 _signal_group(pid, signal.SIGKILL)
+                _, status = os.waitpid(pid, 0)
                 self._send(Reply(what="ended", number=number, pid=pid, code=os.waitstatus_to_exitcode(status)))
 
     def _send(self, reply: Reply) -> None:
