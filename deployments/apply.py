@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import yaml
 import nightshift
 from deployments import automations, pools, processes, schedules
 from deployments.api import API_VARIABLE, RefusedError, ask
-from deployments.changes import TAG, Change, differing
+from deployments.changes import TAG, Change, differing, quiet
 from deployments.declared import Deployment, RunLimit, prefect_yaml, read
 from nightshift.errors import ServiceError
 from nightshift.plan import lock
@@ -36,7 +36,7 @@ _NOT_IN_FLOWS = ("cli", "dashboard")
 _SHOWN_AS = {"version": "code", "work_pool_name": "work pool", "work_queue_name": "work queue"}
 
 
-def deploy_all(home: Home, file: Path | None = None) -> tuple[Change, ...]:
+def deploy_all(home: Home, file: Path | None = None, tell: Callable[[Change], None] = quiet) -> tuple[Change, ...]:
     """Create, update and remove pools, queues, limits, deployments, schedules and automations; again, change nothing.
 
     Removed are deployments and automations with our tag, and schedules with our slug, that the files do not name.
@@ -44,19 +44,29 @@ def deploy_all(home: Home, file: Path | None = None) -> tuple[Change, ...]:
 
     Args:
         file: another `prefect.yaml` than the checkout's or the wheel's.
+        tell: is told of each change when it is made, so that a failure later hides none.
 
     Raises:
         ConfigError: for files that cannot be used; nothing was changed.
         ServiceError: when the server does not answer, or Prefect refuses something; with what mends it.
     """
     wanted, places = checked(home, file)
+    changes = []
     with lock.held(home, "deploy", wait=True), _mended():
-        changes = pools.declare(places) + _deploy(home, wanted)
-        for deployment in wanted:
-            changes += schedules.declare(ask(_path(deployment))[1], deployment)
-        changes += automations.declare({d.full_name for d in wanted})
-        changes += _remove_others({d.full_name for d in wanted})
+        for change in _changes(home, wanted, places):
+            changes.append(change)
+            tell(change)
     return tuple(changes)
+
+
+def _changes(home: Home, wanted: tuple[Deployment, ...], places: pools.Pools) -> Iterator[Change]:
+    yield from pools.declare(places)
+    yield from _deploy(home, wanted)
+    for deployment in wanted:
+        yield from schedules.declare(ask(_path(deployment))[1], deployment)
+    names = {deployment.full_name for deployment in wanted}
+    yield from automations.declare(names)
+    yield from _remove_others(names)
 
 
 def checked(home: Home, file: Path | None = None) -> tuple[tuple[Deployment, ...], pools.Pools]:
@@ -83,26 +93,29 @@ def _mended() -> Iterator[None]:
         raise ServiceError(error.what, hint=hint) from error
 
 
-def _deploy(home: Home, wanted: Iterable[Deployment]) -> list[Change]:
+def _deploy(home: Home, wanted: Iterable[Deployment]) -> Iterator[Change]:
     """Have Prefect create and update the deployments that differ."""
-    version, changes, entries = code_version(), [], []
-    differ = []
+    version, entries = code_version(), []
+    differ: list[tuple[Deployment, Change]] = []
     for deployment in wanted:
-        found = _found(deployment)
-        what = f"deployment {deployment.full_name}"
+        found, what = _found(deployment), f"deployment {deployment.full_name}"
+        different = differences(found, deployment, version) if found is not None else ()
         if found is None:
-            changes.append(Change("created", what))
+            differ.append((deployment, Change("created", what)))
+        elif different:
+            differ.append((deployment, Change("updated", what, ", ".join(different))))
         else:
-            different = differences(found, deployment, version)
-            if not different:
-                continue
-            changes.append(Change("updated", what, ", ".join(different)))
-        differ.append(deployment)
+            continue
         entries.append(_entry(deployment, version, found or {}))
-    if entries:
-        said = _prefect_deploy(home, entries)
-        _check_done(home, differ, version, said)
-    return changes
+    if not entries:
+        return
+    said = _prefect_deploy(home, entries)
+    hint = f"The whole is in {home.logs / 'deploy.log'}; mend it, then: nightshift deploy"
+    for deployment, change in differ:
+        _check_done(deployment, version, said, hint)
+        yield change
+    if said:
+        raise ServiceError(f"`prefect deploy` failed: {said}.", hint=hint)
 
 
 def _path(deployment: Deployment) -> str:
@@ -204,30 +217,25 @@ def _reason(said: str) -> str:
     """Return the line of Prefect's words that says why it failed: the last but for its closing one."""
     lines = [line.strip("│╭╰─╮╯ ") for line in said.splitlines()]
     telling = [line for line in lines if line and line != "An exception occurred."]
-    return re.sub(r"^(\w+\.)+(?=\w+: )", "", telling[-1]) if telling else "it said nothing"
+    return re.sub(r"^(\w+\.)+(?=\w+: )", "", telling[-1]).rstrip(".") if telling else "it said nothing"
 
 
-def _check_done(home: Home, wanted: Iterable[Deployment], version: str, said: str) -> None:
+def _check_done(wanted: Deployment, version: str, said: str, hint: str) -> None:
     """Raise where Prefect refused a deployment, or has not taken over all of it: else every deploy would try again."""
-    hint = f"The whole is in {home.logs / 'deploy.log'}; mend it, then: nightshift deploy"
-    for deployment in wanted:
-        found = _found(deployment)
-        left = ("all of it",) if found is None else differences(found, deployment, version)
-        if left:
-            what = f"Prefect refuses the deployment {deployment.full_name}"
-            raise ServiceError(f"{what}: {said.rstrip('.') or 'it left ' + ', '.join(left)}.", hint=hint)
-    if said:
-        raise ServiceError(f"`prefect deploy` failed: {said.rstrip('.')}.", hint=hint)
+    found = _found(wanted)
+    left = ("all of it",) if found is None else differences(found, wanted, version)
+    if left:
+        what = f"Prefect refuses the deployment {wanted.full_name}"
+        raise ServiceError(f"{what}: {said or 'it left ' + ', '.join(left)}.", hint=hint)
 
 
-def _remove_others(wanted: set[str]) -> list[Change]:
+def _remove_others(wanted: set[str]) -> Iterator[Change]:
     """Remove the deployments with our tag that are not wanted; their schedules and planned runs go with them."""
     _, ours = ask("deployments/filter", {"deployments": {"tags": {"all_": [TAG]}}})
     _, flows = ask("flows/filter", {"flows": {"id": {"any_": [found["flow_id"] for found in ours]}}})
-    flow_names, changes = {flow["id"]: flow["name"] for flow in flows}, []
+    flow_names = {flow["id"]: flow["name"] for flow in flows}
     for found in ours:
         name = f"{flow_names.get(found['flow_id'], '?')}/{found['name']}"
         if name not in wanted:
             ask(f"deployments/{found['id']}", method="DELETE", accept=(404,))
-            changes.append(Change("removed", f"deployment {name}"))
-    return changes
+            yield Change("removed", f"deployment {name}")

@@ -63,12 +63,12 @@ def _removed(found: Mapping[str, Any]) -> list[Change]:
 
 
 def declared(url: str) -> bool:
-    """Whether a server would react to a landing.
+    """Whether a server would react to a landing: it has the automation, and nobody has switched it off.
 
     Raises:
         ServiceError: when it does not answer.
     """
-    return bool(_named(NAME, url))
+    return any(found["enabled"] for found in _named(NAME, url))
 
 
 def _named(name: str, url: str = "") -> list[dict[str, Any]]:

@@ -9,6 +9,10 @@ from dataclasses import dataclass
 TAG = "nightshift"
 
 
+def quiet(_change: Change) -> None:
+    """Tell nobody of a change."""
+
+
 @dataclass(frozen=True)
 class Change:
     """One line of `nightshift deploy`.

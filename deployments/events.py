@@ -44,6 +44,16 @@ def deliver(home: Home) -> int:
     return told
 
 
+def worker_online(home: Home) -> bool:
+    """Whether a worker of this machine's pool is heard by the server; without one a run waits."""
+    url = server.address(home)
+    online = {"workers": {"status": {"any_": ["ONLINE"]}}}
+    try:
+        return bool(url and ask(f"work_pools/{server.POOL}/workers/filter", online, url=url)[1])
+    except ServiceError:
+        return False
+
+
 def event_of(note: outbox.Note) -> dict[str, Any]:
     """Return the event of a note, as `POST /api/events` takes it.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -98,21 +98,22 @@ def check(pools: Pools, deployments: tuple[Deployment, ...]) -> None:
             raise ConfigError(f"prefect.yaml: {deployment.full_name}: {name} has no queue '{queue}'.", hint=hint)
 
 
-def declare(pools: Pools) -> list[Change]:
+def declare(pools: Pools) -> Iterator[Change]:
     """Create what is missing and update what differs; pools, queues and limits that are not named here stay.
+
+    Yields:
+        each change when it is made.
 
     Raises:
         ServiceError: when the server refuses one, or has a pool of another type.
         ConfigError: for a base job template that cannot be read.
     """
-    changes = []
     for name, pool in pools.pools.items():
-        changes += _pool(name, pool, _template(pools, name, pool))
+        yield from _pool(name, pool, _template(pools, name, pool))
         for queue, settings in pool.queues.items():
-            changes += _queue(name, queue, settings)
+            yield from _queue(name, queue, settings)
     for name, slots in pools.limits.items():
-        changes += _limit(name, slots)
-    return changes
+        yield from _limit(name, slots)
 
 
 def _template(pools: Pools, name: str, pool: Pool) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ has paused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from deployments.api import ask
@@ -14,32 +14,33 @@ from deployments.changes import Change, holds
 from deployments.declared import SLUG, Deployment
 
 
-def declare(found: Mapping[str, Any], wanted: Deployment) -> list[Change]:
+def declare(found: Mapping[str, Any], wanted: Deployment) -> Iterator[Change]:
     """Create, update and remove the schedules of one deployment; those that a person added in the UI stay.
 
     Args:
         found: the server's deployment.
+
+    Yields:
+        each change when it is made.
 
     Raises:
         ServiceError: when the server refuses one.
     """
     path, of = f"deployments/{found['id']}/schedules", f"of {wanted.full_name}"
     there = {schedule["slug"]: schedule for schedule in found["schedules"] if schedule["slug"]}
-    changes = []
     for schedule in wanted.schedules:
         body, old = schedule.body(), there.get(schedule.slug)
         if old is None:
             ask(path, [body])
-            changes.append(Change("created", f"schedule {schedule.slug} {of}", str(schedule)))
+            yield Change("created", f"schedule {schedule.slug} {of}", str(schedule))
         elif not _same(old, body):
             ask(f"{path}/{old['id']}", body, method="PATCH")
-            changes.append(Change("updated", f"schedule {schedule.slug} {of}", str(schedule)))
+            yield Change("updated", f"schedule {schedule.slug} {of}", str(schedule))
     kept = {schedule.slug for schedule in wanted.schedules}
     for slug in sorted(there):
         if slug.startswith(SLUG) and slug not in kept:
             ask(f"{path}/{there[slug]['id']}", method="DELETE", accept=(404,))
-            changes.append(Change("removed", f"schedule {slug} {of}"))
-    return changes
+            yield Change("removed", f"schedule {slug} {of}")
 
 
 def _same(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

@@ -10,14 +10,15 @@ import os
 import socket
 import sys
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from deployments import processes
 from deployments.api import API_VARIABLE, HOST, ask, health
-from deployments.changes import Change
+from deployments.changes import Change, quiet
 from deployments.processes import ProcessRecord
 from nightshift.errors import ServiceError
 from nightshift.files import write_atomic
@@ -45,14 +46,12 @@ class ServerInfo:
         ui_url: to look around in.
         pid: of our own server; None for one that `PREFECT_API_URL` names.
         started: whether this call started it.
-        changes: what `up` has changed on it.
     """
 
     api_url: str
     ui_url: str
     pid: int | None = None
     started: bool = False
-    changes: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,11 +92,14 @@ def ensure_server(home: Home) -> ServerInfo:
     return ServerInfo(record.url, record.url.removesuffix("/api"), record.pid, started)
 
 
-def up(home: Home, *, worker: bool = True) -> ServerInfo:
+def up(home: Home, *, worker: bool = True, tell: Callable[[Change], None] = quiet) -> ServerInfo:
     """Bring up the server, deploy what `prefect.yaml` declares, and start the worker that runs it on this machine.
 
     Landings that nobody has been told of are told now. Without the worker a run asked for in the UI, or by `prefect
     deployment run`, would wait for ever.
+
+    Args:
+        tell: is told of each change on the server when it is made.
 
     Raises:
         ConfigError: when the files that say what to deploy cannot be used; nothing was started.
@@ -105,7 +107,7 @@ def up(home: Home, *, worker: bool = True) -> ServerInfo:
     """
     check_files(home)
     info = ensure_server(home)
-    info = replace(info, changes=deploy(home))
+    deploy(home, tell=tell)
     if worker:
         ensure_worker(home)
     from deployments.events import deliver
@@ -174,11 +176,12 @@ def check_files(home: Home) -> None:
     checked(home)
 
 
-def deploy(home: Home, file: Path | None = None) -> tuple[Change, ...]:
+def deploy(home: Home, file: Path | None = None, tell: Callable[[Change], None] = quiet) -> tuple[Change, ...]:
     """Make the server as `prefect.yaml` and `configs/pools.yaml` say; returns what changed, nothing the second time.
 
     Args:
         file: another `prefect.yaml`.
+        tell: is told of each change when it is made.
 
     Raises:
         ConfigError: when the files cannot be used.
@@ -186,7 +189,7 @@ def deploy(home: Home, file: Path | None = None) -> tuple[Change, ...]:
     """
     from deployments.apply import deploy_all
 
-    return deploy_all(home, file)
+    return deploy_all(home, file, tell)
 
 
 def _users_choice(home: Home) -> str:

@@ -40,11 +40,13 @@ def _up(arguments: argparse.Namespace) -> int:
 
     home = use_home()
     print("Starting the Prefect server (10 to 30 s when it is cold) ...", flush=True)
-    info = up(home, worker=not arguments.no_worker)
-    for change in info.changes:
-        print(change)
+    info = up(home, worker=not arguments.no_worker, tell=_tell)
     print(f"Prefect UI:   {info.ui_url}\nPrefect API:  {info.api_url}\nstop it with: nightshift down")
     return EXIT_OK
+
+
+def _tell(change: object) -> None:
+    print(change, flush=True)
 
 
 def _down(_arguments: argparse.Namespace) -> int:
@@ -82,7 +84,7 @@ def _deploy(_arguments: argparse.Namespace) -> int:
     home = use_home()
     check_files(home)
     info = ensure_server(home)
-    changes = deploy(home)
-    print("\n".join(str(change) for change in changes) or "nothing to change")
+    if not deploy(home, tell=_tell):
+        print("nothing to change")
     print(f"to be seen at {info.ui_url}/deployments")
     return EXIT_OK

@@ -8,7 +8,7 @@ import pytest
 from support.datasets import calendar_rows, describe
 
 from deployments import server
-from deployments.events import deliver, event_of
+from deployments.events import deliver, event_of, worker_online
 from nightshift.data import outbox
 from nightshift.data.importers.landing import split_and_land
 from nightshift.settings import Home
@@ -36,6 +36,7 @@ def test_the_same_landing_told_twice_is_one_event_and_another_landing_is_another
 def test_without_a_server_landings_are_kept(home: Home) -> None:
     split_and_land(home, calendar_rows(), describe())
     assert server.address(home) == ""
+    assert not worker_online(home)
     assert deliver(home) == 0
     assert [n.subject for n in outbox.pending(home)] == ["pump_1"]
 
@@ -48,5 +49,6 @@ def test_a_server_that_does_not_answer_is_a_warning_and_landings_are_kept(
         nobody.bind(("127.0.0.1", 0))
         monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{nobody.getsockname()[1]}/api")
         assert deliver(home) == 0
+        assert not worker_online(home)
     assert "landings are not told of yet" in caplog.text
     assert len(outbox.pending(home)) == 1

@@ -73,7 +73,7 @@ def test_a_template_that_is_not_there_or_no_json_says_how_to_make_one(home, file
         if content is not None:
             (file.parent / "docker.json").write_text(content)
         with pytest.raises(ConfigError, match=r"docker\.json") as caught:
-            pools.declare(pools.read(home))
+            list(pools.declare(pools.read(home)))
         assert made in caught.value.hint
 
 
