@@ -22,6 +22,9 @@ NO_TELEMETRY = {
 }
 
 
+_BESIDE = Path(__file__).resolve().parents[1] / "configs"
+
+
 @dataclass(frozen=True)
 class Home:
     """The folder that everything is written under; see CONTRACTS "Home"."""
@@ -151,8 +154,7 @@ def use_home(root: Path | None = None) -> Home:
 
 def packaged_configs() -> Path:
     """Return the folder of the shipped configs: beside the packages, else the wheel's data."""
-    beside = Path(__file__).resolve().parents[1] / "configs"
-    return beside if beside.is_dir() else Path(sys.prefix) / "share" / "nightshift" / "configs"
+    return _BESIDE if _BESIDE.is_dir() else Path(sys.prefix) / "share" / "nightshift" / "configs"
 
 
 def find_config(home: Home, kind: str, name: str) -> Path | None:

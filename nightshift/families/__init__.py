@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,16 +13,17 @@ from nightshift.family import Family
 #: Names that users know, mapped to the family's own name, here and nowhere else.
 ALIASES = {"regression": "rul", "timeseries": "forecast", "hybrid": "cimrl"}
 
+_FOLDER = os.path.dirname(__file__)
+
 
 def names() -> tuple[str, ...]:
     """Return the names of all families, without importing any."""
-    folder = Path(__file__).parent
-    return _names(folder, folder.stat().st_mtime_ns)
+    return _names(os.stat(_FOLDER).st_mtime_ns)
 
 
 @lru_cache(maxsize=4)
-def _names(folder: Path, _changed_ns: int) -> tuple[str, ...]:
-    return tuple(sorted(p.stem for p in folder.glob("*.py") if not p.stem.startswith("_")))
+def _names(_changed_ns: int) -> tuple[str, ...]:
+    return tuple(sorted(p.stem for p in Path(_FOLDER).glob("*.py") if not p.stem.startswith("_")))
 
 
 def canonical(name: str) -> str:

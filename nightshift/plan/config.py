@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -136,10 +136,21 @@ def validated(
         source = (sources or {}).get(str(first["loc"][0]) if first["loc"] else "", "")
         place = f"{where}{f' (from {source})' if source else ''}"
         if first["type"] == "extra_forbidden":
-            hint = nearest(key, kind.model_fields)
+            hint = nearest(key, _keys_beside(kind, first["loc"]))
             raise ConfigError(f"{place}: unknown key '{key}'.", hint=hint) from None
         got = first.get("input")
         raise ConfigError(f"{place}: '{key}': {first['msg']}, got {got!r}.") from None
+
+
+def _keys_beside(kind: type[BaseModel], place: Sequence[str | int]) -> list[str]:
+    """Return the keys that are known where an unknown one stands, dotted like it."""
+    outer = ""
+    for part in place[:-1]:
+        inner = kind.model_fields[str(part)].annotation if part in kind.model_fields else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            break
+        kind, outer = inner, f"{outer}{part}."
+    return [f"{outer}{name}" for name in kind.model_fields]
 
 
 def _target(home: Home, target: str) -> dict[str, Any]:

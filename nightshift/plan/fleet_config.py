@@ -69,6 +69,13 @@ class FleetConfig(BaseModel):
     champion_max_age_days: float | None = Field(default=30.0, gt=0)
     batch: BatchSettings = BatchSettings()
 
+    @field_validator("machines", "families", mode="before")
+    @classmethod
+    def _is_all_or_names(cls, value: object) -> object:
+        if value != ALL and not (isinstance(value, list | tuple) and all(isinstance(name, str) for name in value)):
+            raise ValueError("expected `all` or a list of names")
+        return value
+
     @field_validator("timezone")
     @classmethod
     def _is_a_zone(cls, name: str) -> str:

@@ -91,25 +91,26 @@ def make_cell(
 
 def state(home: Home, cell: Cell) -> CellState:
     """Return where a cell stands, and why."""
-    if is_held(home, cell.key):
+    key = cell.key
+    if is_held(home, key):
         return CellState(State.TRAINING, _BUSY, reasons=(_BUSY,))
-    records = {name: record for name in STAGES if (record := read_record(home, cell.key, name))}
+    records = {name: record for name in STAGES if (record := read_record(home, key, name))}
     for record in records.values():
         if record.status in ("blocked", "not_applicable"):
             return CellState(State.BLOCKED, record.error, record, (record.error,), records)
         if record.status == "failed":
             why = f"{record.stage} failed: {record.error}"
             return CellState(State.FAILED, why, record, (why,), records)
-    return _of_whole(home, cell, records)
+    return _of_whole(home, cell, key, records)
 
 
-def _of_whole(home: Home, cell: Cell, records: Mapping[str, StageRecord]) -> CellState:
+def _of_whole(home: Home, cell: Cell, key: str, records: Mapping[str, StageRecord]) -> CellState:
     """Return where a cell stands of which no stage has failed or refused."""
     register = records.get("register")
     where, decisive = State.STALE, register
     if register and register.status == "pending":
         reasons: tuple[str, ...] = ("trained, not registered",)
-    elif is_open(home, cell.key):
+    elif is_open(home, key):
         reasons = ("its registration did not end",)
     elif register and "report" in records:
         where = State.FRESH
