@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightshift.cli.extras import need
-from nightshift.cli.land import add_no_event, close_landing
+from nightshift.cli.land import Remarks, add_no_event, close_landing
 from nightshift.cli.parser import Parser, add_command, add_subject
 from nightshift.errors import EXIT_OK
 
@@ -97,29 +97,30 @@ def _import(arguments: argparse.Namespace) -> int:
     need("train", "import")
     from nightshift.settings import use_home
 
-    home = use_home()
-    close_landing(home, _read(home, arguments), event=arguments.event)
+    home, check = use_home(), Remarks()
+    data = _read(home, arguments, check)
+    close_landing(home, data, check.found, event=arguments.event)
     return EXIT_OK
 
 
-def _read(home: Home, arguments: argparse.Namespace) -> Dataset:
+def _read(home: Home, arguments: argparse.Namespace, check: Remarks) -> Dataset:
     path, subject, event = Path(arguments.path).expanduser(), arguments.subject, arguments.event
     if arguments.kind == "cmapss":
         from nightshift.data.importers.cmapss import import_cmapss
 
-        return import_cmapss(home, path, subject, subset=arguments.subset, event=event)
+        return import_cmapss(home, path, subject, subset=arguments.subset, event=event, check=check)
     if arguments.kind == "ai4i":
         from nightshift.data.importers.ai4i import import_ai4i
 
-        return import_ai4i(home, path, subject, event=event)
+        return import_ai4i(home, path, subject, event=event, check=check)
     if arguments.kind == "nab":
         from nightshift.data.importers.nab import import_nab
 
         windows = Path(arguments.windows) if arguments.windows else None
-        return import_nab(home, path, subject, windows=windows, event=event)
+        return import_nab(home, path, subject, windows=windows, event=event, check=check)
     from nightshift.data.importers.csv_file import import_csv
 
-    return import_csv(home, path, arguments.mapping, subject, event=event)
+    return import_csv(home, path, arguments.mapping, subject, event=event, check=check)
 
 
 def print_landed(home: Home, data: Dataset) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,11 @@ from nightshift.errors import EXIT_OK
 
 if TYPE_CHECKING:
     from nightshift.data.dataset import Dataset
+    from nightshift.findings import Finding
     from nightshift.settings import Home
+
+
+NO_EVENT = "send no event; the next train-landed run still finds it"
 
 
 def add_land(commands: Any) -> None:
@@ -38,7 +43,7 @@ def add_no_event(parser: argparse.ArgumentParser | Parser) -> None:
         "--no-event",
         dest="event",
         action="store_false",
-        help="start no training by it; the next run that asks what has landed finds it",
+        help=NO_EVENT,
     )
 
 
@@ -47,21 +52,61 @@ def _land(arguments: argparse.Namespace) -> int:
     from nightshift.data.importers.landed_elsewhere import land_folder
     from nightshift.settings import use_home
 
-    home = use_home()
-    data = land_folder(home, Path(arguments.path).expanduser(), arguments.subject, event=arguments.event)
-    close_landing(home, data, event=arguments.event)
+    home, check = use_home(), Remarks()
+    folder = Path(arguments.path).expanduser()
+    data = land_folder(home, folder, arguments.subject, event=arguments.event, check=check)
+    close_landing(home, data, check.found, event=arguments.event)
     return EXIT_OK
 
 
-def close_landing(home: Home, data: Dataset, *, event: bool) -> None:
-    """Say what has landed, tell the Prefect server of it, and say what comes next."""
+class Remarks:
+    """The checks before a landing, and what they remarked on data that may land.
+
+    Attributes:
+        found: the findings of the last dataset that was checked.
+    """
+
+    def __init__(self) -> None:
+        self.found: list[Finding] = []
+
+    def __call__(self, data: Dataset) -> None:
+        """Check a dataset.
+
+        Raises:
+            BlockedError: when no family could use it.
+        """
+        from nightshift.data.importers.landing import refuse_blockers
+
+        self.found = refuse_blockers(data)
+
+
+def close_landing(home: Home, data: Dataset, remarks: Iterable[Finding] = (), *, event: bool) -> None:
+    """Say what has landed and what is remarked on it, version it, tell the Prefect server, and say what comes next."""
     from nightshift.cli.data_commands import print_landed
     from nightshift.cli.show import yellow
 
     print_landed(home, data)
+    for remark in remarks:
+        print(yellow(remark.line()))
+    keep_version(home, data.subject)
     if not data.new:
         print(yellow("\nnothing new: these are the machine's present data already"))
     say_next(home, data.subject, to_tell=data.new and event)
+
+
+def keep_version(home: Home, subject: str) -> None:
+    """Add a subject's data to DVC where they are not kept yet; trouble there is a warning."""
+    from nightshift.cli.show import dim, yellow
+    from nightshift.tracking.unversioned import outstanding
+
+    if not outstanding(home, subject):
+        return
+    # The first use of DVC takes seconds, and nothing else would be seen to move.
+    print(dim("adding this version to DVC (the data have landed already) ..."), flush=True)
+    from nightshift.tracking.versioning import version_subject
+
+    for trouble in version_subject(home, subject).findings:
+        print(yellow(trouble.line()))
 
 
 def say_next(home: Home, subject: str, *, to_tell: bool) -> None:
@@ -72,15 +117,17 @@ def say_next(home: Home, subject: str, *, to_tell: bool) -> None:
         subject: whose data have landed.
         to_tell: whether this landing is news that somebody is to hear.
     """
-    from deployments.events import deliver
+    from deployments.events import deliver, worker_online
     from nightshift.data.outbox import pending
 
     # Whatever earlier landings have not told of is told too.
     deliver(home)
     waits = any(note.subject == subject for note in pending(home))
     if to_tell and not waits:
-        print("\nthe Prefect server knows: training of what is new begins in about a minute (`nightshift status`)")
-        return
+        if worker_online(home):
+            print("\nthe Prefect server knows: training of what is new begins in about a minute (`nightshift status`)")
+            return
+        print("\nthe Prefect server knows, and no worker is online: training waits for `nightshift up`")
     if waits:
         print("\nno server was told: the landing waits for `nightshift up`, and then trains by itself")
     print(f"\nnext: nightshift train-machine --machine {subject}")

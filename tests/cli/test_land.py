@@ -9,9 +9,12 @@ from support.elsewhere import write_pump
 
 from nightshift.cli.app import main
 from nightshift.data import outbox
-from nightshift.data.store import subjects
+from nightshift.data.store import current, subjects
 from nightshift.errors import EXIT_BLOCKED, EXIT_OK, EXIT_USAGE
 from nightshift.settings import Home
+
+#: DVC's own use of pygtrie.
+pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise:DeprecationWarning")
 
 MAPPING = """
 machine: pump_7
@@ -24,6 +27,14 @@ label: failure_status
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return write_pump(tmp_path / "made")
+
+
+def leak(folder: Path) -> None:
+    """Let one sensor tell the classes apart by itself."""
+    head, *rows = (folder / "data.csv").read_text().splitlines()
+    cells = [row.split(",") for row in rows]
+    lines = [f"{a},{3 + 2 * int(c) + 0.001 * i:.4f},{c}" for i, (a, _, c) in enumerate(cells)]
+    (folder / "data.csv").write_text("\n".join([head, *lines]))
 
 
 def test_land_says_what_has_landed_and_what_comes_next(
@@ -76,3 +87,51 @@ def test_a_refusal_is_one_line_and_an_exit_code(
     assert main(["land", str(folder), "--machine", "No Id"]) == EXIT_USAGE
     assert main(["land", str(tmp_path / "nowhere")]) == EXIT_BLOCKED
     assert subjects(home) == ()
+
+
+def test_what_is_remarked_is_printed_and_the_version_is_kept(
+    home: Home, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    leak(folder)
+    assert main(["land", str(folder)]) == EXIT_OK
+    said = capsys.readouterr().out
+    assert "D015 warning: vibration_mm_s (AUC 1.000) alone tells the classes apart." in said
+    assert "adding this version to DVC" in said
+    assert (home.dvc / "datasets" / f"{current(home, 'pump_1')}.dvc").is_file()
+    assert main(["land", str(folder)]) == EXIT_OK
+    assert "adding this version" not in capsys.readouterr().out
+
+
+def test_trouble_with_dvc_is_a_warning_and_an_import_tells_it_too(
+    home: Home, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    leak(folder)
+    home.dvc.mkdir(parents=True)
+    (home.dvc / "mine.txt").write_text("no repository of Nightshift's")
+    mapping = tmp_path / "pump.yaml"
+    mapping.write_text(MAPPING)
+    assert main(["import", "csv", str(folder / "data.csv"), "--mapping", str(mapping), "--no-event"]) == EXIT_OK
+    said = capsys.readouterr().out
+    assert "R002 warning: " in said
+    assert "D015 warning: " in said
+    assert subjects(home) == ("pump_7",)
+
+
+def test_an_import_is_refused_as_a_landing_is(
+    home: Home, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [line.split(",") for line in (folder / "data.csv").read_text().splitlines()]
+    (folder / "data.csv").write_text("\n".join(",".join(["" if i else a, b, c]) for i, (a, b, c) in enumerate(rows)))
+    mapping = tmp_path / "pump.yaml"
+    mapping.write_text(MAPPING)
+    assert main(["import", "csv", str(folder / "data.csv"), "--mapping", str(mapping)]) == EXIT_BLOCKED
+    assert "the data of 'pump_7' were not landed. D002:" in capsys.readouterr().err
+    assert subjects(home) == ()
+
+
+@pytest.mark.parametrize("words", [["land"], ["import", "csv"], ["synthesize"]])
+def test_no_event_means_the_same_everywhere(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([*words, "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "send no event; the next train-landed run still finds it" in said

@@ -20,6 +20,7 @@ from support.homes import a_home
 
 from deployments import automations, server
 from deployments.api import ask
+from deployments.events import worker_online
 from deployments.server import down
 from nightshift.data import outbox
 from nightshift.plan.landed import landed
@@ -135,7 +136,10 @@ def test_the_automation_is_made_once_and_an_edited_one_is_brought_back(upped):
     ask(f"automations/{first['id']}", edited, method="PUT")
     ask("automations/", edited)
     assert len(found()) == 2
+    assert not automations.declared(upped.url)
     automations.declare()
+    assert automations.declared(upped.url)
+    assert worker_online(upped.home)
     [after] = found()
     assert (after["enabled"], after["trigger"]["within"]) == (True, 30)
     assert after["actions"] == first["actions"]
