@@ -91,6 +91,8 @@ class Batch:
         self.threads = options.train.threads or max(1, room.cores // self.processes)
         self._children: Children | None = None
         self._lock = threading.Lock()
+        self._results = home.tmp / "batch"
+        _sweep(self._results)
 
     def __enter__(self) -> Self:
         return self
@@ -163,9 +165,7 @@ class Batch:
 
     def _train(self, cell: Cell) -> tuple[Literal["ended", "busy", "stopped"], CellOutcome | None]:
         """Train a cell in a process of its own; tells how that ended, and the outcome if there is one."""
-        folder = self._home.tmp / "batch"
-        folder.mkdir(parents=True, exist_ok=True)
-        result = folder / f"{uuid4().hex}.json"
+        result = self._results / f"{os.getpid()}-{uuid4().hex}.json"
         job = self._job(cell, result)
         Path(job.log).unlink(missing_ok=True)
         try:
@@ -277,6 +277,14 @@ class Batch:
         except (lock.BusyError, ServiceError, OSError) as error:
             logger.warning("%s: the failure could not be recorded everywhere: %s", cell.name, error)
         return outcome_of(self._home, cell, "failed", reason=reason, hint=hint)
+
+
+def _sweep(folder: Path) -> None:
+    """Make a folder of results, and remove those that a batch which was killed could not read any more."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.glob("*.json"):
+        if not Path("/proc", path.name.partition("-")[0]).exists():
+            path.unlink(missing_ok=True)
 
 
 def _known_families(cells: Sequence[CellRef]) -> tuple[str, ...]:

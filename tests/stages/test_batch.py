@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -286,7 +285,13 @@ def test_a_cell_that_another_run_trains_is_reported_where_nobody_waits(batch_hom
     assert state(batch_home, cell).state is State.STALE
 
 
-def test_the_children_leave_nothing_behind(batch_home):
-    left = list((batch_home.tmp / "batch").iterdir())
-    shutil.rmtree(batch_home.tmp / "batch")
-    assert left == []
+def test_what_a_killed_batch_left_behind_goes_with_the_next_and_a_running_ones_does_not(batch_home):
+    folder = batch_home.tmp / "batch"
+    folder.mkdir(exist_ok=True)
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        pass
+    (folder / f"{gone.pid}-a.json").write_text("{}")
+    (folder / f"{os.getpid()}-b.json").write_text("{}")
+    run(batch_home, [], BatchOptions())
+    assert [path.name for path in folder.iterdir()] == [f"{os.getpid()}-b.json"]
+    (folder / f"{os.getpid()}-b.json").unlink()
