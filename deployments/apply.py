@@ -60,13 +60,28 @@ def deploy_all(home: Home, file: Path | None = None, tell: Callable[[Change], No
 
 
 def _changes(home: Home, wanted: tuple[Deployment, ...], places: pools.Pools) -> Iterator[Change]:
+    version, ours = code_version(), _ours()
+    there = {d.full_name: ours.get(d.full_name) or _found(d) for d in wanted}
     yield from pools.declare(places)
-    yield from _deploy(home, wanted)
+    yield from _deploy(home, wanted, there, version)
     for deployment in wanted:
-        yield from schedules.declare(ask(_path(deployment))[1], deployment)
-    names = {deployment.full_name for deployment in wanted}
-    yield from automations.declare(names)
-    yield from _remove_others(names)
+        found = there[deployment.full_name]
+        if found is None or differences(found, deployment, version):
+            found = ask(_path(deployment))[1]
+        yield from schedules.declare(found, deployment)
+    yield from automations.declare(there)
+    for name in sorted(ours.keys() - there.keys()):
+        # Its schedules and planned runs go with it.
+        ask(f"deployments/{ours[name]['id']}", method="DELETE", accept=(404,))
+        yield Change("removed", f"deployment {name}")
+
+
+def _ours() -> dict[str, dict[str, Any]]:
+    """Return the server's deployments with our tag, by full name."""
+    _, found = ask("deployments/filter", {"deployments": {"tags": {"all_": [TAG]}}})
+    _, flows = ask("flows/filter", {"flows": {"id": {"any_": [one["flow_id"] for one in found]}}})
+    names = {flow["id"]: flow["name"] for flow in flows}
+    return {f"{names.get(one['flow_id'], '?')}/{one['name']}": one for one in found}
 
 
 def checked(home: Home, file: Path | None = None) -> tuple[tuple[Deployment, ...], pools.Pools]:
@@ -93,12 +108,14 @@ def _mended() -> Iterator[None]:
         raise ServiceError(error.what, hint=hint) from error
 
 
-def _deploy(home: Home, wanted: Iterable[Deployment]) -> Iterator[Change]:
+def _deploy(
+    home: Home, wanted: Iterable[Deployment], there: Mapping[str, dict[str, Any] | None], version: str
+) -> Iterator[Change]:
     """Have Prefect create and update the deployments that differ."""
-    version, entries = code_version(), []
+    entries: list[dict[str, Any]] = []
     differ: list[tuple[Deployment, Change]] = []
     for deployment in wanted:
-        found, what = _found(deployment), f"deployment {deployment.full_name}"
+        found, what = there[deployment.full_name], f"deployment {deployment.full_name}"
         different = differences(found, deployment, version) if found is not None else ()
         if found is None:
             differ.append((deployment, Change("created", what)))
@@ -227,15 +244,3 @@ def _check_done(wanted: Deployment, version: str, said: str, hint: str) -> None:
     if left:
         what = f"Prefect refuses the deployment {wanted.full_name}"
         raise ServiceError(f"{what}: {said or 'it left ' + ', '.join(left)}.", hint=hint)
-
-
-def _remove_others(wanted: set[str]) -> Iterator[Change]:
-    """Remove the deployments with our tag that are not wanted; their schedules and planned runs go with them."""
-    _, ours = ask("deployments/filter", {"deployments": {"tags": {"all_": [TAG]}}})
-    _, flows = ask("flows/filter", {"flows": {"id": {"any_": [found["flow_id"] for found in ours]}}})
-    flow_names = {flow["id"]: flow["name"] for flow in flows}
-    for found in ours:
-        name = f"{flow_names.get(found['flow_id'], '?')}/{found['name']}"
-        if name not in wanted:
-            ask(f"deployments/{found['id']}", method="DELETE", accept=(404,))
-            yield Change("removed", f"deployment {name}")
