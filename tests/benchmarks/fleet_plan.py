@@ -88,8 +88,9 @@ def _make_fleet(home: Home, machines: int, *, profiles: bool) -> int:
         (home.data / "current" / subject).write_text(f"{dataset}\n")
         if profiles:
             shutil.copyfile(profile, home.configs / "machines" / f"{subject}.yaml")
+        files = _files_of_machine(home, subject, seeds)
         for family in chosen:
-            _leave_cell(home, make_cell(home, subject, family, dataset=dataset), seeds)
+            _leave_cell(home, make_cell(home, subject, family, dataset=dataset), files)
     return machines * len(chosen)
 
 
@@ -109,10 +110,24 @@ class _Seeds:
         return path.stat()
 
 
-def _leave_cell(home: Home, cell: Cell, seeds: _Seeds) -> None:
+def _files_of_machine(home: Home, subject: str, seeds: _Seeds) -> dict[str, tuple[FileRecord, ...]]:
+    """Make the files that the records name, by stage, shared by its cells: making them takes longest."""
+    folder = home.root / "files" / subject
+    folder.mkdir(parents=True)
+    found = {}
+    for stage, count in _FILES.items():
+        paths = [folder / f"{stage}_{n}" for n in range(count)]
+        stats = [(path.relative_to(home.root).as_posix(), seeds.link(path)) for path in paths]
+        found[stage] = tuple(
+            FileRecord(path=name, sha256="0" * 64, size=stat.st_size, mtime_ns=stat.st_mtime_ns) for name, stat in stats
+        )
+    return found
+
+
+def _leave_cell(home: Home, cell: Cell, files: dict[str, tuple[FileRecord, ...]]) -> None:
     work = home.work / cell.key
     bundle = home.models / cell.family / cell.subject / cell.target / "v1"
-    for folder in (work / "files", bundle):
+    for folder in (work, bundle):
         folder.mkdir(parents=True)
     (work / "cell.json").write_text(cell.model_dump_json(indent=1))
     (home.work / "newest" / cell.name).write_text(cell.key)
@@ -120,19 +135,13 @@ def _leave_cell(home: Home, cell: Cell, seeds: _Seeds) -> None:
     note = {"fingerprints": {"cell_key": cell.key, "dataset": cell.dataset}}
     (bundle / "bundle.json").write_text(json.dumps(note))
     for stage in STAGES:
-        files = []
-        for n in range(_FILES.get(stage, 0)):
-            path = work / "files" / f"{stage}_{n}"
-            stat = seeds.link(path)
-            name = path.relative_to(home.root).as_posix()
-            files.append(FileRecord(path=name, sha256="0" * 64, size=stat.st_size, mtime_ns=stat.st_mtime_ns))
         record = StageRecord(
             stage=stage,
             cell_key=cell.key,
             status="done",
             started_at="2100-01-01T02:00:00Z",
             seconds=60.0,
-            files=tuple(files),
+            files=files.get(stage, ()),
             summary={"version": 1, "champion": True},
         )
         (work / f"{stage}.json").write_text(record.model_dump_json(indent=1))
