@@ -181,7 +181,7 @@ def test_a_landing_starts_a_run_a_burst_loses_none_and_the_same_again_starts_not
 
 
 def test_a_machine_that_fails_stops_no_other_and_is_tried_once_and_the_run_fails(upped):
-    """A config that cannot be used leaves no record, so that nothing but the run itself knows that it was tried."""
+    """A config that cannot be used is noted, and tried again only once it says something else."""
     budgets = {"pump_11": BUDGET.replace("n_trees", "n_treees"), "pump_12": BUDGET}
     for seed, (subject, budget) in enumerate(budgets.items(), 11):
         (upped.home.configs / "machines" / f"{subject}.yaml").write_text(budget)
@@ -191,4 +191,6 @@ def test_a_machine_that_fails_stops_no_other_and_is_tried_once_and_the_run_fails
     assert "Failed 1 of 2 machines did not end well: pump_11 anomaly failed:" in said
     assert "unknown key 'n_treees'" in said
     assert {"pump_11", "pump_12"} & upped.trained("anomaly") == {"pump_12"}
+    assert landed(upped.home) == ()
+    (upped.home.configs / "machines" / "pump_11.yaml").write_text(BUDGET)
     assert [(machine.subject, machine.families) for machine in landed(upped.home)] == [("pump_11", ("anomaly",))]
