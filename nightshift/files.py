@@ -72,6 +72,15 @@ def write_atomic(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def fsync(path: Path) -> None:
+    """Have a file, or a folder's entries, written to the disk itself."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping; `3e-4` is a number and `10_000_000` an integer.
 

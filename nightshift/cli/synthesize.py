@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from nightshift.cli.extras import need
-from nightshift.cli.land import NO_EVENT
+from nightshift.cli.land import add_no_event
 from nightshift.cli.parser import add_command
 from nightshift.cli.show import bold, green, red, refused_value, table, yellow
 from nightshift.errors import BlockedError, UsageError
@@ -39,7 +39,7 @@ def add_synthesize(commands: Any) -> None:
     parser.add_argument("--epochs", type=int, metavar="N", help="passes of the TVAE over them (default: 300)")
     parser.add_argument("--device", choices=("cpu", "cuda", "auto"), help="where the TVAE is trained (default: auto)")
     parser.add_argument("--threads", type=int, metavar="N", help="processor threads to use (default: all)")
-    parser.add_argument("--no-event", action="store_true", help=NO_EVENT)
+    add_no_event(parser)
     parser.add_argument("--force", action="store_true", help="make the data even when it is up to date")
     parser.add_argument("-v", "--verbose", action="store_true", help="show the log lines of the run")
     parser.set_defaults(run=_synthesize)
@@ -63,7 +63,7 @@ def _options(arguments: argparse.Namespace) -> SynthesisOptions:
     names = ("generator_seeds", "seed_units", "epochs", "device", "threads")
     asked = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     try:
-        return SynthesisOptions(**asked, event=not arguments.no_event, force=arguments.force)
+        return SynthesisOptions(**asked, event=arguments.event, force=arguments.force)
     except ValidationError as error:
         where, value, reason = refused_value(error)
         raise UsageError(

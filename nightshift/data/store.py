@@ -21,7 +21,7 @@ from nightshift.data.dataset import Dataset, reimport_hint
 from nightshift.data.fingerprint import fingerprint as fingerprint_of
 from nightshift.data.schema import PARTS, Metadata, check_subject
 from nightshift.errors import DataError, NightshiftError, UnknownNameError, UsageError
-from nightshift.files import disk_full, write_atomic
+from nightshift.files import disk_full, fsync, write_atomic
 from nightshift.settings import Home
 
 if TYPE_CHECKING:
@@ -297,7 +297,7 @@ def _write_folder(
         if check is not None:
             check(replace(data, folder=temporary))
         for path in (*temporary.iterdir(), temporary):
-            _fsync(path)
+            fsync(path)
         # Hard links for people share these files: read-only keeps an editor from changing the snapshot.
         for path in temporary.iterdir():
             path.chmod(0o444)
@@ -311,7 +311,7 @@ def _write_folder(
             # Another process has just landed the same content; anything else goes up.
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
-        _fsync(folder.parent)
+        fsync(folder.parent)
     finally:
         for leftover in (temporary, temporary.with_name(f"{temporary.name}-damaged")):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -325,7 +325,7 @@ def _expect(home: Home, data: Dataset) -> None:
         note = _unfinished(home, data.subject, data.fingerprint)
         note.parent.mkdir(exist_ok=True)
         note.touch()
-        _fsync(note.parent)
+        fsync(note.parent)
 
 
 def _drop_empty(folder: Path) -> None:
@@ -350,14 +350,6 @@ def _alive(pid: int) -> bool:
     except OSError:
         return True
     return True
-
-
-def _fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager

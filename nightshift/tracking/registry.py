@@ -14,7 +14,6 @@ whose folder exists (the database was lost) is passed over.
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from pydantic import ValidationError
 
 from nightshift.edge.manifest import MODEL_FILE
 from nightshift.errors import ExportError, NightshiftError, TransientError
+from nightshift.files import fsync
 from nightshift.plan import journal, lock
 from nightshift.plan.cell import Cell
 from nightshift.plan.records import StageRecord, record_files, work_folder, write_record
@@ -227,7 +227,7 @@ def _move(home: Home, finished: Finished, version: int) -> Finished:
     if finished.bundle != place:
         place.parent.mkdir(parents=True, exist_ok=True)
         finished.bundle.rename(place)
-        _sync_folder(place.parent)
+        fsync(place.parent)
     _rebase_export(home, cell, staging_folder(home, cell.key), place)
     return replace(finished, bundle=place)
 
@@ -307,11 +307,3 @@ def _rebase_export(home: Home, cell: Cell, old: Path, new: Path) -> None:
     if any(f.path.startswith(before) for f in record.files):
         files = tuple(f.model_copy(update={"path": f.path.replace(before, after, 1)}) for f in record.files)
         write_record(home, record.model_copy(update={"files": files}))
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -100,7 +100,7 @@ def test_a_pointer_that_cannot_be_written_leaves_no_dataset_and_no_note(home: Ho
 #: Where a landing is cut off -> what it is about to do, or (True) has just done there.
 STEPS = {
     "before its files": (store, "_write_folder", False),
-    "while they are written": (store, "_fsync", False),
+    "while they are written": (store, "fsync", False),
     "before its note": (outbox, "write", False),
     "after its note": (outbox, "write", True),
     "before its pointer": (store, "write_atomic", False),

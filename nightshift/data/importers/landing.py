@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import TYPE_CHECKING
 
 from nightshift.data.dataset import Dataset
@@ -40,8 +40,7 @@ def refuse_blockers(data: Dataset) -> list[Finding]:
         BlockedError: with the codes found.
     """
     found = validate(data, data.metadata.offers)
-    made = data.metadata.provenance.kind == "synthetic"
-    refused = [f for f in found if _refuses(f, made)]
+    refused = refusing(data, found)
     if refused:
         told = " ".join(f"{f.code}: {f.what}" for f in refused)
         raise BlockedError(
@@ -52,9 +51,10 @@ def refuse_blockers(data: Dataset) -> list[Finding]:
     return found
 
 
-def _refuses(remark: Finding, made: bool) -> bool:
-    blocks = remark.severity is Severity.BLOCKER and remark.code not in _OF_ONE_FAMILY
-    return blocks or (made and remark.code == _LEAK)
+def refusing(data: Dataset, found: Iterable[Finding], *, spared: Set[str] = _OF_ONE_FAMILY) -> list[Finding]:
+    """Return those of a dataset's findings that keep it from landing: blockers but the spared ones, and a made leak."""
+    leak = _LEAK if data.metadata.provenance.kind == "synthetic" else ""
+    return [f for f in found if (f.severity is Severity.BLOCKER and f.code not in spared) or f.code == leak]
 
 
 def split_and_land(
