@@ -62,6 +62,11 @@ class BatchOptions(BaseModel):
     train: TrainOptions = Field(
         default_factory=TrainOptions, title="Training", description="How to train; each family takes what it knows."
     )
+    for_run: str = Field(
+        default="",
+        title="For run",
+        description="The run that asks for this batch: it versions what was trained, and is told of nothing twice.",
+    )
 
 
 class BatchOutcome(BaseModel):

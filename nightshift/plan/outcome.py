@@ -41,6 +41,8 @@ class CellOutcome(BaseModel):
         ending: `unregistered` = trained and kept, MLflow unreachable: the next run registers it.
         reason: why it is not simply trained or up to date; one line.
         seconds: of the whole chain in this run.
+        cpu_s: processor seconds of its processes in this run, 0.0 where nobody has measured.
+        gpu_s: seconds that it held a GPU's slot.
         metric: name of the primary metric, "" without one.
         value: of the shipped model, on the headline part.
         baseline: the best baseline's value of the same metric.
@@ -57,6 +59,8 @@ class CellOutcome(BaseModel):
     reason: str = ""
     hint: str = ""
     seconds: float = 0.0
+    cpu_s: float = 0.0
+    gpu_s: float = 0.0
     metric: str = ""
     value: float | None = None
     baseline: float | None = None
