@@ -1,0 +1,193 @@
+"""One run of the fleet: what it was asked for, what it planned, how it ended; kept under `work/fleet/<run id>/`.
+
+The plan is written once, before the first batch starts, so that a retry of the run, or a run that goes on after a
+crash, works on the same plan and starts nothing twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from nightshift.errors import (
+    EXIT_BLOCKED,
+    EXIT_CELL_FAILED,
+    EXIT_OK,
+    EXIT_UNREACHABLE,
+    NightshiftError,
+)
+from nightshift.files import write_atomic
+from nightshift.plan.fleet import Filters, FleetPlan, PlannedCell
+from nightshift.plan.fleet_config import BatchSettings
+from nightshift.plan.options import TrainOptions
+from nightshift.plan.outcome import CellOutcome
+from nightshift.settings import Home
+
+_PLAN, _OUTCOME = "plan.json", "outcome.json"
+
+
+class FleetOptions(BaseModel):
+    """How a run of the fleet trains. What is left empty comes from configs/fleet.yaml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    processes: int | None = Field(
+        default=None, gt=0, title="Processes", description="Cells at once on one worker; empty = one per core."
+    )
+    cell_time_limit_s: float | None = Field(
+        default=None, gt=0, title="Time limit of a cell (s)", description="A cell that takes longer is stopped."
+    )
+    cell_memory_gb: float | None = Field(
+        default=None, gt=0, title="Memory of a cell (GB)", description="A cell whose processes hold more is stopped."
+    )
+    target_batch_s: float | None = Field(
+        default=None, gt=0, title="Duration of a batch (s)", description="Cells are put together into such batches."
+    )
+    train: TrainOptions = Field(
+        default_factory=TrainOptions, title="Training", description="How to train; each family takes what it knows."
+    )
+
+    def over(self, settings: BatchSettings) -> BatchSettings:
+        """Return the fleet's settings with what is given here over them."""
+        own = self.model_dump(exclude={"train"}, exclude_none=True)
+        return settings.model_copy(update=own)
+
+
+class FleetStart(BaseModel):
+    """What a run of the fleet works on.
+
+    Attributes:
+        run_id: of the flow run that made the plan; one that goes on after its crash keeps it.
+        tries: flow runs that have worked on it, 1 = none has crashed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run_id: str
+    started_at: datetime
+    filters: Filters
+    options: FleetOptions
+    plan: FleetPlan
+    tries: int = 1
+
+
+class FleetCell(BaseModel):
+    """One cell of a run.
+
+    Attributes:
+        planned: where it stood before, and why.
+        outcome: None where it was not to be trained.
+        batch: name of the flow run that trained it, "" for none.
+        attempts: batches that it was given to; more than one after a worker's crash.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    planned: PlannedCell
+    outcome: CellOutcome | None = None
+    batch: str = ""
+    attempts: int = 0
+
+
+class FleetOutcome(BaseModel):
+    """How a run of the fleet ended: every cell of its plan, in the plan's order.
+
+    Attributes:
+        ended: `cancelled` = stopped on request before all were tried.
+        remarks: what concerns no single cell: a pool without a worker, a batch that crashed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run_id: str
+    started_at: datetime
+    ended_at: datetime
+    filters: Filters
+    cells: tuple[FleetCell, ...]
+    ended: Literal["completed", "cancelled"] = "completed"
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def tried(self) -> tuple[CellOutcome, ...]:
+        """How the cells ended that were to be trained."""
+        return tuple(c.outcome for c in self.cells if c.outcome is not None)
+
+    @property
+    def bad(self) -> tuple[CellOutcome, ...]:
+        """The cells that failed or were blocked when they were tried."""
+        return tuple(c for c in self.tried if c.ending in ("failed", "blocked"))
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds from the plan to the end."""
+        return (self.ended_at - self.started_at).total_seconds()
+
+    @property
+    def exit_code(self) -> int:
+        """The gravest of the tried cells' exit codes: failed, then blocked, then unreachable."""
+        codes = {c.exit_code for c in self.tried}
+        return next((c for c in (EXIT_CELL_FAILED, EXIT_BLOCKED, EXIT_UNREACHABLE) if c in codes), EXIT_OK)
+
+
+class FleetFailedError(NightshiftError):
+    """Some cells of the fleet failed or were blocked, after all were tried."""
+
+    def __init__(self, outcome: FleetOutcome) -> None:
+        bad = outcome.bad
+        listed = "; ".join(f"{c.subject}.{c.family}.{c.target} {c.ending}: {c.reason}" for c in bad[:5])
+        more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
+        super().__init__(
+            f"{len(bad)} of {len(outcome.tried)} cells did not end well: {listed}{more}",
+            hint="The others are done. Mend the causes, then: nightshift resume",
+        )
+        self.outcome = outcome
+        self.exit_code = outcome.exit_code
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (FleetFailedError, (self.outcome,))
+
+
+def run_folder(home: Home, run_id: str) -> Path:
+    """Return where a run of the fleet keeps its plan and its outcome."""
+    return home.work / "fleet" / run_id
+
+
+def keep_start(home: Home, start: FleetStart) -> None:
+    """Write what a run works on."""
+    write_atomic(run_folder(home, start.run_id) / _PLAN, start.model_dump_json(indent=1).encode())
+
+
+def read_start(home: Home, run_id: str) -> FleetStart | None:
+    """Return what a run works on, None when it has not planned yet or its file cannot be read."""
+    try:
+        return FleetStart.model_validate_json((run_folder(home, run_id) / _PLAN).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def keep_outcome(home: Home, outcome: FleetOutcome) -> None:
+    """Write how a run ended."""
+    write_atomic(run_folder(home, outcome.run_id) / _OUTCOME, outcome.model_dump_json(indent=1).encode())
+
+
+def read_outcome(home: Home, run_id: str) -> FleetOutcome | None:
+    """Return how a run ended, None when it has not or its file cannot be read."""
+    try:
+        return FleetOutcome.model_validate_json((run_folder(home, run_id) / _OUTCOME).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def outcomes(home: Home, last: int | None = None) -> Sequence[FleetOutcome]:
+    """Return how past runs ended, newest first.
+
+    Args:
+        last: so many at most; None = all that are kept.
+    """
+    paths = sorted((home.work / "fleet").glob(f"*/{_OUTCOME}"), key=lambda p: p.stat().st_mtime_ns, reverse=True)
+    found = (read_outcome(home, path.parent.name) for path in paths[:last])
+    return tuple(outcome for outcome in found if outcome is not None)
