@@ -23,9 +23,11 @@ from deployments import automations, pools, processes, schedules
 from deployments.api import API_VARIABLE, RefusedError, ask
 from deployments.changes import TAG, Change, differing, quiet
 from deployments.declared import Deployment, RunLimit, prefect_yaml, read
+from deployments.reactions import Scene
 from nightshift.errors import ServiceError
 from nightshift.plan import lock
 from nightshift.plan.code import installed_version
+from nightshift.plan.fleet_config import load_fleet
 from nightshift.settings import Home
 
 _LIMIT_S = 300.0
@@ -69,7 +71,7 @@ def _changes(home: Home, wanted: tuple[Deployment, ...], places: pools.Pools) ->
         if found is None or differences(found, deployment, version):
             found = ask(_path(deployment))[1]
         yield from schedules.declare(found, deployment)
-    yield from automations.declare(there)
+    yield from automations.declare(Scene(load_fleet(home), frozenset(there)))
     for name in sorted(ours.keys() - there.keys()):
         # Its schedules and planned runs go with it.
         ask(f"deployments/{ours[name]['id']}", method="DELETE", accept=(404,))
@@ -92,6 +94,7 @@ def checked(home: Home, file: Path | None = None) -> tuple[tuple[Deployment, ...
     """
     wanted, places = read(file or prefect_yaml()).deployments, pools.read(home)
     pools.check(places, wanted)
+    load_fleet(home)
     return wanted, places
 
 

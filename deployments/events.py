@@ -9,7 +9,8 @@ from typing import Any
 
 from deployments import server
 from deployments.api import ask
-from deployments.automations import EVENT, RESOURCE, declared
+from deployments.automations import declared
+from deployments.on_landing import EVENT, NAME, RESOURCE
 from nightshift.data import outbox
 from nightshift.errors import ServiceError
 from nightshift.settings import Home
@@ -31,7 +32,7 @@ def deliver(home: Home) -> int:
         return 0
     told = 0
     try:
-        if not declared(url):
+        if not declared(NAME, url):
             return 0
         for first in range(0, len(notes), _AT_ONCE):
             some = notes[first : first + _AT_ONCE]

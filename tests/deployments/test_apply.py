@@ -13,7 +13,7 @@ import pytest
 import yaml
 from support.homes import a_home
 
-from deployments import apply, automations, server
+from deployments import apply, on_landing, server
 from deployments.api import ask
 from deployments.apply import deploy_all
 from deployments.server import down, ensure_server
@@ -193,7 +193,7 @@ def test_what_left_the_files_disappears_and_what_others_made_stays(place):
     assert set(place.schedules(NIGHTLY)) == {"nightshift-often"}
     assert place.deploy(LOCAL) == ["removed deployment train-landed/nightly"]
     assert ask(f"deployments/{old}", accept=(404,))[0] == 404
-    assert place.deploy() == [f"removed automation {automations.NAME}", "removed deployment train-landed/local"]
+    assert place.deploy() == [f"removed automation {on_landing.NAME}", "removed deployment train-landed/local"]
     assert place.deploy() == []
 
     assert [found["name"] for found in ask("deployments/filter", {})[1]] == ["theirs"]

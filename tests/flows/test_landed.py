@@ -18,11 +18,13 @@ import pytest
 from support.elsewhere import write_pump
 from support.homes import a_home
 
-from deployments import automations, server
+from deployments import automations, on_landing, server
 from deployments.api import ask
 from deployments.events import worker_online
+from deployments.reactions import Scene
 from deployments.server import down
 from nightshift.data import outbox
+from nightshift.plan.fleet_config import load_fleet
 from nightshift.plan.landed import landed
 from nightshift.settings import Home
 
@@ -79,7 +81,7 @@ class Upped:
         return sorted(found, key=lambda run: run["created"])
 
     def events(self) -> list[dict[str, Any]]:
-        found = self.ask("events/filter", filter={"event": {"name": [automations.EVENT]}}, limit=50)
+        found = self.ask("events/filter", filter={"event": {"name": [on_landing.EVENT]}}, limit=50)
         return list(found["events"])
 
     def trained(self, family: str) -> set[str]:
@@ -129,16 +131,17 @@ def test_the_automation_is_made_once_and_an_edited_one_is_brought_back(upped):
         return list(upped.ask("automations/filter", limit=50))
 
     [first] = found()
-    automations.declare()
+    scene = Scene(load_fleet(upped.home), frozenset({on_landing.DEPLOYMENT}))
+    assert list(automations.declare(scene)) == []
     assert found() == [first]
     body = {key: first[key] for key in ("name", "description", "enabled", "tags", "trigger", "actions")}
     edited = {**body, "enabled": False, "trigger": {**first["trigger"], "within": 0}, "actions": []}
     ask(f"automations/{first['id']}", edited, method="PUT")
     ask("automations/", edited)
     assert len(found()) == 2
-    assert not automations.declared(upped.url)
-    automations.declare()
-    assert automations.declared(upped.url)
+    assert not automations.declared(on_landing.NAME, upped.url)
+    assert len(list(automations.declare(scene))) == 2
+    assert automations.declared(on_landing.NAME, upped.url)
     assert worker_online(upped.home)
     [after] = found()
     assert (after["enabled"], after["trigger"]["within"]) == (True, 30)
@@ -153,7 +156,7 @@ def test_a_landing_starts_a_run_a_burst_loses_none_and_the_same_again_starts_not
     assert (event["payload"]["machine_id"], event["payload"]["rows"]) == ("pump_0", 300)
     upped.wait("the run", lambda: bool(upped.runs()), 30)
     [first] = upped.runs()
-    assert (at(first["expected_start_time"]) - at(event["occurred"])).total_seconds() >= automations.AFTER_S
+    assert (at(first["expected_start_time"]) - at(event["occurred"])).total_seconds() >= on_landing.AFTER_S
     upped.wait("its start", lambda: upped.runs()[0]["state_name"] == "Running", 120)
 
     # The burst meets a run at work: its own run waits for that one to end.

@@ -1,0 +1,60 @@
+"""What an automation is made of; each `deployments/on_*.py` offers `wanted(scene)`, which yields some."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from deployments.api import ask
+from deployments.changes import TAG
+from nightshift.plan.fleet_config import FleetConfig
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What reactions are made for.
+
+    Attributes:
+        fleet: the fleet's config.
+        deployments: full names of those that are declared.
+    """
+
+    fleet: FleetConfig
+    deployments: frozenset[str]
+
+    def deployment_id(self, full_name: str) -> str:
+        """Return the server's id of a deployment.
+
+        Raises:
+            ServiceError: when the server lacks it.
+        """
+        return str(ask(f"deployments/name/{full_name}")[1]["id"])
+
+
+@dataclass(frozen=True)
+class Reaction:
+    """An automation as we want it on the server.
+
+    Attributes:
+        trigger: an event trigger in full: what is left out the server fills in, and a later deploy could not tell.
+        actions: in order.
+    """
+
+    name: str
+    description: str
+    trigger: Mapping[str, Any]
+    actions: list[dict[str, Any]] = field(default_factory=list)
+
+    def body(self) -> dict[str, Any]:
+        """Return it as the server takes and keeps it."""
+        return {
+            "name": self.name,
+            "description": self.description,
+            "enabled": True,
+            "tags": [TAG],
+            "trigger": dict(self.trigger),
+            "actions": self.actions,
+            "actions_on_trigger": [],
+            "actions_on_resolve": [],
+        }
