@@ -33,6 +33,8 @@ class BatchSettings(BaseModel):
         cell_memory_gb: resident memory of a cell's processes above which it is stopped and has failed.
         disk_mb_per_model: free disk that each model is expected to need.
         target_batch_s: duration that a batch is made for.
+        runner: `processes` on the worker's machine, or a `dask` cluster.
+        dask_address: of that cluster's scheduler; "" = a local one, made for the batch.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +44,62 @@ class BatchSettings(BaseModel):
     cell_memory_gb: float = Field(default=4.0, gt=0)
     disk_mb_per_model: float = Field(default=500.0, ge=0)
     target_batch_s: float = Field(default=1800.0, gt=0)
+    runner: Literal["processes", "dask"] = "processes"
+    dask_address: str = ""
+
+
+class LandingSettings(BaseModel):
+    """How a landing starts a run.
+
+    Attributes:
+        within_s: a burst of so many seconds starts one run ...
+        after_s: ... which begins so many seconds later; more than `within_s`, or its plan might miss the last of them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    within_s: float = Field(default=30.0, gt=0)
+    after_s: float = Field(default=60.0, gt=0)
+
+    @model_validator(mode="after")
+    def _plans_after_the_last(self) -> Self:
+        if self.after_s <= self.within_s:
+            raise ValueError("after_s must be more than within_s, so that the run's plan sees the whole burst")
+        return self
+
+
+class DeadSettings(BaseModel):
+    """When a run is given up as dead.
+
+    Attributes:
+        silent_s: without a heartbeat a running one has crashed; three heartbeats at least.
+        pending_s: one that has not begun its work after so long has failed.
+        tries: of a run of the fleet, or of a batch, before what is left of it counts as failed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    silent_s: float = Field(default=90.0, gt=0)
+    pending_s: float = Field(default=600.0, gt=0)
+    tries: int = Field(default=3, ge=1)
+
+
+class RetentionSettings(BaseModel):
+    """What `nightshift prune` keeps beside what is in use.
+
+    Attributes:
+        versions: of each model, newest first; champion and challenger are kept beyond that.
+        data_versions: of each machine, newest first; those that a kept model was trained on are kept beyond that.
+        fleet_runs: newest first, with their reports.
+        runs_days: Prefect runs that ended longer ago go.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    versions: int = Field(default=3, ge=1)
+    data_versions: int = Field(default=3, ge=1)
+    fleet_runs: int = Field(default=60, ge=1)
+    runs_days: float = Field(default=60.0, gt=0)
 
 
 class FleetConfig(BaseModel):
@@ -56,6 +114,11 @@ class FleetConfig(BaseModel):
         tags: tag -> ids, to ask for a part of the fleet.
         champion_max_age_days: a champion that is older is trained again; None = never for its age.
         batch: how they are trained.
+        notify: a Prefect notification block, `<type>/<name>` such as `slack-webhook/night`; "" = tell nobody.
+        notify_on: of trouble only, or of every night.
+        landing: how a landing starts a run.
+        dead: when a run is given up as dead.
+        retention: what `nightshift prune` keeps.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -68,6 +131,11 @@ class FleetConfig(BaseModel):
     tags: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     champion_max_age_days: float | None = Field(default=30.0, gt=0)
     batch: BatchSettings = BatchSettings()
+    notify: str = Field(default="", pattern=r"^([\w-]+/[\w-]+)?$")
+    notify_on: Literal["trouble", "always"] = "trouble"
+    landing: LandingSettings = LandingSettings()
+    dead: DeadSettings = DeadSettings()
+    retention: RetentionSettings = RetentionSettings()
 
     @field_validator("machines", "families", mode="before")
     @classmethod
