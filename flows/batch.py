@@ -36,5 +36,5 @@ def train_batch(cells: Cells, options: BatchOptions = BatchOptions()) -> BatchOu
     outcome = train_cells(cells, options)
     if outcome is None:
         return Cancelled(message=STOPPED)
-    version_trained(outcome)
+    version_trained(outcome, options)
     return settled(outcome)

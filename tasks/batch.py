@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any, cast
+from uuid import UUID
 
 from prefect import State, task
+from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
+from prefect.client.schemas.sorting import ArtifactSort
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from prefect.states import Cancelled
@@ -30,6 +36,8 @@ from tasks.version import version
 
 logger = logging.getLogger("nightshift")
 
+#: Key of the artifact by which a batch tells another run how its cells ended, whatever machine that runs on.
+OUTCOME = "batch-outcome"
 #: The batch that this run's tasks work for.
 _batch: ContextVar[Batch] = ContextVar("batch")
 _ended: ContextVar[dict[str, CellOutcome]] = ContextVar("ended")
@@ -51,19 +59,56 @@ def train_cells(cells: Sequence[CellRef], options: BatchOptions) -> BatchOutcome
     try:
         with StopOnSignal() as stop:
             batch, ended = _run_all(cells, options, stop)
+            seconds = round(time.perf_counter() - clock, 3)
+            outcome = BatchOutcome(cells=ended, processes=batch.processes, seconds=seconds)
+            publish(outcome)
     except InterruptedTraining as reason:
         logger.warning("%s", reason)
         return None
-    outcome = BatchOutcome(cells=ended, processes=batch.processes, seconds=round(time.perf_counter() - clock, 3))
     show_matrix(outcome)
     return outcome
 
 
-def version_trained(outcome: BatchOutcome) -> None:
-    """Version the data and models of the machines that DVC does not hold all of."""
+def version_trained(outcome: BatchOutcome, options: BatchOptions) -> None:
+    """Version the data and models of the machines that DVC does not hold all of; a run that asked for it all does so.
+
+    One process versions at a time, and batches end at the same moment.
+    """
+    if options.for_run:
+        return
     for subject in dict.fromkeys(c.subject for c in outcome.cells if c.cell_key):
         if outstanding(home(), subject):
             version(subject)
+
+
+@never_fatal
+def publish(outcome: BatchOutcome) -> None:
+    """Leave the outcome with the server, where the run that asked for the batch reads it; of a stopped one, a part."""
+    table = [{"outcome": outcome.model_dump_json()}]
+    create_table_artifact(
+        table, key=OUTCOME, description=f"{len(outcome.cells)} cells, for the run that asked for them"
+    )
+
+
+def outcome_of_run(flow_run_id: UUID | str) -> BatchOutcome | None:
+    """Return how the cells of a batch ended, as its newest try told; None when it did not come so far.
+
+    Of a batch that was stopped on request it holds the cells that had ended before.
+    """
+    wanted = ArtifactFilter(
+        flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(str(flow_run_id))]), key=ArtifactFilterKey(any_=[OUTCOME])
+    )
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(artifact_filter=wanted, sort=ArtifactSort.CREATED_DESC, limit=1)
+    if not found:
+        return None
+    data = found[0].data
+    try:
+        rows: Any = json.loads(data) if isinstance(data, str) else data
+        return BatchOutcome.model_validate_json(rows[0]["outcome"])
+    except (ValueError, LookupError, TypeError) as error:
+        logger.warning("the outcome of the batch %s cannot be read: %s", flow_run_id, error)
+        return None
 
 
 def settled(outcome: BatchOutcome) -> BatchOutcome:
@@ -80,7 +125,8 @@ def settled(outcome: BatchOutcome) -> BatchOutcome:
 def _run_all(
     cells: Sequence[CellRef], options: BatchOptions, stop: StopOnSignal
 ) -> tuple[Batch, tuple[CellOutcome, ...]]:
-    run_id = str(flow_run.id or "")
+    # Every batch of one run of the fleet, however often it is given out, forces a cell once.
+    run_id = options.for_run or str(flow_run.id or "")
     with Batch(home(), cells, options, run_id=run_id, should_stop=stop.asked) as batch:
         logger.info("%d cells, %d at once with %d threads each", len(batch.cells), batch.processes, batch.threads)
         ended: dict[str, CellOutcome] = {}

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 import time
 from typing import Any
 
 import pytest
 
+from nightshift.plan.batch import BatchOutcome
 from nightshift.plan.records import read_record
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -17,7 +19,18 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 @pytest.fixture(scope="module")
 def runs(served) -> dict[str, dict[str, Any]]:
-    return dict(zip(("first", "again", "no room"), served.run("batch"), strict=True))
+    return dict(zip(("first", "again", "no room", "for a run", "once more"), served.run("batch"), strict=True))
+
+
+def told(served, run: dict[str, Any]) -> BatchOutcome | None:
+    """The batch's outcome as another run reads it."""
+    code = (
+        "import sys; from tasks.batch import outcome_of_run as o; r = o(sys.argv[1]); print(r and r.model_dump_json())"
+    )
+    line = [sys.executable, "-c", code, run["id"]]
+    done = subprocess.run(line, env=served.environment(), capture_output=True, text=True, check=True)
+    last = done.stdout.splitlines()[-1]
+    return None if last == "None" else BatchOutcome.model_validate_json(last)
 
 
 def endings(run: dict[str, Any]) -> list[str]:
@@ -58,6 +71,19 @@ def test_a_batch_without_room_is_refused_with_the_figures_before_anything_starts
     assert served.task_runs(refused["id"]) == []
 
 
+def test_another_run_reads_how_the_cells_ended_of_a_failed_batch_too_and_of_a_refused_one_nothing(served, runs):
+    for name in ("first", "again"):
+        outcome = told(served, runs[name])
+        assert outcome is not None
+        assert outcome.model_dump() == BatchOutcome.model_validate(runs[name]["outcome"]).model_dump()
+    assert told(served, runs["no room"]) is None
+
+
+def test_a_batch_for_another_run_versions_nothing_and_forces_a_cell_once_in_all_its_tries(served, runs):
+    assert (endings(runs["for a run"]), endings(runs["once more"])) == (["trained"], ["up to date"])
+    assert "version" not in dict(served.task_runs(runs["for a run"]["id"]))
+
+
 def test_sigterm_stops_the_cells_and_ends_as_cancelled(served):
     with subprocess.Popen(
         served.command("stop-batch"), env=served.environment(), cwd=served.home.root, stdout=subprocess.PIPE, text=True
@@ -73,6 +99,9 @@ def test_sigterm_stops_the_cells_and_ends_as_cancelled(served):
     assert run["state"] == "Cancelled"
     assert read_record(served.home, found[0], "validate") is not None
     assert read_record(served.home, found[0], "train") is None
+    partial = told(served, run)
+    assert partial is not None
+    assert partial.cells == ()
     assert dict(served.task_runs(run["id"])) == {"slow_batch_pump.anomaly.pi": "Cancelled"}
 
 

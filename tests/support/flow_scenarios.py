@@ -100,7 +100,10 @@ def train_machine(home: Home) -> list[dict[str, Any]]:
 
 
 def train_batch(home: Home) -> list[dict[str, Any]]:
-    """A batch over two machines: first, again with a cell whose config is bad, and one that has no room."""
+    """A batch over two machines: first, again with a cell whose config is bad, one that has no room.
+
+    Then one of its cells by force for another run, and the same once more.
+    """
     from flows.batch import train_batch
     from nightshift.plan.batch import BatchOptions, CellRef
     from nightshift.plan.options import TrainOptions
@@ -110,10 +113,13 @@ def train_batch(home: Home) -> list[dict[str, Any]]:
     cells = [CellRef(subject=s, family=f) for s in ("pump_one", "pump_two") for f in ("anomaly", "forecast")][:3]
     training = TrainOptions(settings=TINY, threads=1)
     wrong = training.model_copy(update={"families": {"forecast": {"forecast_h": -3}}})
+    forced = [cells[0].model_copy(update={"forced": "asked"})]
     return [
         ended(train_batch, cells, BatchOptions(train=training)),
         ended(train_batch, cells, BatchOptions(train=wrong)),
-        ended(train_batch, [cells[0].model_copy(update={"forced": "asked"})], BatchOptions(disk_mb_per_model=1e9)),
+        ended(train_batch, forced, BatchOptions(disk_mb_per_model=1e9)),
+        ended(train_batch, forced, BatchOptions(train=training, for_run="night 1")),
+        ended(train_batch, forced, BatchOptions(train=training, for_run="night 1")),
     ]
 
 
