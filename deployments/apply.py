@@ -92,9 +92,8 @@ def checked(home: Home, file: Path | None = None) -> tuple[tuple[Deployment, ...
     Raises:
         ConfigError: for files that cannot be used.
     """
-    wanted, places = read(file or prefect_yaml()).deployments, pools.read(home)
+    wanted, places = read(file or prefect_yaml(), load_fleet(home)).deployments, pools.read(home)
     pools.check(places, wanted)
-    load_fleet(home)
     return wanted, places
 
 

@@ -1,7 +1,11 @@
-"""Reads `prefect.yaml`, the one list of deployments and schedules; refuses what Prefect would ignore in silence."""
+"""Reads `prefect.yaml`, the one list of deployments and schedules; refuses what Prefect would ignore in silence.
+
+When the nights begin, and in which zone, `configs/fleet.yaml` says: a schedule may name it, `{{ fleet.nightly }}`.
+"""
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,11 +18,13 @@ from deployments.changes import TAG
 from nightshift.errors import ConfigError, ServiceError
 from nightshift.files import read_yaml
 from nightshift.plan.config import validated
+from nightshift.plan.fleet_config import FleetConfig
 from nightshift.settings import checkout
 
 #: A schedule whose slug begins so is ours; those that a person adds in the UI stay.
 SLUG = "nightshift-"
 DEFAULT_QUEUE = "default"
+_PLACEHOLDER = re.compile(r"\{\{\s*(.*?)\s*\}\}")
 
 Name = Annotated[str, Field(pattern=r"^[^/%&<>]+$")]
 
@@ -151,8 +157,12 @@ def prefect_yaml() -> Path:
     return path
 
 
-def read(path: Path) -> PrefectFile:
+def read(path: Path, fleet: FleetConfig) -> PrefectFile:
     """Read a `prefect.yaml`.
+
+    Args:
+        path: of the file.
+        fleet: gives the values that its schedules name.
 
     Raises:
         ConfigError: for a key that is not known here (names the nearest), a bad value, or a name that stands twice.
@@ -162,23 +172,40 @@ def read(path: Path) -> PrefectFile:
     if not isinstance(entries, list):
         raise ConfigError(f"{path.name}: 'deployments' must be a list, got {type(entries).__name__}.")
     # Part by part, so that an error names its deployment, and the nearest key of the same part.
-    deployments = tuple(_deployment(path.name, i, entry) for i, entry in enumerate(entries, 1))
+    deployments = tuple(_deployment(path.name, i, entry, fleet) for i, entry in enumerate(entries, 1))
     _once(path.name, "deployment", [d.full_name for d in deployments])
     return validated(PrefectFile, {**content, "deployments": deployments}, path.name)
 
 
-def _deployment(file: str, number: int, entry: object) -> Deployment:
+def _deployment(file: str, number: int, entry: object, fleet: FleetConfig) -> Deployment:
     if not isinstance(entry, Mapping):
         raise ConfigError(f"{file}: deployment {number} must be a mapping, got {type(entry).__name__}.")
     where = f"{file}: {entry.get('entrypoint', f'deployment {number}')}"
     parts: dict[str, Any] = dict(entry)
     if isinstance(entry.get("schedules"), list):
         schedules = [s if isinstance(s, Mapping) else {"slug": s} for s in entry["schedules"]]
-        parts["schedules"] = tuple(validated(Schedule, s, f"{where}: schedules") for s in schedules)
+        within = f"{where}: schedules"
+        parts["schedules"] = tuple(validated(Schedule, _filled(s, within, fleet), within) for s in schedules)
         _once(where, "schedule", [s.slug for s in parts["schedules"]])
     if isinstance(entry.get("work_pool"), Mapping):
         parts["work_pool"] = validated(PoolOf, entry["work_pool"], f"{where}: work_pool")
     return validated(Deployment, parts, where)
+
+
+def _filled(schedule: Mapping[str, Any], where: str, fleet: FleetConfig) -> dict[str, Any]:
+    """Return a schedule with the fleet's values where it names them.
+
+    Elsewhere in the file braces are Prefect's own, and stay.
+    """
+    values = {"fleet.nightly": fleet.nightly, "fleet.timezone": fleet.timezone}
+
+    def value(found: re.Match[str]) -> str:
+        if found[1] not in values:
+            known = " and ".join(f"{{{{ {name} }}}}" for name in values)
+            raise ConfigError(f"{where}: {found[0]} is not known.", hint=f"A schedule may name {known}.")
+        return values[found[1]]
+
+    return {key: _PLACEHOLDER.sub(value, v) if isinstance(v, str) else v for key, v in schedule.items()}
 
 
 def _once(where: str, kind: str, names: list[str]) -> None:

@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 import yaml
 
-from deployments.declared import read
+from deployments import declared
+from deployments.declared import PrefectFile
 from nightshift.errors import ConfigError
+from nightshift.plan.fleet_config import FleetConfig
 
 ENTRY = {
     "name": "nightly",
-    "entrypoint": "flows.landed.train_landed",
-    "description": "What has landed.",
+    "entrypoint": "flows.fleet.train_fleet",
+    "description": "The fleet.",
     "tags": ["nightshift"],
     "work_pool": {"name": "local-pool"},
 }
@@ -24,6 +26,10 @@ SCHEDULE = {"slug": "nightshift-nightly", "cron": "0 2 * * *", "timezone": "Euro
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "prefect.yaml"
+
+
+def read(file: Path) -> PrefectFile:
+    return declared.read(file, FleetConfig(nightly="30 3 * * 1-5", timezone="Asia/Tokyo"))
 
 
 def write(file: Path, *entries: object, **top: Any) -> Path:
@@ -37,15 +43,15 @@ def scheduled(**changed: Any) -> dict[str, Any]:
 
 
 def test_a_deployment_and_its_schedule_are_read(file):
-    [deployment] = read(write(file, scheduled(parameters={"target": "pi"}))).deployments
-    assert deployment.full_name == "train-landed/nightly"
+    [deployment] = read(write(file, scheduled(parameters={"only": "failed"}))).deployments
+    assert deployment.full_name == "train-fleet/nightly"
     assert deployment.work_pool.work_queue_name == "default"
     [schedule] = deployment.schedules
     assert str(schedule) == "0 2 * * * Europe/Berlin"
     assert schedule.body() == {
         "slug": "nightshift-nightly",
         "schedule": {"cron": "0 2 * * *", "day_or": True, "timezone": "Europe/Berlin"},
-        "parameters": {"target": "pi"},
+        "parameters": {"only": "failed"},
     }
 
 
@@ -60,21 +66,31 @@ def test_an_interval_needs_no_time_zone(file):
     assert deployment.schedules[0].body()["schedule"] == {"interval": 900.0}
 
 
+def test_a_schedule_takes_the_fleets_hour_and_zone(file):
+    of_the_fleet = scheduled(cron="{{ fleet.nightly }}", timezone="{{fleet.timezone}}")
+    of_the_fleet["work_pool"] = {"name": "local-pool", "job_variables": {"env": {"A": "{{ prefect.variables.a }}"}}}
+    [deployment] = read(write(file, of_the_fleet)).deployments
+    assert str(deployment.schedules[0]) == "30 3 * * 1-5 Asia/Tokyo"
+    assert deployment.work_pool.job_variables == {"env": {"A": "{{ prefect.variables.a }}"}}
+
+
 @pytest.mark.parametrize(
     ("entry", "said"),
     [
-        ({**ENTRY, "shedules": []}, r"train_landed: unknown key 'shedules'\. Did you mean 'schedules'\?"),
-        ({**ENTRY, "work_pool": {"nam": "x"}}, r"train_landed: work_pool: unknown key 'nam'|'name': Field required"),
+        ({**ENTRY, "shedules": []}, r"train_fleet: unknown key 'shedules'\. Did you mean 'schedules'\?"),
+        ({**ENTRY, "work_pool": {"nam": "x"}}, r"train_fleet: work_pool: unknown key 'nam'|'name': Field required"),
         ({**ENTRY, "triggers": []}, r"unknown key 'triggers'"),
-        ({**ENTRY, "entrypoint": "flows/landed.py:train_landed"}, r"'entrypoint': String should match"),
+        ({**ENTRY, "entrypoint": "flows/fleet.py:train_fleet"}, r"'entrypoint': String should match"),
         ({**ENTRY, "tags": ["fleet"]}, r"'tags': .*the tag 'nightshift' is expected"),
         ({**ENTRY, "concurrency_limit": 0}, r"'concurrency_limit"),
         ("nightly", r"deployment 1 must be a mapping, got str"),
-        (scheduled(corn="0 2 * * *"), r"train_landed: schedules: unknown key 'corn'\. Did you mean 'cron'\?"),
+        (scheduled(corn="0 2 * * *"), r"train_fleet: schedules: unknown key 'corn'\. Did you mean 'cron'\?"),
         (scheduled(slug="nightly"), r"schedules: 'slug': String should match"),
         (scheduled(slug=None), r"schedules: 'slug': Field required"),
         (scheduled(timezone=None), r"'timezone' is expected with 'cron'"),
         (scheduled(timezone="Europe/Berlyn"), r"'timezone': .*IANA time zone .*got 'Europe/Berlyn'"),
+        (scheduled(cron="{{ fleet.nightli }}"), r"\{\{ fleet.nightli \}\} is not known.*\{\{ fleet.nightly \}\} and"),
+        (scheduled(timezone="{{ prefect.variables.zone }}"), r"prefect.variables.zone \}\} is not known"),
         (scheduled(interval=60), r"exactly one of 'cron' and 'interval'"),
         ({**ENTRY, "schedules": [SCHEDULE, SCHEDULE]}, r"the schedule 'nightshift-nightly' stands twice"),
     ],
@@ -87,7 +103,7 @@ def test_what_cannot_be_deployed_is_one_line_that_names_it(file, entry, said):
 
 
 def test_a_deployment_that_stands_twice_is_refused(file):
-    with pytest.raises(ConfigError, match="deployment 'train-landed/nightly' stands twice"):
+    with pytest.raises(ConfigError, match="deployment 'train-fleet/nightly' stands twice"):
         read(write(file, ENTRY, ENTRY))
 
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from deployments import pools
 from deployments.declared import prefect_yaml, read
 from flows import batch, landed, machine, synthesize, train
+from nightshift.plan.fleet_config import FleetConfig
 
 FLOWS = (train.train, batch.train_batch, machine.train_machine, synthesize.synthesize_machine, landed.train_landed)
 
@@ -75,7 +76,7 @@ def test_every_deployment_says_what_it_does_and_where_it_runs(declared):
 
 
 def test_what_deploy_reads_is_what_prefect_reads_and_the_shipped_pools_take_it(declared, home):
-    deployments = read(prefect_yaml()).deployments
+    deployments = read(prefect_yaml(), FleetConfig()).deployments
     assert [d.full_name for d in deployments] == [
         f"{flow_of(d['entrypoint']).name}/{d['name']}" for d in declared["deployments"]
     ]
