@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from deployments import on_landing
+from deployments import on_landing, on_silence
 from deployments.api import ask
 from deployments.changes import TAG, Change, holds
 from deployments.reactions import Reaction, Scene
 
-_WANTED: tuple[Callable[[Scene], Iterator[Reaction]], ...] = (on_landing.wanted,)
+_WANTED: tuple[Callable[[Scene], Iterator[Reaction]], ...] = (on_landing.wanted, on_silence.wanted)
 
 
 def declare(scene: Scene) -> Iterator[Change]:

@@ -32,10 +32,15 @@ class Change:
 
 
 def holds(found: object, wanted: object) -> bool:
-    """Whether the server's value says all that ours does; keys of its own (ids, times) aside."""
+    """Whether the server's value says all that ours does; keys of its own (ids, times) aside.
+
+    Lists of texts are sets: of an automation's events the server forgets the order.
+    """
     if isinstance(wanted, Mapping):
         return isinstance(found, Mapping) and all(k in found and holds(found[k], v) for k, v in wanted.items())
     if isinstance(wanted, list):
+        if isinstance(found, list) and all(isinstance(text, str) for text in (*found, *wanted)):
+            return sorted(found) == sorted(wanted)
         same_length = isinstance(found, list) and len(found) == len(wanted)
         return same_length and all(holds(f, w) for f, w in zip(found, wanted, strict=True))  # type: ignore[call-overload]
     return found == wanted

@@ -10,8 +10,36 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nightshift.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
 
 HOME_VARIABLE = "NIGHTSHIFT_HOME"
+#: Where datasets, bundles and records are kept for all machines: a folder, or `s3://bucket/prefix`.
+STORE_VARIABLE = "NIGHTSHIFT_STORE_URL"
+#: MLflow's database, e.g. `postgresql://user:password@host/mlflow`; a secret.
+MLFLOW_DB_VARIABLE = "NIGHTSHIFT_MLFLOW_DB"
+#: Where MLflow keeps artifacts of new experiments.
+MLFLOW_ARTIFACTS_VARIABLE = "NIGHTSHIFT_MLFLOW_ARTIFACTS"
+#: A folder of files named like variables, as Docker and Kubernetes mount secrets.
+SECRETS_VARIABLE = "NIGHTSHIFT_SECRETS_DIR"
+
+#: Variables that a file of the secrets' folder may stand for; what the environment says comes first.
+SECRETS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+    "MLFLOW_TRACKING_USERNAME",
+    MLFLOW_DB_VARIABLE,
+    "PREFECT_API_AUTH_STRING",
+    "PREFECT_API_KEY",
+    "PREFECT_SERVER_DATABASE_CONNECTION_URL",
+)
 
 NO_TELEMETRY = {
     "DO_NOT_TRACK": "1",
@@ -102,9 +130,31 @@ class Home:
         return self.machinery / "tmp"
 
     @property
+    def mlflow_backend(self) -> str:
+        """MLflow's database: `NIGHTSHIFT_MLFLOW_DB` when set, else the SQLite file.
+
+        It may hold a password: a process gets it by its environment (`MLFLOW_BACKEND_STORE_URI` of `mlflow server`),
+        never by its command line, which everybody can read.
+        """
+        given = secret(MLFLOW_DB_VARIABLE)
+        return given.get_secret_value() if given else f"sqlite:///{self.mlflow_db}"
+
+    @property
     def mlflow_uri(self) -> str:
-        """The tracking URI: `MLFLOW_TRACKING_URI` when set, else the SQLite file."""
-        return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.mlflow_db}"
+        """The tracking URI: `MLFLOW_TRACKING_URI` when set, else the database itself."""
+        return os.environ.get("MLFLOW_TRACKING_URI") or self.mlflow_backend
+
+    @property
+    def mlflow_artifacts(self) -> str:
+        """Where MLflow keeps artifacts of new experiments, as a URL; beside the datasets when those are shared."""
+        given = os.environ.get(MLFLOW_ARTIFACTS_VARIABLE)
+        return given or (f"{self.store_url}/mlflow" if self.store_url else self.artifacts.as_uri())
+
+    @property
+    def store_url(self) -> str:
+        """Where datasets, bundles and records of all machines are kept; "" when this home stands alone."""
+        given = os.environ.get(STORE_VARIABLE, "").rstrip("/")
+        return given if not given or "://" in given else Path(given).expanduser().resolve().as_uri()
 
     def environment(self) -> dict[str, str]:
         """Variables that hold every library to this home and switch telemetry off."""
@@ -117,6 +167,10 @@ class Home:
             # Our logger also speaks outside of flow runs, where Prefect would warn at every line.
             "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
             "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+            # The least that Prefect takes; a run that is silent for three of them has crashed.
+            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+            # A minute is the default: runs that died with their server, as by a power cut, would be forgotten.
+            "PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER": "P7D",
             "DVC_SITE_CACHE_DIR": str(self.machinery / "dvc-site"),
             # Its bars would stand between ours.
             "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -141,14 +195,43 @@ def home() -> Home:
     return Home(Path(chosen).expanduser().resolve() if chosen else checkout() or Path.home() / "nightshift")
 
 
+def secret(name: str) -> SecretStr | None:
+    """Return a secret from the environment, else from the file of its name in `NIGHTSHIFT_SECRETS_DIR`.
+
+    None where neither holds it.
+
+    Raises:
+        ConfigError: when the file is there and cannot be read.
+    """
+    from pydantic import SecretStr
+
+    value = os.environ.get(name, "")
+    folder = os.environ.get(SECRETS_VARIABLE)
+    if not value and folder:
+        try:
+            value = (Path(folder).expanduser() / name).read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            said = getattr(error, "strerror", None) or "it is no text"
+            raise ConfigError(
+                f"the secret {name} in {SECRETS_VARIABLE} cannot be read: {said}.",
+                hint="Let the user that runs Nightshift read the file.",
+            ) from None
+    return SecretStr(value) if value else None
+
+
 def use_home(root: Path | None = None) -> Home:
     """Set this process's (and its children's) environment for a home, and return it.
 
     A value that the user set is kept only where it names a service (`PREFECT_API_URL`, `MLFLOW_TRACKING_URI`).
+    Libraries read their secrets from the environment: what lies in `NIGHTSHIFT_SECRETS_DIR` is put there.
     """
     place = Home(root.resolve()) if root is not None else home()
     place.tmp.mkdir(parents=True, exist_ok=True)
     os.environ.update(place.environment())
+    if os.environ.get(SECRETS_VARIABLE):
+        os.environ.update({name: kept.get_secret_value() for name in SECRETS if (kept := secret(name))})
     return place
 
 

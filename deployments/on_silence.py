@@ -1,0 +1,95 @@
+"""What becomes of runs whose worker, machine or power has gone: nobody else would ever end them.
+
+A run that is not heard of has crashed, one that never began its work too, and a night that crashed is gone on with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from deployments.changes import TAG
+from deployments.reactions import Reaction, Scene
+from nightshift.plan.fleet_config import DeadSettings
+
+SILENT = "nightshift: a run that is not heard of has crashed"
+STUCK = "nightshift: a run that never began has crashed"
+GO_ON = "nightshift: go on with a night that crashed"
+NIGHTLY = "train-fleet/nightly"
+#: What a crashed night leaves (its children's heartbeats, locks of its processes) has gone by then.
+GO_ON_AFTER_S = 60
+
+_HEARTBEAT = "heartbeat"
+_ENDED = ("Cancelled", "Completed", "Crashed", "Failed")
+#: Nobody works on a run in these, and nobody is to be heard.
+_PARKED = ("AwaitingRetry", "Paused", "Suspended")
+_PROACTIVE_MIN_S = 10.0
+
+
+def wanted(scene: Scene) -> Iterator[Reaction]:
+    """Yield the automations; the last where its deployment is declared."""
+    dead = scene.fleet.dead
+    yield _silent(dead)
+    yield _stuck(dead)
+    if NIGHTLY in scene.deployments:
+        yield _go_on(scene)
+
+
+def _silent(dead: DeadSettings) -> Reaction:
+    message = f"Not heard of for {dead.silent_s:g} s: its process, its machine or the network has gone."
+    return Reaction(
+        name=SILENT,
+        description=f"A running run that sends no heartbeat for {dead.silent_s:g} s is marked as crashed.",
+        trigger=_trigger("Proactive", [_HEARTBEAT], [_HEARTBEAT, *_ENDED, *_PARKED], dead.silent_s),
+        actions=[_crash(message)],
+    )
+
+
+def _stuck(dead: DeadSettings) -> Reaction:
+    message = f"A worker took it {dead.pending_s:g} s ago and has not begun it."
+    return Reaction(
+        name=STUCK,
+        description=f"A run that a worker took and did not begin within {dead.pending_s:g} s is marked as crashed.",
+        trigger=_trigger("Proactive", ["Pending"], ["Running", *_ENDED, *_PARKED], dead.pending_s),
+        actions=[_crash(message)],
+    )
+
+
+def _go_on(scene: Scene) -> Reaction:
+    deployment_id = scene.deployment_id(NIGHTLY)
+    related = {"prefect.resource.id": f"prefect.deployment.{deployment_id}", "prefect.resource.role": "deployment"}
+    return Reaction(
+        name=GO_ON,
+        description=f"Starts {NIGHTLY} for what is left of one that crashed.",
+        trigger={**_trigger("Reactive", [], ["Crashed"], 0.0), "match_related": related},
+        actions=[
+            {
+                "type": "run-deployment",
+                "source": "selected",
+                "deployment_id": deployment_id,
+                "parameters": {"continues": "{{ flow_run.id }}"},
+                "job_variables": None,
+                "schedule_after": GO_ON_AFTER_S,
+            }
+        ],
+    )
+
+
+def _trigger(posture: str, after: list[str], expect: list[str], within_s: float) -> dict[str, Any]:
+    """Return a trigger on every run of ours, for each by itself."""
+    return {
+        "type": "event",
+        "posture": posture,
+        "match": {"prefect.resource.id": "prefect.flow-run.*"},
+        "match_related": {"prefect.resource.id": f"prefect.tag.{TAG}", "prefect.resource.role": "tag"},
+        "after": [f"prefect.flow-run.{name}" for name in after],
+        "expect": [f"prefect.flow-run.{name}" for name in expect],
+        "for_each": ["prefect.resource.id"],
+        "threshold": 1,
+        "within": max(within_s, _PROACTIVE_MIN_S) if posture == "Proactive" else within_s,
+    }
+
+
+def _crash(message: str) -> dict[str, Any]:
+    """Return the action: a run that has ended meanwhile stays as it ended, since it is not forced."""
+    return {"type": "change-flow-run-state", "name": None, "state": "CRASHED", "message": message, "force": False}
