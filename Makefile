@@ -6,25 +6,33 @@ SHELL := /bin/bash
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+READY_SCALE := $(VENV)/.ready-scale
 # Two processes, a file to each at a time: a model that a fixture trains is shared within its file.
 TWO := -n 2 --dist loadfile
 # The tests of a minute: layers, and the parts that train nothing. `make test` runs the rest too.
-FAST := -m "not slow" tests/test_*.py $(addprefix tests/,plan edge problems data simulate tasks cli)
+FAST := -m "not slow and not scale" tests/test_*.py $(addprefix tests/,plan edge problems data simulate tasks cli)
 export PYTHON
 
-.PHONY: help demo test check bench up down
+.PHONY: help demo test test-scale check bench up down
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml constraints.txt
 	.ci/venv $(VENV)
+
+$(READY_SCALE): pyproject.toml constraints.txt
+	.ci/venv $(VENV) test-scale
+	touch $@
 
 demo: $(READY) ## from a machine's profile to data that lands and four models (3 to 5 minutes), and leave the server running
 	$(BIN)/nightshift demo
 
 test: $(READY) ## every test
 	$(BIN)/python -m pytest -q $(TWO)
+
+test-scale: $(READY_SCALE) ## a fleet on several machines: Postgres, an S3 server, Dask (docs/scale.md says what it needs)
+	$(BIN)/python -m pytest -q -m scale
 
 check: $(READY) ## format, lint, types, layers and the fast tests; the pre-commit hook
 	$(BIN)/ruff format --check .
