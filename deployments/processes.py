@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -14,9 +17,13 @@ import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 import nightshift
+from deployments.api import HOST
+from nightshift.errors import ServiceError
 from nightshift.files import write_atomic
 from nightshift.settings import Home
 
+# A cold start took 7-23 s on two busy cores.
+START_LIMIT_S = 180.0
 #: The kernel's boot time, from which psutil reckons start times, moves by a second when the clock is set.
 _CLOCK_SLACK_S = 2.0
 #: A stage records its checkpoint within 20 s of SIGTERM.
@@ -30,13 +37,14 @@ class ProcessRecord(BaseModel):
     """A started process: what is needed to know that a pid is still the same one.
 
     Attributes:
-        name: `server`, `worker`; also the record's file name.
+        name: `server`, `mlflow`, `worker-gpu`; also the record's file name.
         created_s: start time, seconds since the epoch.
         command: its arguments.
         log: path of its log relative to the home.
         log_offset: where this process's part of the log begins, bytes.
         port: that it listens on, 0 for none.
-        url: its address, "" for none.
+        url: its address, or its server's, "" for none.
+        settings: of what it was started with beside its command, as a hash: addresses may bear a password.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,6 +57,7 @@ class ProcessRecord(BaseModel):
     log_offset: int = 0
     port: int = 0
     url: str = ""
+    settings: str = ""
 
 
 def record_path(home: Home, name: str) -> Path:
@@ -62,6 +71,11 @@ def read(home: Home, name: str) -> ProcessRecord | None:
         return ProcessRecord.model_validate_json(record_path(home, name).read_bytes())
     except (OSError, ValidationError):
         return None
+
+
+def recorded(home: Home) -> list[ProcessRecord]:
+    """Return every record of the home, those of ended processes too."""
+    return [record for path in sorted(home.run.glob("*.json")) if (record := read(home, path.stem))]
 
 
 def forget(home: Home, name: str) -> None:
@@ -85,10 +99,22 @@ def verified(record: ProcessRecord | None) -> psutil.Process | None:
         return None
 
 
-def start(home: Home, name: str, command: Sequence[str], *, port: int = 0, url: str = "") -> ProcessRecord:
+def start(
+    home: Home,
+    name: str,
+    command: Sequence[str],
+    *,
+    port: int = 0,
+    url: str = "",
+    variables: Mapping[str, str] | None = None,
+) -> ProcessRecord:
     """Start a process as its own session, its output appended to `logs/<name>.log`, and record it.
 
     The record is written before the process is ready, so that a killed caller leaves nothing unrecorded.
+
+    Args:
+        url: its address; a worker's is that of the Prefect server, which it is told.
+        variables: of its environment, beside those of `environment`.
     """
     log = home.logs / f"{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +127,7 @@ def start(home: Home, name: str, command: Sequence[str], *, port: int = 0, url: 
             stdout=out,
             stderr=subprocess.STDOUT,
             cwd=home.machinery,
-            env=environment(home, url),
+            env={**environment(home, url), **(variables or {})},
             start_new_session=True,
         )
     _children[child.pid] = child
@@ -114,18 +140,84 @@ def start(home: Home, name: str, command: Sequence[str], *, port: int = 0, url: 
         log_offset=offset,
         port=port,
         url=url,
+        settings=settings_hash(variables or {}),
     )
     write_atomic(record_path(home, name), record.model_dump_json(indent=1).encode())
     return record
 
 
+def settings_hash(variables: Mapping[str, str]) -> str:
+    """Return what a record keeps of the variables that a process was started with."""
+    return hashlib.sha256(json.dumps(dict(variables), sort_keys=True).encode()).hexdigest()[:16]
+
+
 def listens(process: psutil.Process, port: int) -> bool:
-    """Whether a process holds a listening socket on a port."""
+    """Whether a process, or one that it has started, holds a listening socket on a port."""
+    return any(_holds(one, port) for one in (process, *_descendants(process)))
+
+
+def _holds(process: psutil.Process, port: int) -> bool:
     try:
         found = process.net_connections(kind="tcp")
     except psutil.Error:
         return False
     return any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in found)
+
+
+def await_ready(home: Home, record: ProcessRecord, what: str, problem_of: Callable[[], str]) -> None:
+    """Wait until a started server itself holds its port and is well.
+
+    Args:
+        what: what people call it.
+        problem_of: asks it, and returns "" when it is well, else what is wrong.
+
+    Raises:
+        ServiceError: when it has ended, or takes too long; with the end of its log.
+    """
+    deadline = time.monotonic() + START_LIMIT_S
+    problem = "it did not listen"
+    while time.monotonic() < deadline:
+        process = verified(record)
+        if process is None:
+            problem = "it ended"
+            break
+        if listens(process, record.port):
+            problem = problem_of()
+            if not problem:
+                return
+        time.sleep(0.1)
+    raise ServiceError(f"{what} did not come up on port {record.port}: {problem}.", hint=end_of_log(home, record))
+
+
+def end_of_log(home: Home, record: ProcessRecord) -> str:
+    """Return the hint that shows how a process's log ends."""
+    lines = last_lines(home, record)
+    return f"Its log {record.log} ends with:\n{lines}" if lines else f"Its log {record.log} is empty."
+
+
+def free_port(preferred: int) -> int:
+    """Return the preferred port where it is free, else any; 0 prefers none.
+
+    Raises:
+        ServiceError: when there is none.
+    """
+    for port in (preferred, 0):
+        found = bound(port)
+        if found:
+            return found
+    raise ServiceError("No free port on the loopback address.", hint="End some programs and try again.")
+
+
+def bound(port: int) -> int:
+    """Bind a port for a moment and return its number; 0 when somebody else holds it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As the server binds: a port whose last connections are still in TIME_WAIT is free, a listener's is not.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return 0
+        return int(probe.getsockname()[1])
 
 
 def last_lines(home: Home, record: ProcessRecord, count: int = 12) -> str:

@@ -7,17 +7,15 @@ on the same SQLite served 3,000.
 from __future__ import annotations
 
 import os
-import socket
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from deployments import processes
-from deployments.api import API_VARIABLE, HOST, ask, health
+from deployments import processes, workers
+from deployments.api import API_VARIABLE, HOST, health
 from deployments.changes import Change, quiet
 from deployments.processes import ProcessRecord
 from nightshift.errors import ServiceError
@@ -26,11 +24,9 @@ from nightshift.plan import lock
 from nightshift.settings import Home
 
 PREFERRED_PORT = 4200
-SERVER, WORKER = "server", "worker"
-#: The pool of this machine, whose worker `up` starts.
-POOL = "local-pool"
-# A cold start took 7-23 s on two busy cores.
-START_LIMIT_S = 180.0
+SERVER = "server"
+#: A batch's stages record their checkpoints within 20 s; the run of the fleet then writes how it ended.
+DOWN_GRACE_S = 45.0
 _PORT_TRIES = 3
 
 # Addresses that this process itself has put into PREFECT_API_URL: they are not the user's choice.
@@ -93,9 +89,9 @@ def ensure_server(home: Home) -> ServerInfo:
 
 
 def up(home: Home, *, worker: bool = True, tell: Callable[[Change], None] = quiet) -> ServerInfo:
-    """Bring up the server, deploy what `prefect.yaml` declares, and start the worker that runs it on this machine.
+    """Bring up the server, deploy what `prefect.yaml` declares, and start the workers that run it on this machine.
 
-    Landings that nobody has been told of are told now. Without the worker a run asked for in the UI, or by `prefect
+    Landings that nobody has been told of are told now. Without workers a run asked for in the UI, or by `prefect
     deployment run`, would wait for ever.
 
     Args:
@@ -109,41 +105,24 @@ def up(home: Home, *, worker: bool = True, tell: Callable[[Change], None] = quie
     info = ensure_server(home)
     deploy(home, tell=tell)
     if worker:
-        ensure_worker(home)
+        workers.ensure_workers(home, tell=tell)
     from deployments.events import deliver
 
     deliver(home)
     return info
 
 
-def ensure_worker(home: Home) -> ProcessRecord:
-    """Return the home's running worker, started if need be; `ensure_server` comes first."""
-    with lock.held(home, "worker", wait=True):
-        kept = processes.read(home, WORKER)
-        url = os.environ[API_VARIABLE]
-        if kept is not None and processes.verified(kept):
-            if kept.url == url:
-                return kept
-            processes.stop([kept])
-        command = processes.python(
-            "-m", "prefect", "--no-prompt", "worker", "start", "--pool", POOL, "--type", "process", "--name", "local"
-        )
-        record = processes.start(home, WORKER, command, url=url)
-        _await_worker(home, record)
-        return record
-
-
 def down(home: Home) -> list[ProcessInfo]:
     """End what `up` and `ensure_server` started, and nothing else; returns what was ended.
 
-    The worker goes first, so that its flow runs can still tell the server how they ended.
+    The workers go first, so that their runs can still tell the server how they ended; all at once, since a run of the
+    fleet on one of them waits for its batches on the others.
     """
-    ended: list[ProcessRecord] = []
-    for name in (WORKER, SERVER):
-        with lock.held(home, name, wait=True):
-            record = processes.read(home, name)
-            ended += processes.stop([record] if record else [])
-            processes.forget(home, name)
+    ended = workers.stop_workers(home, [r for r in processes.recorded(home) if r.name != SERVER], DOWN_GRACE_S)
+    with lock.held(home, SERVER, wait=True):
+        record = processes.read(home, SERVER)
+        ended += processes.stop([record] if record else [])
+        processes.forget(home, SERVER)
     for record in ended:
         if os.environ.get(API_VARIABLE) == record.url and record.url in _set_here:
             del os.environ[API_VARIABLE]
@@ -160,8 +139,8 @@ def address(home: Home) -> str:
 
 
 def ps(home: Home) -> list[ProcessInfo]:
-    """Return the recorded processes and whether each still runs."""
-    records = [r for name in (SERVER, WORKER) if (r := processes.read(home, name))]
+    """Return the recorded processes and whether each still runs; the server first."""
+    records = sorted(processes.recorded(home), key=lambda r: (r.name != SERVER, r.name))
     return [_info(home, r, running=processes.verified(r) is not None) for r in records]
 
 
@@ -224,7 +203,7 @@ def _start(home: Home) -> ProcessRecord:
     last = urlsplit(_last_address(home)).port
     preferred = last or PREFERRED_PORT
     for attempt in range(_PORT_TRIES):
-        port = _free_port(preferred if attempt == 0 else 0)
+        port = processes.free_port(preferred if attempt == 0 else 0)
         command = processes.python(
             *("-m", "prefect", "--no-prompt", "server", "start", "--host", HOST, "--port", str(port), "--analytics-off")
         )
@@ -235,7 +214,7 @@ def _start(home: Home) -> ProcessRecord:
             processes.stop([record])
             processes.forget(home, SERVER)
             # Ours is gone and the port is held: another program took it between our look and the server's bind.
-            if _bound(port) or attempt + 1 == _PORT_TRIES:
+            if processes.bound(port) or attempt + 1 == _PORT_TRIES:
                 raise
         else:
             write_atomic(home.run / "address", record.url.encode())
@@ -244,63 +223,7 @@ def _start(home: Home) -> ProcessRecord:
 
 
 def _await(home: Home, record: ProcessRecord) -> None:
-    """Wait until the recorded process itself holds the port and answers."""
-    deadline = time.monotonic() + START_LIMIT_S
-    problem = "it did not listen"
-    while time.monotonic() < deadline:
-        process = processes.verified(record)
-        if process is None:
-            problem = "it ended"
-            break
-        if processes.listens(process, record.port):
-            problem = health(record.url)
-            if not problem:
-                return
-        time.sleep(0.1)
-    lines = processes.last_lines(home, record)
-    raise ServiceError(
-        f"The Prefect server did not come up on port {record.port}: {problem}.",
-        hint=f"Its log {record.log} ends with:\n{lines}" if lines else f"Its log {record.log} is empty.",
-    )
-
-
-def _await_worker(home: Home, record: ProcessRecord) -> None:
-    """Wait until the server has heard the worker."""
-    deadline = time.monotonic() + START_LIMIT_S
-    while time.monotonic() < deadline and processes.verified(record):
-        _, online = ask(f"work_pools/{POOL}/workers/filter", {"workers": {"status": {"any_": ["ONLINE"]}}})
-        if any(processes.at_s(w["last_heartbeat_time"]) >= record.created_s - 1 for w in online):
-            return
-        time.sleep(0.3)
-    lines = processes.last_lines(home, record)
-    processes.stop([record])
-    processes.forget(home, WORKER)
-    raise ServiceError("The worker did not come up.", hint=f"Its log {record.log} ends with:\n{lines}")
-
-
-def _free_port(preferred: int) -> int:
-    """Return the preferred port where it is free, else any; 0 prefers none.
-
-    Raises:
-        ServiceError: when there is none.
-    """
-    for port in (preferred, 0):
-        bound = _bound(port)
-        if bound:
-            return bound
-    raise ServiceError("No free port on the loopback address.", hint="End some programs and try again.")
-
-
-def _bound(port: int) -> int:
-    """Bind a port for a moment and return its number; 0 when somebody else holds it."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # As the server binds: a port whose last connections are still in TIME_WAIT is free, a listener's is not.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return 0
-        return int(probe.getsockname()[1])
+    processes.await_ready(home, record, "The Prefect server", lambda: health(record.url))
 
 
 def _use(url: str) -> None:

@@ -151,7 +151,7 @@ def _where_to_look(home: Home, subject: str) -> None:
     print(f"  data         {home.reports / subject / 'synthesis_report.html'}")
     print(f"  models       {home.reports / subject / 'training_report.html'}")
     for process in ps(home):
-        if process.running and process.url:
+        if process.running and process.name == "server":
             print(f"  Prefect UI   {process.url.removesuffix('/api')}")
     # With its four workers a busy small machine kills them before they have started.
     mlflow = Path(sys.executable).with_name("mlflow")

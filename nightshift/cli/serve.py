@@ -15,8 +15,8 @@ def add_serve(commands: Any) -> None:
     up = add_command(
         commands,
         "up",
-        "start the Prefect server and a worker on this machine",
-        about="Start the Prefect server, deploy the flows to it, and start the worker that runs them on this machine. "
+        "start the Prefect server and the workers of all pools on this machine",
+        about="Start the Prefect server, deploy the flows to it, and start a worker for each pool on this machine. "
         "Doing it again changes nothing.",
     )
     up.add_argument("--no-worker", action="store_true", help="the server only")

@@ -158,13 +158,13 @@ def test_a_port_taken_between_the_look_and_the_bind_is_given_up_for_another(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    look = server._free_port
+    look = processes.free_port
     with socket.socket() as other:
         other.bind((server.HOST, 0))
         other.listen()
         held = other.getsockname()[1]
         looks = iter([held])
-        monkeypatch.setattr(server, "_free_port", lambda preferred: next(looks, None) or look(preferred))
+        monkeypatch.setattr(processes, "free_port", lambda preferred: next(looks, None) or look(preferred))
         try:
             info = ensure_server(home)
             assert info.started

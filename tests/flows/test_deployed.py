@@ -31,7 +31,9 @@ def schema_of(served, name: str) -> dict[str, Any]:
 
 
 def test_up_brings_a_worker_too_and_again_changes_nothing(served, upped):
-    assert [(p.name, p.running) for p in upped] == [("server", True), ("worker", True)]
+    assert [(p.name, p.running) for p in upped] == [
+        (name, True) for name in ("server", "worker-gpu", "worker-local", "worker-pi")
+    ]
     with served.inside():
         server.up(served.home)
         assert server.ps(served.home) == upped
@@ -60,7 +62,7 @@ def test_a_run_started_by_name_completes_on_the_worker(served, upped):
     done = subprocess.run(
         command, env=served.environment(), cwd=served.home.root, capture_output=True, text=True, check=False
     )
-    log = (served.home.logs / "worker.log").read_text()[-3000:]
+    log = (served.home.logs / "worker-local.log").read_text()[-3000:]
     assert done.returncode == 0, done.stdout + done.stderr + log
     (run,) = served.ask("flow_runs/filter", flow_runs={"name": {"any_": ["pump_deployed.anomaly.pi"]}})
     assert run["state_name"] == "Completed"

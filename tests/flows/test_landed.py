@@ -92,7 +92,7 @@ class Upped:
         deadline = time.monotonic() + limit_s
         while not done():
             if time.monotonic() > deadline:
-                log = (self.home.logs / "worker.log").read_text()[-3000:]
+                log = (self.home.logs / "worker-local.log").read_text()[-3000:]
                 states = [(run["name"], run["state_name"]) for run in self.runs()]
                 pytest.fail(f"{what}: not within {limit_s:.0f} s; {states}\n{log}")
             time.sleep(1)
