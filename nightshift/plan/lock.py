@@ -34,14 +34,39 @@ def held(home: Home, name: str, *, wait: bool = False, busy: str = "") -> Iterat
     """
     path = lock_path(home, name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    fd = _locked(path, wait)
+    if fd is None:
+        raise BusyError(busy or f"'{name}' is in use by another process.", hint="Try again later.")
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise BusyError(busy or f"'{name}' is in use by another process.", hint="Try again later.") from None
         yield
     finally:
+        os.close(fd)
+
+
+def forget(home: Home, name: str) -> None:
+    """Remove the file of a lock that this process holds, where nobody will ask for its name again."""
+    lock_path(home, name).unlink(missing_ok=True)
+
+
+def _locked(path: Path, wait: bool) -> int | None:
+    """Return the open and locked file, None when another process holds it.
+
+    The file may have been removed between the opening and the locking: then its lock keeps nobody out.
+    """
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            if os.fstat(fd).st_ino == path.stat().st_ino:
+                return fd
+        except BlockingIOError:
+            os.close(fd)
+            return None
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            os.close(fd)
+            raise
         os.close(fd)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import shutil
 import time
@@ -131,9 +132,10 @@ def set_aside(work: Path, described: str) -> None:
     """Keep a forced job's earlier folder under a number, without its scratch; `described` is the job's own file."""
     if not (work / described).exists():
         return
-    n = 1 + sum(1 for _ in work.parent.glob(f"{work.name}.*"))
-    work.rename(work.with_name(f"{work.name}.{n}"))
-    shutil.rmtree(work.with_name(f"{work.name}.{n}") / "scratch", ignore_errors=True)
+    places = (work.with_name(f"{work.name}.{n}") for n in itertools.count(1))
+    aside = next(place for place in places if not place.exists())
+    work.rename(aside)
+    shutil.rmtree(aside / "scratch", ignore_errors=True)
 
 
 def _guarded(name: str, job: Job, ctx: StageContext, call: Callable[[], StageResult]) -> StageResult:

@@ -88,7 +88,7 @@ def version_subject(
     try:
         wanted = outstanding(home, subject)
         if wanted:
-            with _repository(home) as repo:
+            with repository(home) as repo:
                 added = _add(home, repo, wanted, say or (lambda _done, _total, _what: None))
     except (NightshiftError, OSError) as error:
         if isinstance(error, TransientError) and not last_try:
@@ -111,7 +111,7 @@ def version_folder(home: Home, kind: Kind, fingerprint: str, folder: Path) -> Pa
     wanted = Wanted(kind, fingerprint, folder)
     if is_kept(home, wanted):
         return dvc_file(home, kind, fingerprint)
-    with _repository(home) as repo:
+    with repository(home) as repo:
         return _add(home, repo, [wanted], lambda _done, _total, _what: None)[0]
 
 
@@ -137,11 +137,11 @@ def checkout(home: Home, kind: Kind, fingerprint: str, into: Path) -> Path:
     if into.exists():
         raise ServiceError(f"{into.name} exists already.", hint="Give a folder that does not exist.")
     full = _full(home, kind, fingerprint)
-    with _repository(home) as repo:
+    with repository(home) as repo:
         place = home.dvc / kind / full
         shutil.rmtree(place, ignore_errors=True)
         try:
-            with _readable_errors(home):
+            with readable_errors(home):
                 repo.pull([str(dvc_file(home, kind, full))], force=True)
             into.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=into.parent, prefix=f".{into.name}.") as scratch:
@@ -220,7 +220,7 @@ def _add(home: Home, repo: Any, wanted: list[Wanted], say: Callable[[int, int, s
         say(i, len(wanted), f"{version.kind} {version.fingerprint[:12]}")
         file = dvc_file(home, version.kind, version.fingerprint)
         place = file.with_suffix("")
-        with _readable_errors(home):
+        with readable_errors(home):
             # Where a push did not end, the `.dvc` file stands already: it is made anew with what it names.
             file.unlink(missing_ok=True)
             shutil.rmtree(place, ignore_errors=True)
@@ -242,9 +242,13 @@ def _link(source: str, target: str) -> None:
 
 
 @contextmanager
-def _repository(home: Home) -> Iterator[Any]:
-    """Open the repository under its lock; made at the first use, and never over a history."""
-    with lock.held(home, _LOCK, wait=True), _readable_errors(home):
+def repository(home: Home) -> Iterator[Any]:
+    """Open the repository under its lock; made at the first use, and never over a history.
+
+    Raises:
+        ServiceError: when DVC cannot be used; says how to mend it.
+    """
+    with lock.held(home, _LOCK, wait=True), readable_errors(home):
         repo = _open(home)
         try:
             yield repo
@@ -312,7 +316,7 @@ def _configure(home: Home, repo: Any) -> None:
 
 
 @contextmanager
-def _readable_errors(home: Home) -> Iterator[None]:
+def readable_errors(home: Home) -> Iterator[None]:
     """Turn whatever DVC raises into one error that names the mending command."""
     from dvc.config import ConfigError
     from dvc.exceptions import DvcException

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,23 @@ def test_a_lock_is_held_by_one_process_and_ends_with_it(home: Home) -> None:
     assert not lock.is_held(home, "cell")
     with lock.held(home, "cell"):
         pass
+
+
+def test_a_lock_whose_file_was_removed_meanwhile_keeps_nobody_out(home: Home) -> None:
+    """Who waits for a lock has opened its file; after it is removed, only the file of that name counts."""
+    code = (
+        "from nightshift.plan import lock; from nightshift.settings import home\n"
+        "print('waits', flush=True)\n"
+        "with lock.held(home(), 'cell', wait=True):\n"
+        "    print(lock.lock_path(home(), 'cell').is_file(), lock.is_held(home(), 'cell'), flush=True)"
+    )
+    with lock.held(home, "cell"):
+        child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        assert child.stdout is not None
+        assert child.stdout.readline() == "waits\n"
+        time.sleep(0.2)
+        lock.forget(home, "cell")
+    assert child.communicate(timeout=30)[0] == "True True\n"
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
