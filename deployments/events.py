@@ -7,7 +7,7 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
-from deployments import server, workers
+from deployments import posts, server
 from deployments.api import ask
 from deployments.automations import declared
 from deployments.on_landing import EVENT, NAME, RESOURCE
@@ -50,7 +50,7 @@ def worker_online(home: Home) -> bool:
     url = server.address(home)
     online = {"workers": {"status": {"any_": ["ONLINE"]}}}
     try:
-        return bool(url and ask(f"work_pools/{workers.LOCAL_POOL}/workers/filter", online, url=url)[1])
+        return bool(url and ask(f"work_pools/{posts.LOCAL_POOL}/workers/filter", online, url=url)[1])
     except ServiceError:
         return False
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from deployments import processes, workers
+from deployments import posts, processes
 from deployments.api import API_VARIABLE, HOST, health
 from deployments.changes import Change, quiet
 from deployments.processes import ProcessRecord
@@ -105,7 +105,7 @@ def up(home: Home, *, worker: bool = True, tell: Callable[[Change], None] = quie
     info = ensure_server(home)
     deploy(home, tell=tell)
     if worker:
-        workers.ensure_workers(home, tell=tell)
+        posts.ensure_workers(home, tell=tell)
     from deployments.events import deliver
 
     deliver(home)
@@ -118,7 +118,7 @@ def down(home: Home) -> list[ProcessInfo]:
     The workers go first, so that their runs can still tell the server how they ended; all at once, since a run of the
     fleet on one of them waits for its batches on the others.
     """
-    ended = workers.stop_workers(home, [r for r in processes.recorded(home) if r.name != SERVER], DOWN_GRACE_S)
+    ended = posts.stop_workers(home, [r for r in processes.recorded(home) if r.name != SERVER], DOWN_GRACE_S)
     with lock.held(home, SERVER, wait=True):
         record = processes.read(home, SERVER)
         ended += processes.stop([record] if record else [])
