@@ -67,7 +67,8 @@ def _go_on(scene: Scene) -> Reaction:
                 "type": "run-deployment",
                 "source": "selected",
                 "deployment_id": deployment_id,
-                "parameters": {"continues": "{{ flow_run.id }}"},
+                # Said in full: a bare template Prefect (3.8) renders as JSON, which an id cannot become.
+                "parameters": {"continues": {"__prefect_kind": "jinja", "template": "{{ flow_run.id }}"}},
                 "job_variables": None,
                 "schedule_after": GO_ON_AFTER_S,
             }
