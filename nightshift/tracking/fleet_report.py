@@ -149,6 +149,7 @@ def _row(home: Home, subject: str, cells: Sequence[FleetCell | None], whole: Fle
         "subject": subject,
         "cells": [_square(home, cell) if cell else None for cell in cells],
         "whole": standing(whole) if whole else None,
+        "quiet": all(standing(cell).grave == 0 for cell in (*cells, whole) if cell),
     }
 
 
