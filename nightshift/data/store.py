@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from nightshift.data import outbox, views
+from nightshift.data import outbox, shared, views
 from nightshift.data.dataset import Dataset, reimport_hint
 from nightshift.data.fingerprint import fingerprint as fingerprint_of
 from nightshift.data.schema import PARTS, Metadata, check_subject
@@ -49,6 +49,8 @@ def current(home: Home, subject: str) -> str:
     """
     check_subject(subject)
     path = home.data / "current" / subject
+    if not path.is_file():
+        shared.take_pointer(home, subject)
     try:
         text = path.read_text(encoding="ascii", errors="replace").strip()
     except FileNotFoundError:
@@ -63,15 +65,17 @@ def current(home: Home, subject: str) -> str:
 def open_dataset(home: Home, subject: str, fingerprint: str | None = None) -> Dataset:
     """Open a subject's dataset: the present one, or the one of a fingerprint (12 hex digits or more).
 
-    Cheap: reads metadata and the ends of the parquet files; frames are read at first use. `verify` reads all.
+    Cheap: reads metadata and the ends of the parquet files; frames are read at first use. `verify` reads all. What is
+    not here is fetched from the store that the machines share, and verified.
 
     Raises:
         UnknownNameError: for a subject or fingerprint that is not stored.
         DataError: when a file is missing, cut short or damaged.
+        ServiceError, TransientError: when the shared store cannot be used.
     """
     asked = fingerprint or current(home, subject)
     folder = folder_of(home, subject, asked)
-    if not folder.is_dir():
+    if not folder.is_dir() and not shared.fetch(home, subject, asked, folder, lambda place: verify(_read(place))):
         if fingerprint is None:
             raise DataError(f"the dataset of '{subject}' is gone from the store.", hint=reimport_hint(subject))
         raise UnknownNameError(f"dataset of '{subject}'", asked[:12], versions(home, subject))
@@ -166,6 +170,7 @@ def land(
     Raises:
         DataError: for values that cannot be stored (infinities, text in a sensor, a missing column).
         NightshiftError: when the disk is full or cannot be written; whatever `check` raises.
+        ServiceError, TransientError: when the store that the machines share cannot take it.
     """
     from nightshift.data.normalise import normalise
     from nightshift.data.sketch import make_sketch
@@ -187,10 +192,13 @@ def land(
         try:
             if new:
                 _set_pointer(home, described, digest, event)
+            else:
+                shared.share(home, described.subject, digest, folder)
         except BaseException:
             if made and _points_to(home, described.subject) != digest:
                 shutil.rmtree(folder, ignore_errors=True)
                 _unfinished(home, described.subject, digest).unlink(missing_ok=True)
+                _drop_empty(folder.parent)
             raise
     views.refresh(home, folder, described, METADATA)
     return replace(open_dataset(home, described.subject, digest), new=new)
@@ -219,8 +227,10 @@ def _set_pointer(home: Home, metadata: Metadata, digest: str, event: bool) -> No
     else:
         outbox.withdraw(home, metadata.subject, digest)
     try:
+        # First for the others: a dataset that they cannot have is not landed here either.
+        shared.share(home, metadata.subject, digest, folder_of(home, metadata.subject, digest))
         write_atomic(home.data / "current" / metadata.subject, f"{digest}\n".encode())
-    except OSError:
+    except (OSError, NightshiftError):
         outbox.withdraw(home, metadata.subject, digest)
         raise
     _unfinished(home, metadata.subject, digest).unlink(missing_ok=True)
@@ -235,13 +245,18 @@ def install(home: Home, folder: Path) -> Dataset:
         DataError: when the folder is incomplete or its content does not match its fingerprint.
         NightshiftError: when the disk is full or cannot be written.
     """
+    data = _read(folder)
+    verify(data)
+    return land(home, {part: data.frame(part) for part in PARTS}, data.metadata, event=False)
+
+
+def _read(folder: Path) -> Dataset:
+    """Return the dataset of a folder that lies elsewhere than in the store, not verified."""
     try:
         metadata = Metadata.model_validate_json((folder / METADATA).read_bytes())
-        data = Dataset(folder=folder, metadata=metadata, fingerprint=_recorded_fingerprint(folder))
+        return Dataset(folder=folder, metadata=metadata, fingerprint=_recorded_fingerprint(folder))
     except (OSError, ValidationError, ValueError) as error:
         raise DataError("the folder holds no dataset that can be read.", hint="Check it out again.") from error
-    verify(data)
-    return land(home, {part: data.frame(part) for part in PARTS}, metadata, event=False)
 
 
 def _recorded_fingerprint(folder: Path) -> str:
