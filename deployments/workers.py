@@ -1,159 +1,98 @@
-"""The workers of this machine: one per pool, started together, found again, and heard of by the server."""
+"""Whether runs that are given to a work pool would ever begin: asked by plain HTTP before any is given."""
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from urllib.parse import quote
 
-from deployments import pools, processes
-from deployments.api import API_VARIABLE, ask
-from deployments.changes import Change, quiet
-from deployments.processes import ProcessRecord
-from nightshift.errors import ConfigError, ServiceError
-from nightshift.plan import lock
+from deployments import pools
+from deployments.api import ask
+from deployments.processes import at_s
+from nightshift.errors import NightshiftError
+from nightshift.plan.fleet import GPU_POOL, PI_POOL
 from nightshift.settings import Home
 
-#: Names this machine among a pool's workers; the slots of its GPU are the concurrency limit `gpu:<name>`.
-WORKER_VARIABLE = "NIGHTSHIFT_WORKER"
-DEFAULT_NAME = "local"
-LOCAL_POOL = "local-pool"
-# Prefect asks for work every 10 s; a night of short batches would wait as long as it works.
-_POLL_S = 2.0
+#: What trains a batch of cells, by pool.
+BATCH_OF = {GPU_POOL: "train-batch/gpu", PI_POOL: "train-batch/pi"}
+#: A worker asks every few seconds; a queue that nobody has asked for so long has none.
+POLLED_S = 60.0
 
 
 @dataclass(frozen=True)
-class Post:
-    """A worker that `up` starts.
+class Trouble:
+    """Why runs of a pool's queue would wait for ever, and the command that mends it."""
 
-    Attributes:
-        name: of its record and its log.
-        pool: that it works for.
-        queue: of the pool; "" for all.
-        at_once: runs at a time, None for any number. A batch already uses every core of the machine.
-    """
-
-    name: str
     pool: str
-    queue: str = ""
-    at_once: int | None = None
+    queue: str
+    what: str
+    hint: str
 
-    @property
-    def title(self) -> str:
-        """What people call it."""
-        return f"worker of {self.pool}" + (f", queue {self.queue}" if self.queue else "")
-
-
-POSTS = (
-    Post("worker-local", LOCAL_POOL),
-    Post("worker-gpu", "gpu-pool", at_once=1),
-    Post("worker-pi", "pi-pool", queue="train", at_once=1),
-)
-_LOCK = "workers"
+    def __str__(self) -> str:
+        return f"{self.what} {self.hint}"
 
 
-def ensure_workers(
-    home: Home,
-    posts: tuple[Post, ...] = POSTS,
-    *,
-    tracking_uri: str = "",
-    tell: Callable[[Change], None] = quiet,
-) -> list[ProcessRecord]:
-    """Return the home's running workers, those that are missing started; `ensure_server` and a deploy come first.
-
-    One that works for another server, or was started otherwise, is ended and started anew.
+def troubles(home: Home, places: Iterable[tuple[str, str]], url: str = "") -> tuple[Trouble, ...]:
+    """Return what stands in the way of batches on these (pool, queue), nothing when all would begin.
 
     Args:
-        posts: which.
-        tracking_uri: where their runs reach MLflow; "" leaves it to each run.
-        tell: is told of each that was started, once the server has heard it.
+        home: whose `pools.yaml` says of which type a pool is.
+        places: pools and queues.
+        url: the server's API; that of `PREFECT_API_URL` by default.
 
     Raises:
-        ConfigError: for a pool of a type whose Prefect package is not installed.
-        ServiceError: when one does not come up; the others stay.
+        ServiceError: when the server does not answer.
     """
-    types = {name: pool.type for name, pool in pools.read(home).pools.items()}
-    commands = {post: _command(post, types.get(post.pool, "process")) for post in posts}
-    variables = _variables(tracking_uri)
-    with lock.held(home, _LOCK, wait=True):
-        kept = {post: _kept(home, post, commands[post], variables) for post in posts}
-        fresh = {
-            post: processes.start(home, post.name, commands[post], url=os.environ[API_VARIABLE], variables=variables)
-            for post in posts
-            if kept[post] is None
-        }
-        for post, record in fresh.items():
-            _await(home, post, record)
-            tell(Change("started", post.title))
-        return [kept[post] or fresh[post] for post in posts]
+    found = (_trouble(home, pool, queue, url) for pool, queue in dict.fromkeys(places))
+    return tuple(trouble for trouble in found if trouble)
 
 
-def stop_workers(home: Home, records: list[ProcessRecord], grace_s: float) -> list[ProcessRecord]:
-    """End workers, all at once, with the runs that they have started; returns those that ran."""
-    with lock.held(home, _LOCK, wait=True):
-        ended = processes.stop(records, grace_s)
-        for record in records:
-            processes.forget(home, record.name)
-        return ended
+def _trouble(home: Home, pool: str, queue: str, url: str) -> Trouble | None:
+    what, hint = _of_pool(home, pool, url)
+    if not what:
+        what, hint = _of_queue(pool, queue, url)
+    return Trouble(pool, queue, what, hint) if what else None
 
 
-def worker_name() -> str:
-    """Return how this machine is called among a pool's workers."""
-    return os.environ.get(WORKER_VARIABLE) or DEFAULT_NAME
-
-
-def _command(post: Post, kind: str) -> tuple[str, ...]:
-    package = f"prefect-{kind}"
-    if kind != "process" and find_spec(package.replace("-", "_")) is None:
-        raise ConfigError(
-            f"{post.pool} is of type {kind} in {pools.FILE}, and its worker needs {package}, which is not installed.",
-            hint=f"pip install {package} - or start its worker elsewhere, and this machine's parts with: "
-            "nightshift up --no-worker",
-        )
-    command = ["-m", "prefect", "--no-prompt", "worker", "start"]
-    command += ["--pool", post.pool, "--type", kind, "--name", worker_name()]
-    command += ["--work-queue", post.queue] if post.queue else []
-    command += ["--limit", str(post.at_once)] if post.at_once else []
-    return processes.python(*command)
-
-
-def _variables(tracking_uri: str) -> dict[str, str]:
-    given = {WORKER_VARIABLE: worker_name(), "PREFECT_WORKER_QUERY_SECONDS": str(_POLL_S)}
-    return given | ({"MLFLOW_TRACKING_URI": tracking_uri} if tracking_uri else {})
-
-
-def _kept(home: Home, post: Post, command: tuple[str, ...], variables: dict[str, str]) -> ProcessRecord | None:
-    """Return the running worker if it is as wanted; another in its place is ended."""
-    record = processes.read(home, post.name)
-    if record is None or processes.verified(record) is None:
-        return None
-    wanted = (os.environ[API_VARIABLE], command, processes.settings_hash(variables))
-    if (record.url, record.command, record.settings) == wanted:
-        return record
-    processes.stop([record])
-    return None
-
-
-def _await(home: Home, post: Post, record: ProcessRecord) -> None:
-    """Wait until the server has heard the worker."""
-    deadline = time.monotonic() + processes.START_LIMIT_S
-    while time.monotonic() < deadline and processes.verified(record):
-        if heard_since(post.pool, worker_name(), record.created_s - 1):
-            return
-        time.sleep(0.3)
-    hint = processes.end_of_log(home, record)
-    processes.stop([record])
-    processes.forget(home, record.name)
-    raise ServiceError(f"The {post.title} did not come up.", hint=hint)
-
-
-def heard_since(pool: str, name: str, since_s: float, url: str = "") -> bool:
-    """Whether the server has heard a worker of a pool since a time, seconds since the epoch."""
-    wanted = {"workers": {"status": {"any_": ["ONLINE"]}}}
-    status, online = ask(f"work_pools/{quote(pool)}/workers/filter", wanted, accept=(404,), url=url)
+def _of_pool(home: Home, pool: str, url: str) -> tuple[str, str]:
+    path = f"work_pools/{quote(pool)}"
+    status, found = ask(path, accept=(404,), url=url)
     if status == 404:
-        return False
-    return any(w["name"] == name and processes.at_s(w["last_heartbeat_time"]) >= since_s for w in online)
+        return f"the Prefect server has no work pool '{pool}'.", "It is made by: nightshift up"
+    wanted = _type_wanted(home, pool)
+    if wanted and found["type"] != wanted:
+        return (
+            f"the work pool '{pool}' is of type {found['type']} on the server and {wanted} in {pools.FILE}.",
+            "`nightshift deploy` says what to do.",
+        )
+    if found["is_paused"]:
+        return f"the work pool '{pool}' is paused.", f"prefect work-pool resume {pool}"
+    deployment = BATCH_OF.get(pool, "")
+    if deployment and ask(f"deployments/name/{deployment}", accept=(404,), url=url)[0] == 404:
+        return f"the Prefect server has no deployment '{deployment}'.", "It is made by: nightshift deploy"
+    return "", ""
+
+
+def _of_queue(pool: str, queue: str, url: str) -> tuple[str, str]:
+    status, found = ask(f"work_pools/{quote(pool)}/queues/{quote(queue)}", accept=(404,), url=url)
+    if status == 404:
+        return f"the work pool '{pool}' has no queue '{queue}'.", "It is made by: nightshift deploy"
+    if found["is_paused"]:
+        return f"the queue '{queue}' of '{pool}' is paused.", f"prefect work-queue resume {queue} --pool {pool}"
+    polled = found.get("last_polled")
+    if polled is None or time.time() - at_s(polled) > POLLED_S:
+        start = f"prefect worker start --pool {pool}" + (f" --work-queue {queue}" if queue != "default" else "")
+        return (
+            f"no worker takes runs from '{pool}'" + (f", queue '{queue}'." if queue != "default" else "."),
+            f"Start one: nightshift up (on another machine: {start})",
+        )
+    return "", ""
+
+
+def _type_wanted(home: Home, pool: str) -> str:
+    try:
+        found = pools.read(home).pools.get(pool)
+    except NightshiftError:
+        return ""
+    return found.type if found else ""

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from nightshift import families
+from nightshift.plan import only as which
 
 #: The families by their own names, and the names that users know them by.
 FAMILY_NAMES = [*families.names(), *sorted(a for a, own in families.ALIASES.items() if own in families.names())]
@@ -19,3 +20,17 @@ Families = Annotated[
 ]
 Target = Annotated[str, Field(title="Target", examples=["pi", "server"])]
 Force = Annotated[bool, Field(title="Force")]
+
+_FLEET = sorted(
+    {*(name for name in FAMILY_NAMES if families.get(families.canonical(name)).group == "machine")},
+    key=FAMILY_NAMES.index,
+)
+Machines = Annotated[tuple[str, ...], Field(title="Machines", json_schema_extra={"uniqueItems": True})]
+FleetFamilies = Annotated[
+    tuple[Annotated[str, Field(json_schema_extra={"enum": list(_FLEET)})], ...],
+    Field(title="Families", json_schema_extra={"uniqueItems": True}),
+]
+Targets = Annotated[tuple[str, ...], Field(title="Targets", json_schema_extra={"uniqueItems": True})]
+Tags = Annotated[tuple[str, ...], Field(title="Tags", json_schema_extra={"uniqueItems": True})]
+Only = Annotated[which.Only, Field(title="Only")]
+Continues = Annotated[str, Field(title="Continues")]

@@ -49,6 +49,11 @@ class StopOnSignal:
         """Whether a stop is wished for."""
         return self.signal is not None
 
+    def wish(self) -> None:
+        """Wish for a stop, as a signal does."""
+        if self.signal is None:
+            self._take(signal.SIGINT, None)
+
     def _take(self, number: int, _frame: FrameType | None) -> None:
         if self.signal is not None and number == signal.SIGTERM:
             return

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
@@ -21,6 +22,9 @@ from nightshift.plan.cell import Cell
 from nightshift.plan.drifted import DriftMeter, drift_finding, drift_reason
 from nightshift.plan.durations import Durations
 from nightshift.plan.fleet_config import ALL, FleetConfig
+from nightshift.plan.only import Only
+from nightshift.plan.only import chosen as chosen_of
+from nightshift.plan.options import TrainOptions, settings_of
 from nightshift.plan.past import Past, past_of, utc
 from nightshift.plan.state import CellState, State, make_cell, state
 from nightshift.settings import Home
@@ -45,6 +49,7 @@ class Filters(BaseModel):
 
     Attributes:
         tags: machines that have one of them.
+        only: `landed` = machines with data that they were not trained on; `failed` = what did not end well last time.
         force: train what is up to date too. What is blocked stays so: the same data would be refused again.
     """
 
@@ -54,6 +59,7 @@ class Filters(BaseModel):
     families: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
+    only: Only = "everything"
     force: bool = False
 
 
@@ -114,14 +120,23 @@ class FleetPlan(BaseModel):
         return {where: tuple(c for c in self.cells if c.state is where) for where in _ORDER}
 
 
-def make_plan(home: Home, config: FleetConfig, filters: Filters | None = None) -> FleetPlan:
+def make_plan(
+    home: Home, config: FleetConfig, filters: Filters | None = None, train: TrainOptions | None = None
+) -> FleetPlan:
     """Return where every cell of the fleet (or the part asked for) stands.
+
+    Args:
+        home: where everything is kept.
+        config: what belongs to the fleet.
+        filters: the part.
+        train: how a run would train, where that is another than what the configs say.
 
     Raises:
         UnknownNameError: for a machine, family, target or tag asked for that the fleet does not have.
+        ConfigError: for a setting of `train` that no family of the fleet knows.
     """
     asked = filters or Filters()
-    desk = _Desk(home, config, asked.force, datetime.now(UTC))
+    desk = _Desk(home, config, asked.force, datetime.now(UTC), train or TrainOptions())
     own = [families.canonical(name) for name in asked.families]
     chosen = _chosen("family of the fleet", own, config.chosen_families)
     wanted = _chosen("target of the fleet", asked.targets, config.targets)
@@ -130,7 +145,7 @@ def make_plan(home: Home, config: FleetConfig, filters: Filters | None = None) -
         for subject in _machines(home, config, asked)
         for planned in _cells_of_machine(desk, subject, chosen, wanted)
     ]
-    return FleetPlan(made_at=desk.now, cells=tuple(sorted(cells, key=_rank)))
+    return FleetPlan(made_at=desk.now, cells=tuple(sorted(chosen_of(home, asked.only, cells), key=_rank)))
 
 
 @dataclass
@@ -141,6 +156,7 @@ class _Desk:
     config: FleetConfig
     force: bool
     now: datetime
+    train: TrainOptions
     meter: DriftMeter = field(init=False)
     durations: Durations = field(init=False)
 
@@ -204,10 +220,12 @@ def _cells_of_machine(desk: _Desk, subject: str, chosen: Sequence[str], wanted: 
         why = NO_DATA if isinstance(error, UnknownNameError) else str(error)
         yield _blocked(desk, subject, "", "", why)
         return
+    file = Path(desk.train.config_file) if desk.train.config_file else None
+    own = {family: settings_of(desk.train, family, chosen) for family in chosen}
     for target in wanted:
         for family in chosen:
             try:
-                cell = make_cell(desk.home, subject, family, target, dataset=dataset)
+                cell = make_cell(desk.home, subject, family, target, dataset=dataset, file=file, params=own[family])
             except NightshiftError as error:
                 yield _blocked(desk, subject, family, target, str(error))
             else:

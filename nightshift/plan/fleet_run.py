@@ -7,6 +7,7 @@ crash, works on the same plan and starts nothing twice.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -21,13 +22,14 @@ from nightshift.errors import (
     NightshiftError,
 )
 from nightshift.files import write_atomic
+from nightshift.plan.fanout import FleetBatch
 from nightshift.plan.fleet import Filters, FleetPlan, PlannedCell
 from nightshift.plan.fleet_config import BatchSettings
 from nightshift.plan.options import TrainOptions
 from nightshift.plan.outcome import CellOutcome
 from nightshift.settings import Home
 
-_PLAN, _OUTCOME = "plan.json", "outcome.json"
+_PLAN, _OUTCOME, _GOES_ON = "plan.json", "outcome.json", "goes_on_with"
 
 
 class FleetOptions(BaseModel):
@@ -62,6 +64,7 @@ class FleetStart(BaseModel):
 
     Attributes:
         run_id: of the flow run that made the plan; one that goes on after its crash keeps it.
+        batches: that its cells are given out in, the same for every try.
         tries: flow runs that have worked on it, 1 = none has crashed.
     """
 
@@ -72,6 +75,7 @@ class FleetStart(BaseModel):
     filters: Filters
     options: FleetOptions
     plan: FleetPlan
+    batches: tuple[FleetBatch, ...] = ()
     tries: int = 1
 
 
@@ -162,11 +166,23 @@ def keep_start(home: Home, start: FleetStart) -> None:
 
 
 def read_start(home: Home, run_id: str) -> FleetStart | None:
-    """Return what a run works on, None when it has not planned yet or its file cannot be read."""
+    """Return what a run works on, None when it has not planned yet or its file cannot be read.
+
+    Of a run that went on with another's plan, it is that one's.
+    """
+    folder = run_folder(home, run_id)
+    with suppress(OSError):
+        folder = run_folder(home, (folder / _GOES_ON).read_text(encoding="ascii").strip())
     try:
-        return FleetStart.model_validate_json((run_folder(home, run_id) / _PLAN).read_bytes())
+        return FleetStart.model_validate_json((folder / _PLAN).read_bytes())
     except (OSError, ValidationError):
         return None
+
+
+def note_going_on(home: Home, run_id: str, start: FleetStart) -> None:
+    """Note that a flow run works on the plan of another one, which has crashed."""
+    if run_id != start.run_id:
+        write_atomic(run_folder(home, run_id) / _GOES_ON, start.run_id.encode())
 
 
 def keep_outcome(home: Home, outcome: FleetOutcome) -> None:

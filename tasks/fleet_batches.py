@@ -1,0 +1,291 @@
+"""Gives batches to the work pools and waits for them: by key, so that nothing is given twice, and never without end."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from prefect.client.schemas import FlowRun
+from prefect.deployments import run_deployment
+from prefect.runtime import deployment, flow_run
+
+from deployments.api import ask
+from deployments.processes import at_s
+from deployments.workers import BATCH_OF, Trouble, troubles
+from nightshift.errors import ServiceError
+from nightshift.plan.batch import BatchOptions, BatchOutcome, CellRef
+from nightshift.plan.fanout import FleetBatch
+from nightshift.plan.fleet import PlannedCell
+from nightshift.plan.fleet_config import FleetConfig
+from nightshift.plan.fleet_run import FleetStart
+from nightshift.plan.options import TrainOptions, settings_of
+from nightshift.plan.outcome import CellOutcome
+from nightshift.settings import home
+from tasks.batch import outcome_of_run
+from tasks.fleet_progress import progress_of, watcher
+from tasks.signals import StopOnSignal
+
+logger = logging.getLogger("nightshift")
+
+POLL_S = 1.0
+#: Whether workers live, and whether this run was cancelled in the UI, is asked less often.
+LOOK_S = 5.0
+#: A server that is started again meanwhile has this long.
+_OUTAGE_S = 600.0
+#: How long a stop waits for the batches. A worker kills this process 30 s after it has told it to stop.
+STOP_S, STOP_ON_WORKER_S = 60.0, 22.0
+_FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+_AT_ONCE = 200
+
+RESUME = "Then: nightshift resume"
+
+
+@dataclass(frozen=True)
+class BatchEnd:
+    """How a batch ended.
+
+    Attributes:
+        attempts: flow runs that it was given to, 0 = none.
+        outcome: what its cells told; None when no attempt came so far.
+        reason: why a cell has no outcome there, with `hint`, what to do; "" where it was stopped on request.
+    """
+
+    batch: FleetBatch
+    attempts: int
+    outcome: BatchOutcome | None = None
+    reason: str = ""
+    hint: str = ""
+
+
+@dataclass
+class _Given:
+    """A batch that was given to a pool: the flow run of its newest attempt, as the server last told of it."""
+
+    batch: FleetBatch
+    attempt: int
+    run_id: str
+    state: dict[str, Any] = field(default_factory=dict)
+    waits_since: float | None = None
+
+    @property
+    def kind(self) -> str:
+        return str(self.state.get("state_type") or "SCHEDULED")
+
+
+class BatchRuns:
+    """The batches of one run of the fleet.
+
+    Args:
+        start: what the run works on.
+        fleet: limits and times.
+        stop: a wish to stop, a person's in the Prefect UI included.
+    """
+
+    def __init__(self, start: FleetStart, fleet: FleetConfig, stop: StopOnSignal) -> None:
+        self._start, self._fleet, self._stop = start, fleet, stop
+        self._planned = {cell.name: cell for cell in start.plan.cells}
+        self._open: dict[str, _Given] = {}
+        self._ends: dict[str, BatchEnd] = {}
+        self._began, self._looked, self._answered = time.time(), 0.0, time.monotonic()
+        self.remarks: list[str] = []
+
+    def run(self) -> tuple[BatchEnd, ...]:
+        """Give all batches, wait until each has ended, and return how, in the order given.
+
+        A batch that crashed is given again as a whole: what had ended in it is up to date then.
+
+        Raises:
+            ServiceError: when the server does not answer for long.
+        """
+        self._give_all()
+        while self._open and not self._stop.asked():
+            time.sleep(POLL_S)
+            self._read()
+            for given in [g for g in self._open.values() if g.kind in _FINAL]:
+                self._settle(given)
+            self._look()
+        if self._open:
+            self._stop_all()
+        return tuple(self._ends[batch.name] for batch in self._start.batches if batch.name in self._ends)
+
+    def _give_all(self) -> None:
+        in_the_way = {(t.pool, t.queue): t for t in self._troubles(self._start.batches)}
+        for batch in self._start.batches:
+            trouble = in_the_way.get((batch.pool, batch.queue))
+            if trouble is not None:
+                self._give_up(batch, 0, trouble)
+            elif not self._stop.asked():
+                self._give(batch, 1)
+
+    def _give(self, batch: FleetBatch, attempt: int) -> None:
+        """Start a batch; the flow run that a crashed run of the fleet has started for it is found again."""
+        refs = [self._ref(self._planned[name]) for name in batch.cells]
+        settings = self._start.options.over(self._fleet.batch).model_dump()
+        values = {key: value for key, value in settings.items() if key in BatchOptions.model_fields}
+        train = _train_options(self._start.options.train, refs, self._fleet.chosen_families)
+        options = BatchOptions.model_validate({**values, "train": train, "for_run": self._start.run_id})
+        parameters = {
+            "cells": [ref.model_dump(mode="json") for ref in refs],
+            "options": options.model_dump(mode="json"),
+        }
+        run = cast(
+            FlowRun,
+            run_deployment(
+                BATCH_OF[batch.pool],
+                parameters=parameters,
+                flow_run_name=batch.name if attempt == 1 else f"{batch.name}, try {attempt}",
+                work_queue_name=batch.queue,
+                idempotency_key=key_of(self._start, batch, attempt),
+                tags=["nightshift"],
+                timeout=0,
+                as_subflow=True,
+            ),
+        )
+        self._open[batch.name] = _Given(batch, attempt, str(run.id))
+        logger.info("%s: %d cells, about %.0f s (flow run %s)", batch.name, len(refs), batch.estimated_s, run.id)
+
+    def _ref(self, cell: PlannedCell) -> CellRef:
+        return CellRef(subject=cell.subject, family=cell.family, target=cell.target, forced=cell.forced)
+
+    def _read(self) -> None:
+        """Ask how the batches stand; a server that is away for a while is waited for."""
+        ids = [given.run_id for given in self._open.values()]
+        found: dict[str, dict[str, Any]] = {}
+        try:
+            for first in range(0, len(ids), _AT_ONCE):
+                wanted = {"flow_runs": {"id": {"any_": ids[first : first + _AT_ONCE]}}, "limit": _AT_ONCE}
+                found |= {run["id"]: run for run in ask("flow_runs/filter", wanted)[1]}
+        except ServiceError:
+            if time.monotonic() - self._answered > _OUTAGE_S:
+                raise
+            return
+        self._answered = time.monotonic()
+        for given in self._open.values():
+            # One that somebody has deleted is gone for good.
+            given.state = found.get(given.run_id, {"state_type": "CRASHED", "state": {"message": "it was deleted"}})
+
+    def _settle(self, given: _Given) -> None:
+        """Take the end of a batch, or give it again."""
+        batch, outcome = given.batch, outcome_of_run(given.run_id)
+        told = {name_of(cell) for cell in outcome.cells} if outcome else set()
+        if told.issuperset(batch.cells):
+            self._end(BatchEnd(batch, given.attempt, outcome))
+            return
+        before = self._ended_before(given)
+        if given.kind == "CANCELLED" and not before:
+            self._end(BatchEnd(batch, given.attempt, outcome, "its batch was stopped on request.", RESUME))
+            return
+        why = _why(given)
+        if given.attempt < self._fleet.dead.tries or before:
+            self._remark(f"{batch.name} ended without its outcome ({why}) and was given again.")
+            self._give(batch, given.attempt + 1)
+            return
+        self._end(BatchEnd(batch, given.attempt, outcome, f"its batch ended {given.attempt} times: {why}.", RESUME))
+
+    def _ended_before(self, given: _Given) -> bool:
+        """Whether a batch was stopped together with an earlier try of this run."""
+        ended = given.state.get("end_time")
+        return given.kind == "CANCELLED" and bool(ended) and at_s(str(ended)) < self._began
+
+    def _end(self, end: BatchEnd) -> None:
+        self._open.pop(end.batch.name, None)
+        self._ends[end.batch.name] = end
+        counts: dict[str, int] = {}
+        for cell in end.outcome.cells if end.outcome else ():
+            counts[cell.ending] = counts.get(cell.ending, 0) + 1
+        logger.info("%s: %s. %s", end.batch.name, counts or "no outcome", end.reason)
+
+    def _give_up(self, batch: FleetBatch, attempts: int, trouble: Trouble) -> None:
+        self._remark(str(trouble))
+        self._end(BatchEnd(batch, attempts, None, trouble.what, f"{trouble.hint} {RESUME}"))
+
+    def _remark(self, text: str) -> None:
+        if text not in self.remarks:
+            logger.warning("%s", text)
+            self.remarks.append(text)
+
+    def _look(self) -> None:
+        """Now and then: has somebody cancelled this run, do the workers live, and how far is it all?"""
+        if time.monotonic() - self._looked < LOOK_S:
+            return
+        self._looked = time.monotonic()
+        try:
+            if ask(f"flow_runs/{flow_run.id}")[1]["state_type"] in ("CANCELLING", "CANCELLED"):
+                self._stop.wish()
+            self._look_at_waiting()
+            show = watcher.get()
+            if show is not None:
+                running = [(given.batch, given.run_id) for given in self._open.values() if given.kind == "RUNNING"]
+                show(progress_of(self._start, [end.batch for end in self._ends.values()], running, self._began))
+        except ServiceError as error:
+            logger.warning("%s", error)
+
+    def _look_at_waiting(self) -> None:
+        """Give up the batches that have waited too long for a worker that does not come."""
+        waiting = [given for given in self._open.values() if given.kind == "SCHEDULED"]
+        in_the_way = {(t.pool, t.queue): t for t in self._troubles([given.batch for given in waiting])}
+        for given in waiting:
+            trouble = in_the_way.get((given.batch.pool, given.batch.queue))
+            if trouble is None:
+                given.waits_since = None
+                continue
+            if given.waits_since is None:
+                logger.warning("%s waits: %s", given.batch.name, trouble)
+                given.waits_since = time.monotonic()
+            if time.monotonic() - given.waits_since > self._fleet.dead.pending_s:
+                self._cancel(given)
+                self._give_up(given.batch, given.attempt, trouble)
+
+    def _troubles(self, batches: Sequence[FleetBatch]) -> tuple[Trouble, ...]:
+        return troubles(home(), [(batch.pool, batch.queue) for batch in batches])
+
+    def _stop_all(self) -> None:
+        """Stop the batches, and take what their cells tell."""
+        logger.warning("stopping %d batches", len(self._open))
+        for given in self._open.values():
+            self._cancel(given)
+        deadline = time.monotonic() + (STOP_ON_WORKER_S if deployment.id else STOP_S)
+        while time.monotonic() < deadline:
+            self._read()
+            if all(given.kind in _FINAL for given in self._open.values()):
+                break
+            time.sleep(POLL_S)
+        for given in list(self._open.values()):
+            if given.kind not in _FINAL:
+                self._remark(f"{given.batch.name} had not stopped when this run ended.")
+            self._end(BatchEnd(given.batch, given.attempt, outcome_of_run(given.run_id)))
+
+    def _cancel(self, given: _Given) -> None:
+        state = {"type": "CANCELLING", "name": "Cancelling", "message": "The run of the fleet is stopping."}
+        try:
+            ask(f"flow_runs/{given.run_id}/set_state", {"state": state})
+        except ServiceError as error:
+            logger.warning("%s was not told to stop: %s", given.batch.name, error)
+
+
+def key_of(start: FleetStart, batch: FleetBatch, attempt: int) -> str:
+    """Return what makes the server start one flow run for a batch, however often it is asked for."""
+    said = (start.run_id, start.started_at.isoformat(), batch.pool, batch.queue, *batch.cells, str(attempt))
+    return f"{start.run_id}-{hashlib.sha256('/'.join(said).encode()).hexdigest()[:24]}"
+
+
+def _train_options(options: TrainOptions, refs: Sequence[CellRef], families: Sequence[str]) -> TrainOptions:
+    """Return the options for the families of a batch: of the general settings, each gets those that it knows."""
+    own = {ref.family: settings_of(options, ref.family, families) for ref in refs}
+    return TrainOptions(families=own, config_file=options.config_file, threads=options.threads)
+
+
+def name_of(cell: CellOutcome) -> str:
+    """Return the registry name of a cell."""
+    return f"{cell.subject}.{cell.family}.{cell.target}"
+
+
+def _why(given: _Given) -> str:
+    """Return why a batch ended without its outcome: the state and the first line of its message."""
+    said = str((given.state.get("state") or {}).get("message") or "")
+    lines = said.removeprefix("Flow run encountered an exception: ").strip().splitlines()
+    return ": ".join(part for part in (given.kind.lower(), lines[0][:300].rstrip(".") if lines else "") if part)
