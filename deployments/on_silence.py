@@ -1,6 +1,10 @@
 """What becomes of runs whose worker, machine or power has gone: nobody else would ever end them.
 
 A run that is not heard of has crashed, one that never began its work too, and a night that crashed is gone on with.
+
+A state's event is held back by the server (Prefect 3.8) for 15 minutes where it has not seen the state before: after
+30 minutes it forgets, and with a restart too. So a heartbeat counts as a sign of life everywhere, a crash that meets an
+ended run changes nothing, and a long night is gone on with that much later.
 """
 
 from __future__ import annotations
@@ -16,8 +20,6 @@ SILENT = "nightshift: a run that is not heard of has crashed"
 STUCK = "nightshift: a run that never began has crashed"
 GO_ON = "nightshift: go on with a night that crashed"
 NIGHTLY = "train-fleet/nightly"
-#: What a crashed night leaves (its children's heartbeats, locks of its processes) has gone by then.
-GO_ON_AFTER_S = 60
 
 _HEARTBEAT = "heartbeat"
 _ENDED = ("Cancelled", "Completed", "Crashed", "Failed")
@@ -50,7 +52,7 @@ def _stuck(dead: DeadSettings) -> Reaction:
     return Reaction(
         name=STUCK,
         description=f"A run that a worker took and did not begin within {dead.pending_s:g} s is marked as crashed.",
-        trigger=_trigger("Proactive", ["Pending"], ["Running", *_ENDED, *_PARKED], dead.pending_s),
+        trigger=_trigger("Proactive", ["Pending"], [_HEARTBEAT, "Running", *_ENDED, *_PARKED], dead.pending_s),
         actions=[_crash(message)],
     )
 
@@ -70,7 +72,8 @@ def _go_on(scene: Scene) -> Reaction:
                 # Said in full: a bare template Prefect (3.8) renders as JSON, which an id cannot become.
                 "parameters": {"continues": {"__prefect_kind": "jinja", "template": "{{ flow_run.id }}"}},
                 "job_variables": None,
-                "schedule_after": GO_ON_AFTER_S,
+                # The batches that died with it are known to be dead by then.
+                "schedule_after": scene.fleet.dead.silent_s,
             }
         ],
     )
