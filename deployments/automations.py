@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from deployments import on_landing, on_silence
+from deployments import on_landing, on_silence, on_trouble
 from deployments.api import ask
 from deployments.changes import TAG, Change, holds
 from deployments.reactions import Reaction, Scene
 
-_WANTED: tuple[Callable[[Scene], Iterator[Reaction]], ...] = (on_landing.wanted, on_silence.wanted)
+_WANTED: tuple[Callable[[Scene], Iterator[Reaction]], ...] = (
+    on_landing.wanted,
+    on_silence.wanted,
+    on_trouble.wanted,
+)
 
 
 def declare(scene: Scene) -> Iterator[Change]:
