@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,25 @@ def _leave_the_users_home() -> None:
 
 if "PYTEST_XDIST_WORKER" not in os.environ:
     _leave_the_users_home()
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts its background jobs so, and every child would inherit it: nothing could be interrupted.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+#: Folders and files of tests that wait for real servers and real time: begun first, so that none of them is left over
+#: for the end, when one process waits alone. Needs `--no-loadscope-reorder`.
+_LONGEST = ("flows/", "cli/test_end_to_end.py", "deployments/", "cli/test_serve.py", "stages/", "tracking/")
+
+
+def _rank(item: pytest.Item) -> int:
+    path = item.path.relative_to(Path(__file__).parent).as_posix()
+    return next((i for i, begin in enumerate(_LONGEST) if path.startswith(begin)), len(_LONGEST))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest first; the order within a file stays."""
+    items.sort(key=_rank)
 
 
 @pytest.fixture
