@@ -11,3 +11,42 @@ READY_SCALE := $(VENV)/.ready-scale
 TWO := -n 2 --dist loadfile
 # One more where many tests wait for servers; tests/conftest.py says which files are begun first.
 THREE := -n 3 --dist loadfile --no-loadscope-reorder
+# The tests of a minute: layers, and the parts that train nothing. `make test` runs the rest too.
+FAST := -m "not slow and not scale" tests/test_*.py $(addprefix tests/,plan edge problems data simulate tasks cli)
+export PYTHON
+
+.PHONY: help demo test test-scale check bench up down
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml constraints.txt
+	.ci/venv $(VENV)
+
+$(READY_SCALE): pyproject.toml constraints.txt
+	.ci/venv $(VENV) test-scale
+	touch $@
+
+demo: $(READY) ## from a machine's profile to data that lands and four models (3 to 5 minutes), and leave the server running
+	$(BIN)/nightshift demo
+
+test: $(READY) ## every test
+	$(BIN)/python -m pytest -q $(THREE)
+
+test-scale: $(READY_SCALE) ## a fleet on several machines: Postgres, an S3 server, Dask (docs/scale.md says what it needs)
+	$(BIN)/python -m pytest -q -m scale
+
+check: $(READY) ## format, lint, types, layers and the fast tests; the pre-commit hook
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q $(TWO) $(FAST)
+
+bench: $(READY) ## measure what the README quotes; writes build/bench.json
+	$(BIN)/python -m tests.benchmarks.run
+
+up: $(READY) ## start the Prefect server and name its address
+	$(BIN)/nightshift up
+
+down: $(READY) ## stop what `up` and `demo` started
+	$(BIN)/nightshift down
