@@ -1,4 +1,4 @@
-"""When data have landed, the run starts that trains what is new."""
+"""When data have landed, a run of the fleet starts that is held to the machines that landed."""
 
 from __future__ import annotations
 
@@ -12,35 +12,37 @@ EVENT = "nightshift.dataset.landed"
 RESOURCE = "nightshift.dataset"
 
 NAME = "nightshift: train what has landed"
-DEPLOYMENT = "train-landed/local"
-#: After it has fired, the automation swallows the events of this time, so that a burst starts one run ...
-WITHIN_S = 30
-#: ... which begins later than that: its listing of what has landed is later than the last event swallowed.
-AFTER_S = 60
+DEPLOYMENT = "train-fleet/nightly"
+#: No machine is named: the run's plan knows what has landed, and is later than the last event of the burst.
+PARAMETERS = {"only": "landed"}
 
 
 def wanted(scene: Scene) -> Iterator[Reaction]:
-    """Yield the automation, where the deployment that it starts is declared."""
+    """Yield the automation, where the deployment that it starts is declared.
+
+    After it has fired it swallows the events of `within_s`, so that a burst starts one run, which begins later than
+    that.
+    """
     if DEPLOYMENT not in scene.deployments:
         return
     yield Reaction(
         name=NAME,
         description=f"Starts {DEPLOYMENT} when a dataset has landed; several at once start it once.",
-        trigger=_trigger(),
+        trigger=_trigger(scene.fleet.landing.within_s),
         actions=[
             {
                 "type": "run-deployment",
                 "source": "selected",
                 "deployment_id": scene.deployment_id(DEPLOYMENT),
-                "parameters": None,
+                "parameters": PARAMETERS,
                 "job_variables": None,
-                "schedule_after": AFTER_S,
+                "schedule_after": scene.fleet.landing.after_s,
             }
         ],
     )
 
 
-def _trigger() -> dict[str, Any]:
+def _trigger(within_s: float) -> dict[str, Any]:
     return {
         "type": "event",
         "posture": "Reactive",
@@ -50,5 +52,5 @@ def _trigger() -> dict[str, Any]:
         "expect": [EVENT],
         "for_each": [],
         "threshold": 1,
-        "within": WITHIN_S,
+        "within": within_s,
     }

@@ -40,6 +40,7 @@ from tasks.cell_run import STOPPED
 from tasks.fleet_batches import BatchEnd, BatchRuns, name_of
 from tasks.signals import StopOnSignal
 from tasks.version import version
+from tasks.waiting import call_off_waiting
 
 logger = logging.getLogger("nightshift")
 
@@ -92,6 +93,7 @@ def plan_fleet(filters: Filters, options: FleetOptions, continues: str = "") -> 
         start = _gone_on_with(kept, fleet)
         note_going_on(place, own, start)
     else:
+        call_off_waiting()
         start = _planned(own, filters, options, fleet)
     keep_start(place, start)
     cells = sum(len(batch.cells) for batch in start.batches)
