@@ -12,17 +12,17 @@ from urllib.parse import quote
 from deployments import pools, processes
 from deployments.api import API_VARIABLE, ask
 from deployments.changes import Change, quiet
-from deployments.processes import ProcessRecord
+from deployments.processes import WORKER_VARIABLE, ProcessRecord
 from nightshift.errors import ConfigError, ServiceError
 from nightshift.plan import lock
 from nightshift.settings import Home
 
-#: Names this machine among a pool's workers; the slots of its GPU are the concurrency limit `gpu:<name>`.
-WORKER_VARIABLE = "NIGHTSHIFT_WORKER"
 DEFAULT_NAME = "local"
 LOCAL_POOL = "local-pool"
 # Prefect asks for work every 10 s; a night of short batches would wait as long as it works.
 _POLL_S = 2.0
+# Three heartbeats of a Prefect worker.
+_SILENT_S = 90.0
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,7 @@ def ensure_workers(
         ConfigError: for a pool of a type whose Prefect package is not installed.
         ServiceError: when one does not come up; the others stay.
     """
-    types = {name: pool.type for name, pool in pools.read(home).pools.items()}
-    commands = {post: _command(post, types.get(post.pool, "process")) for post in posts}
+    commands = _commands(home, posts)
     variables = _variables(tracking_uri)
     with lock.held(home, _LOCK, wait=True):
         kept = {post: _kept(home, post, commands[post], variables) for post in posts}
@@ -91,8 +90,17 @@ def ensure_workers(
         return [kept[post] or fresh[post] for post in posts]
 
 
+def check(home: Home, posts: tuple[Post, ...] = POSTS) -> None:
+    """See that workers could be started, before anything is.
+
+    Raises:
+        ConfigError: for a pool of a type whose Prefect package is not installed.
+    """
+    _commands(home, posts)
+
+
 def stop_workers(home: Home, records: list[ProcessRecord], grace_s: float) -> list[ProcessRecord]:
-    """End workers, all at once, with the runs that they have started; returns those that ran."""
+    """End workers, and runs that have none any more, all at once; returns those that ran."""
     with lock.held(home, _LOCK, wait=True):
         ended = processes.stop(records, grace_s)
         for record in records:
@@ -103,6 +111,11 @@ def stop_workers(home: Home, records: list[ProcessRecord], grace_s: float) -> li
 def worker_name() -> str:
     """Return how this machine is called among a pool's workers."""
     return os.environ.get(WORKER_VARIABLE) or DEFAULT_NAME
+
+
+def _commands(home: Home, posts: tuple[Post, ...]) -> dict[Post, tuple[str, ...]]:
+    types = {name: pool.type for name, pool in pools.read(home).pools.items()}
+    return {post: _command(post, types.get(post.pool, "process")) for post in posts}
 
 
 def _command(post: Post, kind: str) -> tuple[str, ...]:
@@ -141,7 +154,7 @@ def _await(home: Home, post: Post, record: ProcessRecord) -> None:
     """Wait until the server has heard the worker."""
     deadline = time.monotonic() + processes.START_LIMIT_S
     while time.monotonic() < deadline and processes.verified(record):
-        if heard_since(post.pool, worker_name(), record.created_s - 1):
+        if _heard_since(post.pool, record.created_s - 1):
             return
         time.sleep(0.3)
     hint = processes.end_of_log(home, record)
@@ -150,10 +163,20 @@ def _await(home: Home, post: Post, record: ProcessRecord) -> None:
     raise ServiceError(f"The {post.title} did not come up.", hint=hint)
 
 
-def heard_since(pool: str, name: str, since_s: float, url: str = "") -> bool:
-    """Whether the server has heard a worker of a pool since a time, seconds since the epoch."""
+def silent(record: ProcessRecord) -> bool:
+    """Whether a running worker's server, which answers, has not heard it for a while.
+
+    Raises:
+        ServiceError: when the server does not answer.
+    """
+    pool = next((post.pool for post in POSTS if post.name == record.name), "")
+    return bool(pool) and not _heard_since(pool, time.time() - _SILENT_S, record.url)
+
+
+def _heard_since(pool: str, since_s: float, url: str = "") -> bool:
     wanted = {"workers": {"status": {"any_": ["ONLINE"]}}}
     status, online = ask(f"work_pools/{quote(pool)}/workers/filter", wanted, accept=(404,), url=url)
     if status == 404:
         return False
+    name = worker_name()
     return any(w["name"] == name and processes.at_s(w["last_heartbeat_time"]) >= since_s for w in online)

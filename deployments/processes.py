@@ -20,8 +20,12 @@ import nightshift
 from deployments.api import HOST
 from nightshift.errors import ServiceError
 from nightshift.files import write_atomic
-from nightshift.settings import Home
+from nightshift.settings import HOME_VARIABLE, Home
 
+#: Names this machine among a pool's workers; the slots of its GPU are the concurrency limit `gpu:<name>`.
+WORKER_VARIABLE = "NIGHTSHIFT_WORKER"
+# Prefect gives it to the process of a flow run.
+_RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"
 # A cold start took 7-23 s on two busy cores.
 START_LIMIT_S = 180.0
 #: The kernel's boot time, from which psutil reckons start times, moves by a second when the clock is set.
@@ -252,6 +256,48 @@ def stop(records: Iterable[ProcessRecord], grace_s: float = GRACE_S) -> list[Pro
         if child is not None:
             child.wait(timeout=5)
     return [record for record, _ in ended]
+
+
+def orphans(home: Home) -> list[ProcessRecord]:
+    """Return the flow runs of this home's workers that have outlived their worker.
+
+    A worker that is killed leaves them in sessions of their own, and Prefect lets them end. They are known by the
+    environment that it has given them.
+    """
+    ours: dict[int, tuple[psutil.Process, Mapping[str, str]]] = {}
+    for process in psutil.process_iter():
+        environment = _environment_of(process)
+        if environment.get(HOME_VARIABLE) == str(home.root) and WORKER_VARIABLE in environment:
+            ours[process.pid] = (process, environment)
+    return [
+        _run_record(process, environment[_RUN_VARIABLE])
+        for process, environment in ours.values()
+        if _RUN_VARIABLE in environment and _leads(process) and not ours.keys() & set(_ancestors(process))
+    ]
+
+
+def _run_record(process: psutil.Process, run_id: str) -> ProcessRecord:
+    try:
+        command = tuple(process.cmdline())
+    except psutil.Error:
+        command = ()
+    created_s = _created_s(process.pid)
+    return ProcessRecord(name=f"run-{run_id[:8]}", pid=process.pid, created_s=created_s, command=command, log="")
+
+
+def _environment_of(process: psutil.Process) -> Mapping[str, str]:
+    """Return what a process was started with; nothing for another user's, or one that has ended."""
+    try:
+        return process.environ()
+    except (psutil.Error, OSError):
+        return {}
+
+
+def _ancestors(process: psutil.Process) -> list[int]:
+    try:
+        return [parent.pid for parent in process.parents()]
+    except psutil.Error:
+        return []
 
 
 def at_s(text: str) -> float:

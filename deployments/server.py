@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from deployments import posts, processes
+from deployments import mlflow_server, posts, processes
 from deployments.api import API_VARIABLE, HOST, health
 from deployments.changes import Change, quiet
 from deployments.processes import ProcessRecord
@@ -52,14 +53,33 @@ class ServerInfo:
 
 @dataclass(frozen=True)
 class ProcessInfo:
-    """One line of `nightshift ps`."""
+    """One line of `nightshift ps`.
+
+    Attributes:
+        running: whether the process is there.
+        state: in words; a process that is there may not answer.
+    """
 
     name: str
     pid: int
     running: bool
+    state: str
     started_at: str
     url: str
     log: str
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What `up` has brought up.
+
+    Attributes:
+        server: Prefect's.
+        tracking_uri: where the workers' runs reach MLflow; "" leaves it to each run.
+    """
+
+    server: ServerInfo
+    tracking_uri: str
 
 
 def ensure_server(home: Home) -> ServerInfo:
@@ -88,37 +108,50 @@ def ensure_server(home: Home) -> ServerInfo:
     return ServerInfo(record.url, record.url.removesuffix("/api"), record.pid, started)
 
 
-def up(home: Home, *, worker: bool = True, tell: Callable[[Change], None] = quiet) -> ServerInfo:
-    """Bring up the server, deploy what `prefect.yaml` declares, and start the workers that run it on this machine.
+def up(home: Home, *, worker: bool = True, mlflow: bool = True, tell: Callable[[Change], None] = quiet) -> Machine:
+    """Bring up the servers, deploy what `prefect.yaml` declares, and start the workers that run it on this machine.
 
     Landings that nobody has been told of are told now. Without workers a run asked for in the UI, or by `prefect
     deployment run`, would wait for ever.
 
     Args:
-        tell: is told of each change on the server when it is made.
+        worker: whether to start workers.
+        mlflow: whether to start MLflow's server; without it runs use its database as a lone command does.
+        tell: is told of each change on the server, and of each part that was started, when it is well.
 
     Raises:
         ConfigError: when the files that say what to deploy cannot be used; nothing was started.
         ServiceError: when a part does not come up.
     """
     check_files(home)
-    info = ensure_server(home)
-    deploy(home, tell=tell)
     if worker:
-        posts.ensure_workers(home, tell=tell)
+        posts.check(home)
+    # MLflow takes as long as Prefect's server and the deploy together.
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        coming = beside.submit(mlflow_server.ensure_mlflow, home, tell) if mlflow else None
+        info = ensure_server(home)
+        if info.started:
+            tell(Change("started", "Prefect", info.ui_url))
+        deploy(home, tell=tell)
+        tracking_uri = coming.result() if coming else ""
+    if worker:
+        posts.ensure_workers(home, tracking_uri=tracking_uri, tell=tell)
     from deployments.events import deliver
 
     deliver(home)
-    return info
+    return Machine(info, tracking_uri)
 
 
 def down(home: Home) -> list[ProcessInfo]:
     """End what `up` and `ensure_server` started, and nothing else; returns what was ended.
 
-    The workers go first, so that their runs can still tell the server how they ended; all at once, since a run of the
-    fleet on one of them waits for its batches on the others.
+    The workers go first, so that their runs can still tell the servers how they ended; all at once, since a run of the
+    fleet on one of them waits for its batches on the others. Runs whose worker was killed end with them.
     """
-    ended = posts.stop_workers(home, [r for r in processes.recorded(home) if r.name != SERVER], DOWN_GRACE_S)
+    servers = (SERVER, mlflow_server.MLFLOW)
+    others = [record for record in processes.recorded(home) if record.name not in servers]
+    ended = posts.stop_workers(home, [*others, *processes.orphans(home)], DOWN_GRACE_S)
+    ended += mlflow_server.stop_mlflow(home)
     with lock.held(home, SERVER, wait=True):
         record = processes.read(home, SERVER)
         ended += processes.stop([record] if record else [])
@@ -126,7 +159,7 @@ def down(home: Home) -> list[ProcessInfo]:
     for record in ended:
         if os.environ.get(API_VARIABLE) == record.url and record.url in _set_here:
             del os.environ[API_VARIABLE]
-    return [_info(home, record, running=False) for record in ended]
+    return [_info(home, record, "ended") for record in ended]
 
 
 def address(home: Home) -> str:
@@ -139,9 +172,11 @@ def address(home: Home) -> str:
 
 
 def ps(home: Home) -> list[ProcessInfo]:
-    """Return the recorded processes and whether each still runs; the server first."""
-    records = sorted(processes.recorded(home), key=lambda r: (r.name != SERVER, r.name))
-    return [_info(home, r, running=processes.verified(r) is not None) for r in records]
+    """Return the recorded processes and how each is, the servers first; and runs that have outlived their worker."""
+    servers = (SERVER, mlflow_server.MLFLOW)
+    records = sorted(processes.recorded(home), key=lambda r: (r.name not in servers, r.name != SERVER, r.name))
+    found = [_info(home, record, _state(record)) for record in records]
+    return found + [_info(home, record, "running, its worker has gone") for record in processes.orphans(home)]
 
 
 def check_files(home: Home) -> None:
@@ -240,6 +275,20 @@ def _use(url: str) -> None:
         refresh_global_settings_context()
 
 
-def _info(home: Home, record: ProcessRecord, *, running: bool) -> ProcessInfo:
+def _state(record: ProcessRecord) -> str:
+    """Return how a recorded process is, in words that begin with `running` if it is there."""
+    if processes.verified(record) is None:
+        return "not running"
+    if record.name in (SERVER, mlflow_server.MLFLOW):
+        problem = (health if record.name == SERVER else mlflow_server.health)(record.url)
+        return f"running, does not answer: {problem}" if problem else "running"
+    try:
+        return "running, its server has not heard it" if posts.silent(record) else "running"
+    except ServiceError:
+        return "running, its server does not answer"
+
+
+def _info(home: Home, record: ProcessRecord, state: str) -> ProcessInfo:
     started_at = datetime.fromtimestamp(record.created_s, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    return ProcessInfo(record.name, record.pid, running, started_at, record.url, str(home.root / record.log))
+    log = str(home.root / record.log) if record.log else ""
+    return ProcessInfo(record.name, record.pid, state.startswith("running"), state, started_at, record.url, log)

@@ -7,7 +7,7 @@ from typing import Any
 
 from nightshift.cli.extras import need
 from nightshift.cli.parser import add_command
-from nightshift.errors import EXIT_OK
+from nightshift.errors import EXIT_OK, without_credentials
 
 
 def add_serve(commands: Any) -> None:
@@ -15,11 +15,12 @@ def add_serve(commands: Any) -> None:
     up = add_command(
         commands,
         "up",
-        "start the Prefect server and the workers of all pools on this machine",
-        about="Start the Prefect server, deploy the flows to it, and start a worker for each pool on this machine. "
-        "Doing it again changes nothing.",
+        "start the Prefect server, the MLflow server and the workers of all pools on this machine",
+        about="Start the Prefect server and the MLflow server, deploy the flows, and start a worker for each pool on "
+        "this machine; each is well before it is named. Doing it again starts what is missing, and nothing twice.",
     )
-    up.add_argument("--no-worker", action="store_true", help="the server only")
+    up.add_argument("--no-worker", action="store_true", help="the servers only")
+    up.add_argument("--no-mlflow", action="store_true", help="runs use MLflow's database without its server and pages")
     up.set_defaults(run=_up)
     add_command(commands, "down", "stop what `up` and `demo` started, and nothing else").set_defaults(run=_down)
     add_command(commands, "ps", "which processes run, where, and their logs").set_defaults(run=_ps)
@@ -39,9 +40,12 @@ def _up(arguments: argparse.Namespace) -> int:
     from nightshift.settings import use_home
 
     home = use_home()
-    print("Starting the Prefect server (10 to 30 s when it is cold) ...", flush=True)
-    info = up(home, worker=not arguments.no_worker, tell=_tell)
-    print(f"Prefect UI:   {info.ui_url}\nPrefect API:  {info.api_url}\nstop it with: nightshift down")
+    print("Starting what is not running yet (half a minute when it is cold) ...", flush=True)
+    machine = up(home, worker=not arguments.no_worker, mlflow=not arguments.no_mlflow, tell=_tell)
+    print(f"Prefect UI:   {machine.server.ui_url}\nPrefect API:  {machine.server.api_url}")
+    if machine.tracking_uri:
+        print(f"MLflow:       {without_credentials(machine.tracking_uri)}")
+    print("see them with: nightshift ps\nstop them with: nightshift down")
     return EXIT_OK
 
 
@@ -69,9 +73,7 @@ def _ps(_arguments: argparse.Namespace) -> int:
     from nightshift.settings import use_home
 
     home = use_home()
-    rows = [
-        (p.name, str(p.pid), "running" if p.running else "not running", p.started_at, p.url, p.log) for p in ps(home)
-    ]
+    rows = [(p.name, str(p.pid), p.state, p.started_at, p.url, p.log) for p in ps(home)]
     print(table(("name", "pid", "state", "since", "address", "log"), rows) if rows else "nothing is running")
     return EXIT_OK
 

@@ -1,0 +1,171 @@
+"""The MLflow server of a home: one process on the loopback, over the same database and artifacts as a lone command.
+
+Run as a module it is that server: the database is made first, once and atomically, and then MLflow takes over, in the
+same process, whose imports take seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from importlib.util import find_spec
+from urllib.parse import urlsplit
+
+from deployments import processes
+from deployments.api import HOST
+from deployments.changes import Change, quiet
+from deployments.processes import ProcessRecord
+from nightshift.errors import NightshiftError, ServiceError, without_credentials
+from nightshift.files import write_atomic
+from nightshift.plan import lock
+from nightshift.settings import Home, use_home
+
+MLFLOW = "mlflow"
+URI_VARIABLE = "MLFLOW_TRACKING_URI"
+PREFERRED_PORT = 5000
+# Another than the store's own, which the server takes while it comes up.
+_LOCK = "mlflow-server"
+_PORT_TRIES = 3
+
+
+def ensure_mlflow(home: Home, tell: Callable[[Change], None] = quiet) -> str:
+    """Return where runs reach MLflow: the home's server, started if need be, or what the user's variable names.
+
+    Args:
+        tell: is told when it was started and answers.
+
+    Returns:
+        A tracking URI; "" where MLflow is not installed.
+
+    Raises:
+        ServiceError: when the user's server does not answer, or ours does not come up.
+    """
+    chosen = users_choice(home)
+    if chosen:
+        problem = health(chosen) if chosen.startswith("http") else ""
+        if problem:
+            raise ServiceError(
+                f"{URI_VARIABLE} is {without_credentials(chosen)}, and no MLflow answers there: {problem}.",
+                hint=f"Start that server, or unset {URI_VARIABLE} to use one of Nightshift's own.",
+            )
+        return chosen
+    if find_spec("mlflow") is None:
+        return ""
+    with lock.held(home, _LOCK, wait=True):
+        record = _running(home)
+        if record is None:
+            record = _start(home)
+            tell(Change("started", "MLflow", record.url))
+        return record.url
+
+
+def stop_mlflow(home: Home) -> list[ProcessRecord]:
+    """End the home's server; returns it if it ran."""
+    with lock.held(home, _LOCK, wait=True):
+        record = processes.read(home, MLFLOW)
+        ended = processes.stop([record] if record else [])
+        processes.forget(home, MLFLOW)
+        return ended
+
+
+def health(url: str) -> str:
+    """Ask an MLflow server for its health; "" when it is well, else what is wrong."""
+    local = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    opener = local.open if urlsplit(url).hostname in (HOST, "localhost") else urllib.request.urlopen
+    try:
+        with opener(f"{url.rstrip('/')}/health", timeout=20) as reply:
+            return "" if reply.read(10) == b"OK" else "it is no MLflow server"
+    except urllib.error.HTTPError as error:
+        return f"it answers {error.code}"
+    except (OSError, ValueError) as error:
+        return str(getattr(error, "reason", error))
+
+
+def users_choice(home: Home) -> str:
+    """Return the tracking URI that the user set, "" when there is none or it is our own server's, now or before."""
+    uri = os.environ.get(URI_VARIABLE, "")
+    record = processes.read(home, MLFLOW)
+    return "" if uri in (_last_address(home), record.url if record else "") else uri
+
+
+def _last_address(home: Home) -> str:
+    """Return the address of this home's last server; a shell may still export it after `down`."""
+    path = home.run / f"{MLFLOW}-address"
+    return path.read_text(encoding="ascii").strip() if path.is_file() else ""
+
+
+def _running(home: Home) -> ProcessRecord | None:
+    """Return the recorded server if it runs, answers, and serves what is set now; another is ended."""
+    record = processes.read(home, MLFLOW)
+    if record is None or processes.verified(record) is None:
+        return None
+    if record.settings != processes.settings_hash(_variables(home)):
+        processes.stop([record])
+        return None
+    # A caller that was killed while it waited leaves a server that is still coming up.
+    _await(home, record)
+    return record
+
+
+def _start(home: Home) -> ProcessRecord:
+    preferred = urlsplit(_last_address(home)).port or PREFERRED_PORT
+    for attempt in range(_PORT_TRIES):
+        port = processes.free_port(preferred if attempt == 0 else 0)
+        command = processes.python("-m", "deployments.mlflow_server", "--port", str(port))
+        url = f"http://{HOST}:{port}"
+        record = processes.start(home, MLFLOW, command, port=port, url=url, variables=_variables(home))
+        try:
+            _await(home, record)
+        except ServiceError:
+            processes.stop([record])
+            processes.forget(home, MLFLOW)
+            # Ours is gone and the port is held: another program took it between our look and the server's bind.
+            if processes.bound(port) or attempt + 1 == _PORT_TRIES:
+                raise
+        else:
+            write_atomic(home.run / f"{MLFLOW}-address", url.encode())
+            return record
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _await(home: Home, record: ProcessRecord) -> None:
+    processes.await_ready(home, record, "The MLflow server", lambda: health(record.url))
+
+
+def _variables(home: Home) -> dict[str, str]:
+    """Return what the server is told by its environment: a command line shows passwords to everybody."""
+    return {
+        "MLFLOW_BACKEND_STORE_URI": home.mlflow_backend,
+        "MLFLOW_DEFAULT_ARTIFACT_ROOT": home.mlflow_artifacts,
+        # Queues and processes of their own for things that are not used here.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        # The server is not to ask itself; nor is its database.
+        URI_VARIABLE: home.mlflow_backend,
+    }
+
+
+def _serve(port: int) -> None:
+    """Make the database where there is none yet, and be MLflow's server."""
+    from nightshift.tracking.mlflow_store import open_store, quiet_imports
+
+    open_store(use_home())
+    with quiet_imports():
+        from mlflow.cli import cli
+    # Artifacts are read and written where they lie, so that a lone command and the server name them alike. With its
+    # four workers a busy small machine kills them before they have started.
+    arguments = ["--no-serve-artifacts", "--workers", "1", "--uvicorn-opts", "--log-level warning"]
+    cli(["server", "--host", HOST, "--port", str(port), *arguments])
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    try:
+        _serve(parser.parse_args().port)
+    except NightshiftError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - into its log, which whoever waits for it quotes
+        sys.exit(error.exit_code)
