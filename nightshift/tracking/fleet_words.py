@@ -124,15 +124,15 @@ def _trained(night: Night) -> Iterator[str]:
     fresh = night.count("up to date")
     if trained:
         why = ", ".join(f"{reason} {n:,}" for reason, n in _reasons(trained).most_common(4))
-        were = "was" if len(trained) == 1 else "were"
-        yield f"{len(trained):,} of {len(cells):,} models {were} retrained ({why}); {fresh:,} were up to date."
+        share = f"{len(trained):,} of {len(cells):,} models {_were(len(trained))} retrained"
+        yield f"{share} ({why}); {fresh:,} {_were(fresh)} up to date."
     elif fresh == len(cells):
         yield f"Nothing had to be retrained: all {fresh:,} models are up to date."
     else:
         yield f"No model was retrained; {fresh:,} of {len(cells):,} are up to date."
     left = night.count("not tried")
     if left:
-        yield f"{left:,} models were not tried: the next run trains them."
+        yield f"{_many(left, 'model')} {_were(left)} not tried: the next run goes on."
 
 
 def _reasons(cells: Sequence[FleetCell]) -> Counter[str]:
@@ -199,6 +199,10 @@ def _cost(night: Night) -> Iterator[str]:
 
 def _many(n: int, what: str) -> str:
     return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
+def _were(n: int) -> str:
+    return "was" if n == 1 else "were"
 
 
 def _short(text: str) -> str:
