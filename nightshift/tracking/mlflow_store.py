@@ -1,8 +1,8 @@
 """Opens the MLflow store: probed first, migrated once, with retries on what may pass in a moment.
 
 Two things make the probe and the lock needed. A cold SQLite store that several processes open at once breaks most of
-them, since each runs the migrations. And MLflow meets a locked database at opening with fifteen retries whose pauses
-double up to half an hour; SQLite itself answers the same question at once.
+them, since each runs the migrations. And MLflow meets a locked database, or one that is not there, at opening with
+fifteen retries whose pauses double up to half an hour; the database itself answers the same question at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from nightshift.errors import NightshiftError, ServiceError, TransientError, first_line, without_credentials
 from nightshift.plan import lock
-from nightshift.settings import Home
+from nightshift.settings import MLFLOW_DB_VARIABLE, Home
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,6 +29,7 @@ logger = logging.getLogger("nightshift")
 Value = TypeVar("Value")
 
 _SQLITE = "sqlite:///"
+_POSTGRES = ("postgresql://", "postgresql+psycopg2://", "postgres://")
 _LOCK = "mlflow"
 
 # MLflow's own defaults keep a command waiting for about four minutes on a server that is not there.
@@ -72,13 +73,16 @@ class Store:
     home: Home
 
     def experiment(self, name: str) -> str:
-        """Return the id of an experiment, made when it is not there; artifacts of a SQLite store lie in the home."""
+        """Return the id of an experiment, made when it is not there.
+
+        A server says itself where artifacts lie; for a database that is opened directly the home does.
+        """
         found = self.client.get_experiment_by_name(name)
         if found is not None:
             if found.lifecycle_stage == "deleted":
                 self.client.restore_experiment(found.experiment_id)
             return str(found.experiment_id)
-        location = self.home.artifacts.as_uri() if self.home.mlflow_uri.startswith(_SQLITE) else None
+        location = None if self.home.mlflow_uri.startswith("http") else self.home.mlflow_artifacts
         with lock.held(self.home, _LOCK, wait=True):
             found = self.client.get_experiment_by_name(name)
             if found is not None:
@@ -99,6 +103,8 @@ def open_store(home: Home, patience: Patience | None = None) -> Store:
         os.environ.setdefault(name, value)
     if uri.startswith(_SQLITE):
         _probe(Path(uri.removeprefix(_SQLITE).partition("?")[0]), given.probe_s)
+    elif uri.startswith(_POSTGRES):
+        _probe_postgres(uri, given.probe_s)
     with quiet_imports():
         import mlflow  # noqa: F401 - seconds, and other processes need not wait for them under the lock
 
@@ -233,6 +239,37 @@ def _probe(path: Path, wait_s: float) -> None:
         raise ServiceError(f"MLflow's database {path.name} cannot be opened: {error}.", hint=_RESTORE) from error
     except sqlite3.DatabaseError as error:
         raise ServiceError(f"MLflow's database {path.name} is damaged: {error}.", hint=_RESTORE) from error
+
+
+def _probe_postgres(uri: str, wait_s: float) -> None:
+    """Ask Postgres itself whether it lets us in.
+
+    Raises:
+        TransientError: when it does not answer.
+        ServiceError: when it refuses, or its driver is not installed.
+    """
+    place = without_credentials(uri)
+    try:
+        import psycopg2
+    except ImportError as error:
+        raise ServiceError(
+            f"MLflow's database is {place}, and psycopg2 is not installed.",
+            hint="Install the extra: pip install 'nightshift[scale]'.",
+        ) from error
+    address = f"postgresql://{uri.partition('://')[2]}"
+    try:
+        psycopg2.connect(address, connect_timeout=max(2, round(wait_s))).close()
+    except psycopg2.Error as error:
+        refused = [line for line in str(error).splitlines() if "FATAL" in line]
+        if refused and "starting up" not in refused[0] and "too many" not in refused[0]:
+            said = refused[0].partition("FATAL:")[2].strip()
+            raise ServiceError(
+                f"MLflow's database {place} refused: {said}.",
+                hint=f"See that {MLFLOW_DB_VARIABLE} names a database that exists, its user and password.",
+            ) from error
+        raise TransientError(
+            f"MLflow's database {place} cannot be reached: {first_line(error)}.", hint=_HINT
+        ) from error
 
 
 _RESTORE = "Restore it from a backup, or set it aside with `mv`: bundles under models/ are kept."
