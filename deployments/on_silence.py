@@ -60,10 +60,13 @@ def _stuck(dead: DeadSettings) -> Reaction:
 def _go_on(scene: Scene) -> Reaction:
     deployment_id = scene.deployment_id(NIGHTLY)
     related = {"prefect.resource.id": f"prefect.deployment.{deployment_id}", "prefect.resource.role": "deployment"}
+    trigger = _trigger("Reactive", [], ["Crashed"], 0.0)
+    # One that never began counts no try of its own: where none can, they would follow each other without end.
+    begun = {**trigger["match"], "prefect.run-count": "!0"}
     return Reaction(
         name=GO_ON,
-        description=f"Starts {NIGHTLY} for what is left of one that crashed.",
-        trigger={**_trigger("Reactive", [], ["Crashed"], 0.0), "match_related": related},
+        description=f"Starts {NIGHTLY} for what is left of one that crashed in its work.",
+        trigger={**trigger, "match": begun, "match_related": related},
         actions=[
             {
                 "type": "run-deployment",
