@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from nightshift import families
 from nightshift.errors import EXIT_BLOCKED, EXIT_CELL_FAILED, EXIT_OK, EXIT_UNREACHABLE, NightshiftError
 from nightshift.families import ALIASES
+from nightshift.plan.cell import Cell
 from nightshift.plan.options import TrainOptions
 from nightshift.plan.outcome import CellOutcome
 
@@ -62,6 +65,12 @@ class BatchOptions(BaseModel):
     train: TrainOptions = Field(
         default_factory=TrainOptions, title="Training", description="How to train; each family takes what it knows."
     )
+    runner: Literal["processes", "dask"] = Field(
+        default="processes", title="Runner", description="Processes of this machine, or a Dask cluster."
+    )
+    dask_address: str = Field(
+        default="", title="Dask scheduler", description="Its address; empty = a cluster of this machine, for the batch."
+    )
     for_run: str = Field(
         default="",
         title="For run",
@@ -115,6 +124,12 @@ class BatchFailedError(NightshiftError):
 
 class CapacityError(NightshiftError):
     """This machine has too little memory or disk for what is planned."""
+
+
+def wants_gpu(cell: Cell) -> bool:
+    """Whether the cell uses a GPU where there is one: driving, torch, or a config that asks for it."""
+    family = families.get(cell.family)
+    return family.group == "driving" or "torch" in family.libraries or cell.config["config"].get("device") == "cuda"
 
 
 def each_once(cells: Sequence[CellRef]) -> tuple[CellRef, ...]:

@@ -8,8 +8,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -18,9 +18,9 @@ from uuid import uuid4
 from pydantic import ValidationError
 
 from nightshift import families
-from nightshift.errors import NightshiftError, ServiceError
+from nightshift.errors import InterruptedTraining, NightshiftError, ServiceError
 from nightshift.plan import lock
-from nightshift.plan.batch import GRACE_S, BatchOptions, CellRef, each_once
+from nightshift.plan.batch import GRACE_S, BatchOptions, CellRef, each_once, wants_gpu
 from nightshift.plan.cell import Cell
 from nightshift.plan.options import settings_of
 from nightshift.plan.outcome import UNCHANGED, CellOutcome, outcome_of, outcome_of_error
@@ -30,8 +30,9 @@ from nightshift.settings import Home
 from nightshift.stages.batch_cell import unforced_if_begun
 from nightshift.stages.batch_children import Child, Children
 from nightshift.stages.batch_job import CellEnd, CellJob
-from nightshift.stages.batch_limits import processes_for, resident_gb, room_now
-from nightshift.stages.recorded import now
+from nightshift.stages.batch_limits import processes_for, room_now, usage_of
+from nightshift.stages.batch_slots import Slot, Slots
+from nightshift.stages.recorded import disk_errors, now
 
 logger = logging.getLogger("nightshift")
 
@@ -39,6 +40,8 @@ POLL_S = 1.0
 #: Memory that grows does not wait as long as time does.
 _MEMORY_GRACE_S = 5.0
 _ELSEWHERE = "another run has trained it meanwhile"
+# Threads that may wait for a GPU beside those whose cells run.
+_MAX_WAITING = 32
 
 Cause = Literal["", "stop", "time", "memory"]
 
@@ -51,11 +54,21 @@ class _Watched:
     cause: Cause = ""
     told: float = 0.0
     peak_gb: float = 0.0
+    cpu_s: float = 0.0
     seconds: float = 0.0
 
 
+@dataclass
+class _Used:
+    """What the processes of one cell have used, waiting left out."""
+
+    seconds: float = 0.0
+    cpu_s: float = 0.0
+    gpu_s: float = 0.0
+
+
 class Batch:
-    """The cells of one run; `run` may be called from `processes` threads at once.
+    """The cells of one run; `run` may be called from `callers` threads at once.
 
     Args:
         home: where everything is kept.
@@ -63,10 +76,12 @@ class Batch:
         options: what the batch may use.
         run_id: the same for every try of one run: what was forced by an earlier try is not forced again.
         should_stop: true when all cells are to keep what they have and end.
+        gpu: holds a GPU for a cell that uses one; None = as many as want one may use it.
 
     Attributes:
         cells: each once, in the order given.
-        processes: how many run at once.
+        processes: how many run at once; fewer while other batches of this machine run.
+        callers: threads that keep so many running, although some wait for a GPU.
         threads: that each cell may use.
 
     Raises:
@@ -81,13 +96,20 @@ class Batch:
         *,
         run_id: str = "",
         should_stop: Callable[[], bool] = lambda: False,
+        gpu: Callable[[Cell], AbstractContextManager[object]] | None = None,
     ) -> None:
         self.cells = each_once(cells)
         self._home, self._options, self._run_id = home, options, run_id or uuid4().hex
-        self._should_stop = should_stop
+        self._should_stop, self._gpu = should_stop, gpu
         self._chosen = _known_families(self.cells)
         room = room_now(home)
-        self.processes = processes_for(len(self._left()), options, room)
+        self._slots = Slots(home, options.processes or room.cores, options.cell_memory_gb)
+        left = self._left()
+        # What cells of other batches hold is free when they have ended: it is waited for.
+        later = replace(room, memory_gb=room.memory_gb + self._slots.held_gb())
+        self.processes = processes_for(len(left), options, later)
+        self._slots.bound(self.processes)
+        self.callers = self.processes + min(_MAX_WAITING, sum(map(wants_gpu, left)) if gpu else 0)
         self.threads = options.train.threads or max(1, room.cores // self.processes)
         self._children: Children | None = None
         self._lock = threading.Lock()
@@ -109,9 +131,12 @@ class Batch:
 
         A cell that another run trains is waited for, and is not trained again.
         """
-        clock = time.perf_counter()
+        clock, used = time.perf_counter(), _Used()
         try:
-            outcome = self._settle(ref, self._cell(ref))
+            with disk_errors():
+                outcome = self._settle(self._cell(ref), used)
+        except InterruptedTraining:
+            outcome = None
         except Exception as error:
             if not isinstance(error, NightshiftError):
                 logger.exception("%s: unforeseen", ref.name)
@@ -119,7 +144,9 @@ class Batch:
         if outcome is None:
             logger.warning("%s: stopped on request", ref.name)
             return None
-        outcome = outcome.model_copy(update={"seconds": round(time.perf_counter() - clock, 3)})
+        seconds = used.seconds or time.perf_counter() - clock
+        figures = {"seconds": seconds, "cpu_s": used.cpu_s, "gpu_s": used.gpu_s}
+        outcome = outcome.model_copy(update={name: round(value, 3) for name, value in figures.items()})
         logger.info("%s: %s. %s", ref.name, outcome.ending, outcome.reason)
         return outcome
 
@@ -130,17 +157,17 @@ class Batch:
         cell = make_cell(self._home, ref.subject, ref.family, ref.target, file=file, params=params, forced=ref.forced)
         return unforced_if_begun(self._home, cell, self._run_id)
 
-    def _left(self) -> list[CellRef]:
-        """Return the cells that are not up to date; one that cannot even be made counts as none."""
+    def _left(self) -> list[Cell]:
+        """Return the cells that are not up to date, without those that cannot even be made."""
         left = []
         for ref in self.cells:
             with suppress(NightshiftError):
                 cell = self._cell(ref)
                 if cell.forced or state(self._home, cell).state is not State.FRESH:
-                    left.append(ref)
+                    left.append(cell)
         return left
 
-    def _settle(self, ref: CellRef, cell: Cell) -> CellOutcome | None:
+    def _settle(self, cell: Cell, used: _Used) -> CellOutcome | None:
         """Bring a cell to its end: nothing to do, another run's, or a process of its own."""
         limit_s = self._options.wait_s
         began, waited = time.monotonic(), False
@@ -157,24 +184,49 @@ class Batch:
                 continue
             if found is State.FRESH and (waited or not cell.forced):
                 return outcome_of(self._home, cell, "up to date", reason=_ELSEWHERE if waited else UNCHANGED)
-            end, outcome = self._train(cell)
+            end, outcome = self._train(cell, used)
             if end != "busy":
                 return outcome
             waited = True
         return None
 
-    def _train(self, cell: Cell) -> tuple[Literal["ended", "busy", "stopped"], CellOutcome | None]:
-        """Train a cell in a process of its own; tells how that ended, and the outcome if there is one."""
+    def _train(self, cell: Cell, used: _Used) -> tuple[Literal["ended", "busy", "stopped"], CellOutcome | None]:
+        """Train a cell in a process of its own; tells how that ended, and the outcome if there is one.
+
+        Who waits for a GPU holds no core meanwhile.
+        """
+        gpu = self._gpu if wants_gpu(cell) else None
+        with ExitStack() as held:
+            if gpu is not None:
+                held.enter_context(gpu(cell))
+            since = time.perf_counter()
+            slot = held.enter_context(self._slots.one(self._should_stop))
+            began = time.perf_counter()
+            try:
+                return self._train_in(slot, cell, used)
+            finally:
+                used.seconds += time.perf_counter() - began
+                used.gpu_s += time.perf_counter() - since if gpu is not None else 0.0
+
+    def _train_in(
+        self, slot: Slot, cell: Cell, used: _Used
+    ) -> tuple[Literal["ended", "busy", "stopped"], CellOutcome | None]:
         result = self._results / f"{os.getpid()}-{uuid4().hex}.json"
         job = self._job(cell, result)
         Path(job.log).unlink(missing_ok=True)
         try:
             child = self._fork_server().start(job)
-            watched = self._watch(child)
+            watched = self._watch(child, slot)
             end = _read_end(result)
         finally:
             result.unlink(missing_ok=True)
-        logger.info("%s: its process held %.2f GB at most", cell.name, watched.peak_gb)
+        used.cpu_s += watched.cpu_s
+        logger.info(
+            "%s: its process held %.2f GB at most, and a processor for %.1f s",
+            cell.name,
+            watched.peak_gb,
+            watched.cpu_s,
+        )
         if end is not None and end.what != "stopped":
             return end.what, end.outcome
         if watched.cause == "stop":
@@ -201,19 +253,23 @@ class Batch:
                 self._children = Children(self._home, self._chosen, self.threads)
             return self._children
 
-    def _watch(self, child: Child) -> _Watched:
+    def _watch(self, child: Child, slot: Slot) -> _Watched:
         """Hold a process to its limits until it has ended: SIGTERM, and SIGKILL after a grace."""
         seen = _Watched(began=time.monotonic())
         while not child.ended_within(POLL_S):
-            held_gb = resident_gb(child.pid) if child.pid else 0.0
-            seen.peak_gb = max(seen.peak_gb, held_gb)
+            now_used = usage_of(child.pid)
+            slot.note(child.pid)
+            seen.peak_gb = max(seen.peak_gb, now_used.memory_gb)
+            # Helpers that nobody has waited for are not in what the system tells at its end.
+            seen.cpu_s = max(seen.cpu_s, now_used.cpu_s)
             seen.seconds = time.monotonic() - seen.began
             if not seen.cause:
-                seen.cause, seen.told = self._cause(held_gb, seen.seconds), time.monotonic()
+                seen.cause, seen.told = self._cause(now_used.memory_gb, seen.seconds), time.monotonic()
             if seen.cause:
                 grace_s = _MEMORY_GRACE_S if seen.cause == "memory" else GRACE_S
                 late = time.monotonic() - seen.told > grace_s
                 child.signal(signal.SIGKILL if late else signal.SIGTERM)
+        seen.cpu_s = max(seen.cpu_s, child.cpu_s)
         return seen
 
     def _cause(self, held_gb: float, seconds: float) -> Cause:

@@ -23,6 +23,7 @@ from nightshift.progress import ProgressEvent
 from nightshift.settings import Home, home
 from nightshift.stages.batch_job import CellEnd, CellJob
 from nightshift.stages.chain import StageContext, run_chain
+from nightshift.stages.cut_off import how_it_goes_on
 
 logger = logging.getLogger("nightshift")
 
@@ -72,6 +73,7 @@ def attempt(job: CellJob, stop: _Stop) -> CellEnd:
     place, clock = home(), time.perf_counter()
     cell = unforced_if_begun(place, job.cell, job.run_id)
     had_model = not cell.forced and is_trained(place, cell)
+    note = "" if cell.forced else how_it_goes_on(place, cell)
     ctx = StageContext(place, progress=_Watch(place, job, stop), should_stop=lambda: stop.asked, threads=job.threads)
     for pause_s in (*_PAUSES_S, None):
         try:
@@ -89,6 +91,8 @@ def attempt(job: CellJob, stop: _Stop) -> CellEnd:
             time.sleep(pause_s * random.uniform(1.0, 1.5))
         else:
             outcome = _outcome(place, cell, last, had_model)
+            if note and outcome.ending in ("trained", "up to date"):
+                outcome = outcome.model_copy(update={"reason": note})
             break
     seconds = round(time.perf_counter() - clock, 3)
     return CellEnd(what="ended", outcome=outcome.model_copy(update={"seconds": seconds}))

@@ -31,12 +31,14 @@ class Child:
         pid: 0 until it has started.
         code: how it ended: the exit code, or the signal's number below zero; None when nobody knows, because the fork
             server has gone too.
+        cpu_s: processor seconds of one that has ended, 0.0 when nobody knows.
     """
 
     def __init__(self, number: int, server: Children) -> None:
         self.number = number
         self.pid = 0
         self.code: int | None = None
+        self.cpu_s = 0.0
         self._server = server
         self._ended = threading.Event()
 
@@ -49,9 +51,9 @@ class Child:
         with suppress(OSError):
             self._server.send(Request(number=self.number, signal=number))
 
-    def end(self, code: int | None) -> None:
+    def end(self, code: int | None, cpu_s: float = 0.0) -> None:
         """Note its end."""
-        self.code = code
+        self.code, self.cpu_s = code, cpu_s
         self._ended.set()
 
 
@@ -148,7 +150,7 @@ class Children:
         else:
             with self._lock:
                 child = self._children.pop(reply.number)
-            child.end(reply.code)
+            child.end(reply.code, reply.cpu_s)
 
 
 def _environment(home: Home, threads: int) -> dict[str, str]:

@@ -125,8 +125,10 @@ class ForkServer:
                 # Helpers that a library has started go with the cell that they helped; until it is reaped, nobody else
                 # can have its number.
                 _signal_group(pid, signal.SIGKILL)
-                _, status = os.waitpid(pid, 0)
-                self._send(Reply(what="ended", number=number, pid=pid, code=os.waitstatus_to_exitcode(status)))
+                _, status, used = os.wait4(pid, 0)
+                code = os.waitstatus_to_exitcode(status)
+                cpu_s = used.ru_utime + used.ru_stime
+                self._send(Reply(what="ended", number=number, pid=pid, code=code, cpu_s=cpu_s))
 
     def _send(self, reply: Reply) -> None:
         with suppress(OSError):

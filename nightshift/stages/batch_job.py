@@ -61,6 +61,7 @@ class Reply(BaseModel):
 
     Attributes:
         code: how it ended: the exit code, or the signal's number below zero.
+        cpu_s: processor seconds of an ended one and of the helpers that it has waited for.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -69,3 +70,4 @@ class Reply(BaseModel):
     number: int = -1
     pid: int = 0
     code: int = 0
+    cpu_s: float = 0.0

@@ -61,18 +61,33 @@ def processes_for(cells: int, options: BatchOptions, room: Room) -> int:
     return max(1, min(options.processes or room.cores, fitting, cells))
 
 
-def resident_gb(pid: int) -> float:
-    """Return the resident memory of a process and all below it, shared libraries included; 0 when it has gone."""
+@dataclass(frozen=True)
+class Usage:
+    """What a process and all below it use.
+
+    Attributes:
+        memory_gb: resident, shared libraries included.
+        cpu_s: processor seconds since each began, of those that have ended and been waited for, too.
+    """
+
+    memory_gb: float = 0.0
+    cpu_s: float = 0.0
+
+
+def usage_of(pid: int) -> Usage:
+    """Measure a process and all below it; nothing when it has gone."""
     import psutil
 
-    held = 0
+    held, cpu_s = 0, 0.0
+    if not pid:
+        return Usage()
     with suppress(psutil.Error):
-        process = psutil.Process(pid)
-        held = process.memory_info().rss
-        for child in process.children(recursive=True):
+        root = psutil.Process(pid)
+        for process in (root, *root.children(recursive=True)):
             with suppress(psutil.Error):
-                held += child.memory_info().rss
-    return float(held / 1e9)
+                held += process.memory_info().rss
+                cpu_s += sum(process.cpu_times()[:4])
+    return Usage(held / 1e9, cpu_s)
 
 
 def _free_of_container(group: Path) -> float:

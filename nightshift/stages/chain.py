@@ -18,7 +18,7 @@ from nightshift.plan import journal, lock
 from nightshift.plan.cell import Cell
 from nightshift.plan.records import STAGES, StageRecord, read_record
 from nightshift.plan.state import remember
-from nightshift.progress import read_events
+from nightshift.stages.cut_off import began
 from nightshift.stages.recorded import StageContext, StageResult, disk_errors, forget_from, run_recorded, set_aside
 
 __all__ = ["StageContext", "StageResult"]
@@ -164,8 +164,6 @@ def _begun_anew(cell: Cell, ctx: StageContext) -> tuple[Finding, ...]:
     """Remark on a training that was cut off, of a family that keeps no checkpoint."""
     if family_of(cell).checkpoints:
         return ()
-    told = [e for e in read_events(ctx.work(cell) / "progress.jsonl") if e.stage == "train"]
-    # A training that ended says so last; its record may have gone since, with an earlier stage's.
-    if not told or told[-1].message.startswith("train "):
+    if not began(ctx.work(cell), "train"):
         return ()
     return (finding("R003", f"An earlier training was cut off; '{cell.family}' keeps no checkpoint and began anew."),)

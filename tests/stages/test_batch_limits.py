@@ -11,7 +11,7 @@ import pytest
 
 from nightshift.plan.batch import BatchOptions, CapacityError
 from nightshift.settings import Home
-from nightshift.stages.batch_limits import Room, _free_of_container, processes_for, resident_gb, room_now
+from nightshift.stages.batch_limits import Room, Usage, _free_of_container, processes_for, room_now, usage_of
 
 ROOM = Room(memory_gb=17.0, disk_mb=10_000, cores=8)
 
@@ -71,6 +71,8 @@ def test_what_a_process_holds_is_counted_with_its_children() -> None:
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        assert 0.1 < resident_gb(process.pid) < 0.3
+        used = usage_of(process.pid)
+        assert 0.1 < used.memory_gb < 0.3
+        assert used.cpu_s > 0
         process.communicate(b"\n")
-    assert resident_gb(process.pid) == 0
+    assert usage_of(process.pid) == Usage()
