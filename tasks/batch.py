@@ -31,6 +31,7 @@ from nightshift.tracking.unversioned import outstanding
 from tasks import logs
 from tasks.artifacts import key_of, never_fatal
 from tasks.cell_run import STOPPED
+from tasks.gpu import gpu_of_run
 from tasks.signals import StopOnSignal
 from tasks.version import version
 
@@ -127,13 +128,14 @@ def _run_all(
 ) -> tuple[Batch, tuple[CellOutcome, ...]]:
     # Every batch of one run of the fleet, however often it is given out, forces a cell once.
     run_id = options.for_run or str(flow_run.id or "")
-    with Batch(home(), cells, options, run_id=run_id, should_stop=stop.asked) as batch:
+    gpu = gpu_of_run(stop.asked)
+    with Batch(home(), cells, options, run_id=run_id, should_stop=stop.asked, gpu=gpu) as batch:
         logger.info("%d cells, %d at once with %d threads each", len(batch.cells), batch.processes, batch.threads)
         ended: dict[str, CellOutcome] = {}
         tokens = _batch.set(batch), _ended.set(ended)
         try:
             runner: ThreadPoolTaskRunner[Any]
-            with ThreadPoolTaskRunner(max_workers=batch.processes) as runner:
+            with ThreadPoolTaskRunner(max_workers=batch.callers) as runner:
                 # Prefect's types know `submit` of asynchronous tasks alone.
                 futures: list[PrefectFuture[Any]]
                 futures = [runner.submit(cast(Any, _cell), {"ref": ref}) for ref in batch.cells]
