@@ -9,12 +9,14 @@ from collections.abc import Sequence
 
 from nightshift.cli.data_commands import add_history, add_import
 from nightshift.cli.demo import add_demo
+from nightshift.cli.fleet import add_fleet
 from nightshift.cli.land import add_land
 from nightshift.cli.look import add_look
 from nightshift.cli.parser import Parser
 from nightshift.cli.plan import add_plan
 from nightshift.cli.predict import add_predict
 from nightshift.cli.profile import add_profile
+from nightshift.cli.prune import add_prune
 from nightshift.cli.serve import add_serve
 from nightshift.cli.show import print_error, red
 from nightshift.cli.synthesize import add_synthesize
@@ -50,9 +52,11 @@ def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     add_synthesize(commands)
     add_train(commands, argv)
     add_plan(commands)
+    add_fleet(commands, argv)
     add_look(commands)
     add_predict(commands)
     add_history(commands)
+    add_prune(commands)
     add_serve(commands)
     named = next((word for word in argv if not word.startswith("-")), None)
     if named is not None and named not in commands.choices:

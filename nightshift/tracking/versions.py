@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nightshift.errors import ServiceError, UnknownNameError
+from nightshift.plan import lock
 from nightshift.plan.cell import Cell
 from nightshift.tracking import runs
 from nightshift.tracking.mlflow_store import Store, told_apart
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 CHALLENGER, CHAMPION = "challenger", "champion"
 STATE, PENDING, READY = "nightshift.state", "pending", "ready"
+#: Of a version that `prune` has begun to remove: its bundle may be gone, and nobody makes it champion any more.
+PRUNED = "pruned"
+# MLflow's own limits of one page.
+_MAX_MODELS, _MAX_VERSIONS = 1_000, 10_000
 GATE, GATE_REASONS = "nightshift.gate", "nightshift.gate_reasons"
 MEMBERS, MEMBERS_CUT = "nightshift.members", "nightshift.members_cut"
 
@@ -42,9 +47,44 @@ class Version:
         return self.tags.get(runs.BUNDLE_ID, "")
 
     @property
+    def cell_key(self) -> str:
+        """Key of the cell that made it, "" for a version that is not Nightshift's."""
+        return self.tags.get(runs.CELL_KEY, "")
+
+    @property
     def is_pending(self) -> bool:
         """Whether its registration has not ended."""
         return self.tags.get(STATE) == PENDING
+
+
+@dataclass(frozen=True)
+class Held:
+    """A version with the aliases that refer to it."""
+
+    version: Version
+    aliases: frozenset[str] = frozenset()
+
+
+def inventory(store: Store, name: str = "") -> dict[str, list[Held]]:
+    """Return the versions of every model, or of one, newest first, by the model's name."""
+    query = f"name = '{name}'" if name else None
+    aliases: dict[str, dict[int, set[str]]] = {}
+    found: dict[str, list[Held]] = {}
+    with told_apart(store.uri):
+        for model in _pages(store.client.search_registered_models, query, _MAX_MODELS):
+            for alias, number in model.aliases.items():
+                aliases.setdefault(model.name, {}).setdefault(int(number), set()).add(alias)
+        for made in _pages(store.client.search_model_versions, query, _MAX_VERSIONS):
+            version = _version(made)
+            referring = frozenset(aliases.get(version.name, {}).get(version.version, ()))
+            found.setdefault(version.name, []).append(Held(version, referring))
+    return {model: sorted(held, key=lambda h: -h.version.version) for model, held in found.items()}
+
+
+def mark(store: Store, held: Version, state: str) -> None:
+    """Set the state of a version."""
+    with told_apart(store.uri):
+        store.client.set_model_version_tag(held.name, str(held.version), STATE, state)
 
 
 def champion(store: Store, name: str) -> Version | None:
@@ -72,8 +112,10 @@ def promote(store: Store, name: str, version: int) -> Version:
         UnknownNameError: when the model has no such version.
         ServiceError: when its registration has not ended.
     """
-    with told_apart(store.uri):
-        known = {int(v.version): v for v in store.client.search_model_versions(f"name = '{name}'")}
+    # The lock of whatever changes the versions of a model: one that is being removed is not promoted.
+    with lock.held(store.home, f"register-{name}", wait=True), told_apart(store.uri):
+        listed = store.client.search_model_versions(f"name = '{name}'")
+        known = {int(v.version): v for v in listed if v.tags.get(STATE) != PRUNED}
         if version not in known:
             raise UnknownNameError(f"version of {name}", str(version), [str(v) for v in known])
         found = _version(known[version])
@@ -90,6 +132,16 @@ def delete(store: Store, held: Version) -> None:
     """Give a version up; its number is not used again."""
     with told_apart(store.uri):
         store.client.delete_model_version(held.name, str(held.version))
+
+
+def _pages(search: Callable[..., Any], query: str | None, at_once: int) -> Iterator[Any]:
+    token = None
+    while True:
+        page = search(filter_string=query, max_results=at_once, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 def _by_alias(store: Store, name: str, alias: str) -> Version | None:
