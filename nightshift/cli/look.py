@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nightshift.cli.extras import need
 from nightshift.cli.parser import add_command, add_subject
-from nightshift.errors import EXIT_CELL_FAILED, EXIT_OK
+from nightshift.errors import EXIT_CELL_FAILED, EXIT_OK, DataError, UsageError
 
 if TYPE_CHECKING:
     from nightshift.progress import ProgressEvent
@@ -36,10 +36,11 @@ def add_look(commands: Any) -> None:
     report = add_command(
         commands,
         "report",
-        "write a machine's training report again and say where it lies",
-        examples=("nightshift report motor_siemens_1la7_001",),
+        "write a machine's training report, or the fleet's morning report, again and say where it lies",
+        examples=("nightshift report motor_siemens_1la7_001", "nightshift report --fleet"),
     )
-    report.add_argument("subject", metavar="MACHINE")
+    report.add_argument("subject", metavar="MACHINE", nargs="?", help="the machine's id")
+    report.add_argument("--fleet", action="store_true", help="the morning report of the newest run of the fleet")
     report.set_defaults(run=_report)
 
     again = add_command(
@@ -126,13 +127,35 @@ def _report(arguments: argparse.Namespace) -> int:
     from nightshift.settings import use_home
     from nightshift.tracking.report import write_report
 
+    if arguments.fleet == bool(arguments.subject):
+        raise UsageError("nightshift report: expected a machine's id or --fleet, one of them.")
     home = use_home()
+    if arguments.fleet:
+        print(_morning_report(home))
+        return EXIT_OK
     if not newest_cells(home, arguments.subject):
         store.current(home, arguments.subject)
     report = write_report(home, arguments.subject)
     print(report.html)
     print(report.markdown)
     return EXIT_OK
+
+
+def _morning_report(home: Home) -> Path:
+    """Write the report of the newest run of the fleet again, and return its path.
+
+    Raises:
+        DataError: when none has ended yet.
+    """
+    from nightshift.plan.fleet_config import load_fleet
+    from nightshift.plan.fleet_run import outcomes
+    from nightshift.tracking.fleet_report import write_fleet_report
+    from nightshift.tracking.fleet_words import night_of
+
+    newest = outcomes(home, last=1)
+    if not newest:
+        raise DataError("No run of the fleet has ended yet.", hint="`nightshift train-fleet` starts one.")
+    return write_fleet_report(home, night_of(home, newest[0]), load_fleet(home).timezone)
 
 
 def _reproduce(arguments: argparse.Namespace) -> int:

@@ -31,7 +31,8 @@ _DRIFT = "D022"
 _HEADLINES = ("test", "backtest")
 #: More machines than this are not named in a command.
 _NAMED = 4
-_ANEW = re.compile(r"begun anew|began anew|from its checkpoint|worker (has )?died", re.IGNORECASE)
+# As a cell says that goes on after its process was cut off.
+_ANEW = re.compile(r"\bcut off in \w+;|begun anew|from its checkpoint")
 
 
 @dataclass(frozen=True)

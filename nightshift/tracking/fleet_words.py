@@ -183,7 +183,7 @@ def _drift(night: Night) -> Iterator[str]:
 
 def _anew(night: Night) -> Iterator[str]:
     if night.restarts:
-        yield f"{_many(len(night.restarts), 'model')} had to be begun again after a worker's crash."
+        yield f"{_many(len(night.restarts), 'model')} went on after being cut off."
 
 
 def _cost(night: Night) -> Iterator[str]:

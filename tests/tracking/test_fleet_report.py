@@ -133,12 +133,13 @@ def test_drift_without_sketches_still_names_its_sensors(home: Home) -> None:
     assert [(d.sensor, d.psi) for d in found] == [("heat_c", None), ("shake", None)]
 
 
-def test_cells_begun_again_after_a_crash_are_named(home: Home) -> None:
-    anew = trained(home, "pump_7", reason="its worker died in train; begun anew")
+def test_cells_that_were_cut_off_and_went_on_are_named(home: Home) -> None:
+    anew = trained(home, "pump_7", reason="cut off in train; begun anew")
     given_again = trained(home, "pump_8").model_copy(update={"attempts": 2})
     outcome = a_night(anew, given_again, trained(home, "pump_9"))
     assert [(r.name, r.attempts) for r in restarts(home, outcome)] == [("pump_7.rul.pi", 1), ("pump_8.rul.pi", 2)]
-    assert "begun anew" in page(home, outcome)
+    assert "cut off in train; begun anew" in page(home, outcome)
+    assert "2 models went on after being cut off." in said(home, outcome)
 
 
 def test_the_slowest_come_first_with_hours_of_processor_and_gpu(home: Home) -> None:
