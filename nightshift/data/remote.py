@@ -231,8 +231,7 @@ def open_remote(home: Home) -> Remote | None:
     shown, protocol = without_credentials(url), urlsplit(url).scheme
     if protocol == "file":
         return Remote(shown, _fsspec("file", shown), unquote(urlsplit(url).path))
-    options = {"use_listings_cache": False, "config_kwargs": _S3_PATIENCE} if protocol == "s3" else {}
-    files = _fsspec(protocol, shown, **options)
+    files = _fsspec(protocol, shown, **(_s3_options() if protocol == "s3" else {}))
     return Remote(shown, files, str(files._strip_protocol(url)).rstrip("/"))
 
 
@@ -258,6 +257,12 @@ def told(url: str) -> Iterator[None]:
         if isinstance(error, _REFUSED) or "Credentials" in type(error).__name__:
             raise ServiceError(f"the store {url} refused: {first_line(error)}.", hint=_KEYS) from error
         raise TransientError(f"the store {url} cannot be reached: {first_line(error)}.", hint=_LINE) from error
+
+
+def _s3_options() -> dict[str, Any]:
+    # fsspec keeps what it has opened by its arguments: botocore's own look at the variable would not count.
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    return {"use_listings_cache": False, "config_kwargs": _S3_PATIENCE, "endpoint_url": endpoint}
 
 
 def _fsspec(protocol: str, shown: str, **options: Any) -> Any:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from nightshift.data.store import current, folder_of, install, subjects
 from nightshift.data.store import versions as stored_versions
@@ -43,7 +44,7 @@ from nightshift.tracking.unversioned import Kind, Wanted, dvc_file, is_kept, kee
 
 logger = logging.getLogger("nightshift")
 
-#: Where versions are pushed to; a folder in the home by default, else any URL that DVC knows.
+#: Where versions are pushed to: any URL that DVC knows.
 REMOTE_VARIABLE = "NIGHTSHIFT_DVC_REMOTE"
 
 _LOCK = "dvc"
@@ -255,7 +256,7 @@ def repository(home: Home) -> Iterator[Any]:
         finally:
             repo.close()
             # Only now: an open repository remembers which folders of its cache it has made.
-            if not os.environ.get(REMOTE_VARIABLE):
+            if has_own_remote(home):
                 shutil.rmtree(home.dvc / ".dvc" / "cache" / "files", ignore_errors=True)
 
 
@@ -303,7 +304,6 @@ def _check(root: Path) -> None:
 
 def _configure(home: Home, repo: Any) -> None:
     """Write our settings where they differ: after the first use, after a repair, and when the remote was changed."""
-    remote = os.environ.get(REMOTE_VARIABLE) or str(home.machinery / "dvc-remote")
     wanted: dict[str, dict[str, Any]] = {
         "core": {"analytics": False, "autostage": False, "check_update": False, "remote": _REMOTE},
         "cache": {"type": "reflink,hardlink,copy"},
@@ -312,7 +312,20 @@ def _configure(home: Home, repo: Any) -> None:
         for section, values in wanted.items():
             config[section].update(values)
         # verify: what comes back is hashed, so that a damaged remote is an error and not a dataset.
-        config["remote"][_REMOTE] = {"url": remote, "verify": True}
+        config["remote"][_REMOTE] = {"url": remote_of(home), "verify": True}
+
+
+def remote_of(home: Home) -> str:
+    """Return where versions are pushed to: what the user says, else beside the shared datasets, else in the home."""
+    given, store = os.environ.get(REMOTE_VARIABLE), home.store_url
+    if given or not store:
+        return given or str(home.machinery / "dvc-remote")
+    return unquote(urlsplit(store).path) + "/dvc" if store.startswith("file:") else f"{store}/dvc"
+
+
+def has_own_remote(home: Home) -> bool:
+    """Whether versions are pushed to this home's own folder, which no other home uses."""
+    return not os.environ.get(REMOTE_VARIABLE) and not home.store_url
 
 
 @contextmanager
