@@ -12,7 +12,8 @@ from nightshift.cli.parser import add_command
 from nightshift.errors import EXIT_OK
 
 if TYPE_CHECKING:
-    from nightshift.plan.fleet import FleetPlan, PlannedCell
+    from nightshift.plan.fleet import Filters, FleetPlan, PlannedCell
+    from nightshift.settings import Home
 
 _COLUMNS = ("machine", "family", "target", "pool", "about", "why")
 _TITLES = {
@@ -21,6 +22,11 @@ _TITLES = {
     "training": "being trained now",
     "blocked": "blocked",
     "fresh": "fresh",
+}
+_NOTHING = {
+    "everything": "No machine has data yet: `nightshift demo` or `nightshift import …` brings the first one.",
+    "landed": "Every machine was trained on its present data.",
+    "failed": "Nothing failed or was cut off.",
 }
 # Of what needs nothing, a page is enough; `--json` has all.
 _FRESH_SHOWN = 20
@@ -40,6 +46,14 @@ def add_plan(commands: Any) -> None:
             "nightshift plan --tag hall_1 --force --json",
         ),
     )
+    add_filters(parser)
+    parser.add_argument("--force", action="store_true", help="plan to train what is up to date too")
+    parser.add_argument("--json", action="store_true", help="one JSON object, for scripts")
+    parser.set_defaults(run=_plan)
+
+
+def add_filters(parser: argparse.ArgumentParser, *, only: bool = True) -> None:
+    """Add the options that name a part of the fleet."""
     parser.add_argument(
         "--machine",
         "--subject",
@@ -56,28 +70,69 @@ def add_plan(commands: Any) -> None:
     ):
         dest = "families" if name == "family" else f"{name}s"
         parser.add_argument(f"--{name}", dest=dest, action="append", default=[], metavar=metavar, help=what)
-    parser.add_argument("--force", action="store_true", help="plan to train what is up to date too")
-    parser.add_argument("--json", action="store_true", help="one JSON object, for scripts")
-    parser.set_defaults(run=_plan)
+    if not only:
+        return
+    parser.add_argument(
+        "--only",
+        choices=("everything", "landed", "failed"),
+        default="everything",
+        help="landed: machines with data that they were not trained on; failed: what did not end well last time",
+    )
 
 
-def _plan(arguments: argparse.Namespace) -> int:
-    need("train", "plan")
-    from nightshift.plan.fleet import Filters, make_plan
-    from nightshift.plan.fleet_config import load_fleet
-    from nightshift.settings import use_home
+def filters_of(arguments: argparse.Namespace) -> Filters:
+    """Return the part of the fleet that a command line asks for."""
+    from nightshift.plan.fleet import Filters
 
-    home = use_home()
-    filters = Filters(
+    return Filters(
         machines=tuple(arguments.machines),
         families=tuple(arguments.families),
         targets=tuple(arguments.targets),
         tags=tuple(arguments.tags),
+        only=arguments.only,
         force=arguments.force,
     )
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    need("train", "plan")
+    from nightshift.plan.fleet import make_plan
+    from nightshift.plan.fleet_config import load_fleet
+    from nightshift.settings import use_home
+
+    home, filters = use_home(), filters_of(arguments)
     plan = make_plan(home, load_fleet(home), filters)
-    print(json.dumps(_as_json(plan), indent=1) if arguments.json else _as_text(plan))
+    if arguments.json:
+        print(json.dumps(_as_json(plan), indent=1))
+    else:
+        show_plan(home, plan, filters)
     return EXIT_OK
+
+
+def show_plan(home: Home, plan: FleetPlan, filters: Filters) -> None:
+    """Print a plan, and below it what would keep its cells waiting."""
+    print(as_text(plan) if plan.cells else _NOTHING[filters.only])
+    for line in waits(home, plan):
+        print(line)
+
+
+def waits(home: Home, plan: FleetPlan) -> list[str]:
+    """Return why cells of the plan would find no worker; nothing where no server runs, or it cannot be asked."""
+    from deployments import server
+    from nightshift.cli.show import yellow
+    from nightshift.errors import ServiceError
+    from nightshift.plan.fanout import to_run
+
+    places = [(cell.pool, cell.queue) for cell in to_run(plan)]
+    url = server.address(home) if places else ""
+    if not url:
+        return []
+    from deployments.workers import troubles
+
+    try:
+        return [yellow(str(trouble)) for trouble in troubles(home, places, url)]
+    except ServiceError:
+        return []
 
 
 def _as_json(plan: FleetPlan) -> dict[str, Any]:
@@ -91,9 +146,8 @@ def _as_json(plan: FleetPlan) -> dict[str, Any]:
     return {"made_at": values["made_at"], **sums, "cells": values["cells"]}
 
 
-def _as_text(plan: FleetPlan) -> str:
-    if not plan.cells:
-        return "No machine has data yet: `nightshift demo` or `nightshift import …` brings the first one."
+def as_text(plan: FleetPlan) -> str:
+    """Return the cells by state, each as a line, and the sums."""
     blocks = [_block(str(where), cells) for where, cells in plan.by_state().items() if cells]
     return "\n\n".join([*blocks, _sums(plan)])
 

@@ -167,6 +167,13 @@ def shown_run(
     """
     from nightshift.cli.watch import watched
 
+    begin(home, heading, verbose=verbose)
+    with watched(home, jobs, later):
+        return call()
+
+
+def begin(home: Home, heading: str, *, verbose: bool) -> None:
+    """Print the first lines of a run, and see to its server and to what is heard of its log."""
     if not verbose:
         # The run's lines go to the Prefect UI; here they would stand between the bars.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
@@ -180,8 +187,6 @@ def shown_run(
     server = ensure_server(home)
     note = "started it; `nightshift down` ends it" if server.started else "found it running"
     print(dim(f"Prefect: {server.ui_url} ({note})"), flush=True)
-    with watched(home, jobs, later):
-        return call()
 
 
 def _run(asked: Asked, cells: Sequence[Cell], call: Callable[[], Any]) -> Any:

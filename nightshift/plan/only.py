@@ -31,12 +31,12 @@ def chosen(home: Home, only: Only, cells: Iterable[PlannedCell]) -> list[Planned
         return [c for c in listed if c.subject in machines]
     if only == "failed":
         left = _left_over(home)
-        return [c for c in listed if c.state is State.FAILED or _cut_off(c) or (c.name in left and _is_to_do(c))]
+        return [c for c in listed if c.state is State.FAILED or _cut_off(c) or (c.name in left and _is_open(c))]
     return listed
 
 
-def _is_to_do(cell: PlannedCell) -> bool:
-    return cell.state in (State.STALE, State.FAILED, State.BLOCKED)
+def _is_open(cell: PlannedCell) -> bool:
+    return cell.state in (State.STALE, State.TRAINING, State.BLOCKED)
 
 
 def _is_behind(cell: PlannedCell) -> bool:
