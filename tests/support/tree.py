@@ -1,6 +1,6 @@
 """A checkout of its own with two more families, added as anybody adds one: a file in `nightshift/families/`.
 
-They are slow on purpose and by a known number of steps, so that a test can kill what trains them in the middle.
+They stop halfway until a file, their config's `gate`, is there: a test can kill what trains them in the middle.
 """
 
 from __future__ import annotations

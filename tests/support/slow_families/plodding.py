@@ -1,8 +1,9 @@
-"""Slow on purpose, without checkpoints: steps that are counted, then the detectors of `anomaly`."""
+"""Waits halfway, without checkpoints: steps that are counted, then the detectors of `anomaly`."""
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 from nightshift.families.anomaly import AnomalyConfig, AnomalyFamily, AnomalyModel
@@ -10,8 +11,8 @@ from nightshift.family import RunContext
 
 
 class PloddingConfig(AnomalyConfig):
-    steps: int = 40
-    step_s: float = 0.5
+    steps: int = 10
+    gate: str = ""
 
 
 class PloddingFamily(AnomalyFamily):
@@ -20,7 +21,9 @@ class PloddingFamily(AnomalyFamily):
 
     def train(self, data: Any, config: PloddingConfig, ctx: RunContext) -> AnomalyModel:
         for step in range(1, config.steps + 1):
-            time.sleep(config.step_s)
+            while 2 * step > config.steps and not Path(config.gate).exists() and not ctx.should_stop():
+                time.sleep(0.1)
+            time.sleep(0.5)  # events are told of twice a second
             ctx.step(step, config.steps, f"step {step}")
         return super().train(data, config, ctx)
 

@@ -1,9 +1,10 @@
-"""Slow on purpose, with checkpoints: a net trained by the package's own loop, then the detectors of `anomaly`."""
+"""Waits halfway, with checkpoints: a net trained by the package's own loop, then the detectors of `anomaly`."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,18 +16,18 @@ from nightshift.nets.loop import Epoch, Learner, LoopContext, LoopPlan, train
 
 
 class StepwiseConfig(AnomalyConfig):
-    epochs: int = 40
-    epoch_s: float = 0.5
+    epochs: int = 10
+    gate: str = ""
 
 
 class _Fold(Learner[Tensor]):
-    def __init__(self, pause_s: float) -> None:
+    def __init__(self, wait: Callable[[], None]) -> None:
         self.module = nn.Linear(4, 4)
         self.optimiser = torch.optim.Adam(self.module.parameters())
-        self._pause_s = pause_s
+        self._wait = wait
 
     def batches(self) -> Iterator[Tensor]:
-        time.sleep(self._pause_s)
+        self._wait()
         yield torch.rand(16, 4)
 
     def loss(self, batch: Tensor) -> Tensor:
@@ -40,8 +41,17 @@ class StepwiseFamily(AnomalyFamily):
     checkpoints = True
 
     def train(self, data: Any, config: StepwiseConfig, ctx: RunContext) -> AnomalyModel:
+        done = 0
+
         def told(epoch: Epoch) -> None:
-            ctx.step(epoch.number, config.epochs, f"epoch {epoch.number}")
+            nonlocal done
+            done = epoch.number
+            time.sleep(0.5)  # events are told of twice a second
+            ctx.step(done, config.epochs, f"epoch {done}")
+
+        def wait() -> None:
+            while 2 * done >= config.epochs and not Path(config.gate).exists() and not ctx.should_stop():
+                time.sleep(0.1)
 
         context = LoopContext(
             device="cpu",
@@ -52,7 +62,7 @@ class StepwiseFamily(AnomalyFamily):
             should_stop=ctx.should_stop,
         )
         ctx.checkpoints.mkdir(parents=True, exist_ok=True)
-        train(lambda _device: _Fold(config.epoch_s), LoopPlan(config.epochs, config.seed), context)
+        train(lambda _device: _Fold(wait), LoopPlan(config.epochs, config.seed), context)
         return super().train(data, config, ctx)
 
 
