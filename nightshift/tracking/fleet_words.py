@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from nightshift.plan.fleet_run import FleetCell, FleetOutcome
+from nightshift.plan.fleet_run import FleetCell, FleetOutcome, read_start
 from nightshift.settings import Home
 from nightshift.tracking import fleet_facts as facts
 from nightshift.tracking.fleet_cells import standing
@@ -32,7 +32,11 @@ _REASONS = {
 
 @dataclass(frozen=True)
 class Night:
-    """A run of the fleet with all that is to be said of it."""
+    """A run of the fleet with all that is to be said of it.
+
+    Attributes:
+        crashes: how often the run itself crashed and was gone on with.
+    """
 
     outcome: FleetOutcome
     changes: tuple[Change, ...]
@@ -40,6 +44,7 @@ class Night:
     drifted: tuple[Drifted, ...]
     restarts: tuple[Restart, ...]
     costs: tuple[Cost, ...]
+    crashes: int = 0
 
     @property
     def total(self) -> Cost:
@@ -66,6 +71,7 @@ class Message:
 
 def night_of(home: Home, outcome: FleetOutcome) -> Night:
     """Gather what is to be said of a run."""
+    start = read_start(home, outcome.run_id)
     return Night(
         outcome=outcome,
         changes=facts.changes(home, outcome),
@@ -73,6 +79,7 @@ def night_of(home: Home, outcome: FleetOutcome) -> Night:
         drifted=facts.drifted(home, outcome),
         restarts=facts.restarts(home, outcome),
         costs=facts.cell_costs(outcome),
+        crashes=start.tries - 1 if start else 0,
     )
 
 
@@ -182,6 +189,8 @@ def _drift(night: Night) -> Iterator[str]:
 
 
 def _anew(night: Night) -> Iterator[str]:
+    if night.crashes:
+        yield f"The run itself crashed {_many(night.crashes, 'time')} and was gone on with."
     if night.restarts:
         yield f"{_many(len(night.restarts), 'model')} went on after being cut off."
 

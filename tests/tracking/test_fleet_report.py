@@ -9,7 +9,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from nightshift.plan.fleet_run import FleetCell, FleetOutcome
+from nightshift.plan.fleet import Filters, FleetPlan
+from nightshift.plan.fleet_run import FleetCell, FleetOptions, FleetOutcome, FleetStart, keep_start
 from nightshift.plan.records import work_folder
 from nightshift.plan.state import State
 from nightshift.settings import Home
@@ -140,6 +141,20 @@ def test_cells_that_were_cut_off_and_went_on_are_named(home: Home) -> None:
     assert [(r.name, r.attempts) for r in restarts(home, outcome)] == [("pump_7.rul.pi", 1), ("pump_8.rul.pi", 2)]
     assert "cut off in train; begun anew" in page(home, outcome)
     assert "2 models went on after being cut off." in said(home, outcome)
+
+
+def test_a_run_that_crashed_itself_says_how_often(home: Home) -> None:
+    outcome = a_night(fresh("pump_7"))
+    plan = FleetPlan(made_at=BEGAN, cells=tuple(c.planned for c in outcome.cells))
+    values = {
+        "run_id": outcome.run_id,
+        "started_at": BEGAN,
+        "filters": Filters(),
+        "options": FleetOptions(),
+        "plan": plan,
+    }
+    keep_start(home, FleetStart.model_validate(values | {"tries": 3}))
+    assert "The run itself crashed 2 times and was gone on with." in said(home, outcome)
 
 
 def test_the_slowest_come_first_with_hours_of_processor_and_gpu(home: Home) -> None:
