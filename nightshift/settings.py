@@ -167,6 +167,8 @@ class Home:
             # Our logger also speaks outside of flow runs, where Prefect would warn at every line.
             "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
             "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+            # In the server's memory a restart would lose them, and a run ends itself when its slot's is gone.
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
             # The least that Prefect takes; a run that is silent for three of them has crashed.
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
             # A minute is the default: runs that died with their server, as by a power cut, would be forgotten.
