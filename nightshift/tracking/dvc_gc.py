@@ -6,15 +6,14 @@ nobody here knows which: its files are left, and only the local cache is emptied
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from nightshift.errors import ConfigError
+from nightshift.errors import ConfigError, without_credentials
 from nightshift.files import read_yaml, write_atomic
 from nightshift.settings import Home
 from nightshift.tracking.unversioned import Kind, dvc_file
-from nightshift.tracking.versioning import REMOTE_VARIABLE, readable_errors, repository
+from nightshift.tracking.versioning import has_own_remote, readable_errors, remote_of, repository
 
 _KINDS: tuple[Kind, ...] = ("datasets", "models")
 # Stands from before the first `.dvc` file goes until the files it named are gone too.
@@ -23,10 +22,10 @@ _WANTED = "gc-wanted"
 
 def kept_there(home: Home) -> str:
     """Return a remark on what giving versions up does not reach, "" when it reaches all."""
-    remote = os.environ.get(REMOTE_VARIABLE)
-    if not remote:
+    if has_own_remote(home):
         return ""
-    return f"the files of removed versions stay in the DVC remote ({REMOTE_VARIABLE}): other homes may use them too"
+    remote = without_credentials(remote_of(home))
+    return f"the files of removed versions stay in the DVC remote ({remote}): other homes may use them too"
 
 
 def size_of(home: Home, kind: Kind, fingerprint: str) -> int:
@@ -57,7 +56,7 @@ def forget(home: Home, given_up: Sequence[tuple[Kind, str]]) -> tuple[int, str]:
     """
     if not is_due(home, given_up):
         return 0, ""
-    own = not os.environ.get(REMOTE_VARIABLE)
+    own = has_own_remote(home)
     remote = home.machinery / "dvc-remote"
     with repository(home) as repo:
         before = _bytes(remote) if own else 0

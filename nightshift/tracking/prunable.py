@@ -141,8 +141,11 @@ def survey(home: Home, limits: RetentionSettings, store: Store | None) -> Survey
     removals += [*_work(desk), *_staged(desk), *_downloaded(desk)]
     # Only now is it known what every kept model and cell was made from.
     removals += [*_data(desk), *_syntheses(desk), *_fleet_runs(desk), *_results(desk)]
-    remark = f"{unknown} bundles under models/ are not in the registry, and are left" if unknown else ""
-    return Survey(tuple(removals), (remark,) if remark else ())
+    remarks = (
+        f"{unknown} bundles under models/ are not in the registry, and are left" if unknown else "",
+        "what goes here stays in the store that the machines share" if home.store_url and removals else "",
+    )
+    return Survey(tuple(removals), tuple(remark for remark in remarks if remark))
 
 
 def is_local(home: Home) -> bool:
