@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nightshift.settings import Home
 
 
-NO_EVENT = "send no event; the next train-landed run still finds it"
+NO_EVENT = "send no event; the next night finds the data all the same"
 
 
 def add_land(commands: Any) -> None:
@@ -117,17 +117,38 @@ def say_next(home: Home, subject: str, *, to_tell: bool) -> None:
         subject: whose data have landed.
         to_tell: whether this landing is news that somebody is to hear.
     """
-    from deployments.events import deliver, worker_online
+    from deployments.events import deliver
     from nightshift.data.outbox import pending
 
     # Whatever earlier landings have not told of is told too.
     deliver(home)
     waits = any(note.subject == subject for note in pending(home))
-    if to_tell and not waits:
-        if worker_online(home):
-            print("\nthe Prefect server knows: training of what is new begins in about a minute (`nightshift status`)")
-            return
-        print("\nthe Prefect server knows, and no worker is online: training waits for `nightshift up`")
-    if waits:
-        print("\nno server was told: the landing waits for `nightshift up`, and then trains by itself")
+    if waits or to_tell:
+        print(f"\n{_what_follows(home, subject, waits=waits)}")
     print(f"\nnext: nightshift train-machine --machine {subject}")
+
+
+def _what_follows(home: Home, subject: str, *, waits: bool) -> str:
+    """Return what becomes of a landing by itself.
+
+    Args:
+        home: whose server would train it.
+        subject: whose data have landed.
+        waits: whether no server has been told yet.
+    """
+    from deployments.events import worker_online
+    from nightshift.errors import NightshiftError
+    from nightshift.plan.fleet_config import load_fleet
+
+    try:
+        fleet = load_fleet(home)
+    except NightshiftError as error:
+        return f"nothing trains by itself: {error}"
+    if not fleet.includes(subject):
+        return f"{subject} is not among the machines of configs/fleet.yaml: nothing trains it by itself"
+    if waits:
+        return "no server was told: the landing waits for `nightshift up`, and then trains by itself"
+    if not worker_online(home):
+        return "the Prefect server knows, and no worker is online: training waits for `nightshift up`"
+    after_s = fleet.landing.after_s
+    return f"the Prefect server knows: training of what is new begins in {after_s:g} s (`nightshift status`)"

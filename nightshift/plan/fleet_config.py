@@ -183,6 +183,10 @@ class FleetConfig(BaseModel):
             return tuple(name for name in families.names() if families.get(name).group == GROUP)
         return tuple(sorted({families.canonical(name) for name in self.families}))
 
+    def includes(self, subject: str) -> bool:
+        """Whether a machine with data belongs to the fleet."""
+        return self.machines == ALL or subject in self.named
+
     def tags_of(self, subject: str) -> tuple[str, ...]:
         """Return the tags of a machine, sorted."""
         return tuple(sorted(tag for tag, ids in self.tags.items() if subject in ids))

@@ -47,6 +47,20 @@ def test_land_says_what_has_landed_and_what_comes_next(
     assert [n.subject for n in outbox.pending(home)] == ["pump_1"]
 
 
+def test_a_machine_outside_the_fleet_is_said_to_stay_untrained(
+    home: Home, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home.configs.mkdir(exist_ok=True)
+    (home.configs / "fleet.yaml").write_text("machines: [pump_2]\ntags: {hall_1: [pump_2]}\n")
+    assert main(["land", str(folder)]) == EXIT_OK
+    assert "pump_1 is not among the machines of configs/fleet.yaml" in capsys.readouterr().out
+    assert main(["land", str(folder), "--machine", "pump_2"]) == EXIT_OK
+    assert "the landing waits for `nightshift up`" in capsys.readouterr().out
+    (home.configs / "fleet.yaml").write_text("machine: all\n")
+    assert main(["land", str(folder), "--machine", "pump_3"]) == EXIT_OK
+    assert "nothing trains by itself: fleet.yaml: unknown key 'machine'" in capsys.readouterr().out
+
+
 def test_land_under_another_id_and_without_event(home: Home, folder: Path) -> None:
     assert main(["land", str(folder), "--machine", "pump_9", "--no-event"]) == EXIT_OK
     assert subjects(home) == ("pump_9",)
@@ -134,4 +148,4 @@ def test_no_event_means_the_same_everywhere(words: list[str], capsys: pytest.Cap
     with pytest.raises(SystemExit):
         main([*words, "--help"])
     said = " ".join(capsys.readouterr().out.split())
-    assert "send no event; the next train-landed run still finds it" in said
+    assert "send no event; the next night finds the data all the same" in said
