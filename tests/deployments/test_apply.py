@@ -13,7 +13,7 @@ import pytest
 import yaml
 from support.homes import a_home
 
-from deployments import apply, on_landing, server
+from deployments import apply, automations, on_landing, on_silence, server
 from deployments.api import ask
 from deployments.apply import deploy_all
 from deployments.server import down, ensure_server
@@ -22,17 +22,19 @@ from nightshift.settings import Home
 
 pytestmark = pytest.mark.slow
 
-LANDED, NIGHTLY = "train-landed/local", "train-landed/nightly"
+NIGHTLY = "train-fleet/nightly"
 POOLS = {
     "pools": {"local-pool": {}, "far-pool": {"concurrency_limit": 3, "queues": {"train": {"concurrency_limit": 2}}}},
     "limits": {"gpu:here": 1},
 }
-CRON = {"slug": "nightshift-nightly", "cron": "0 2 * * *", "timezone": "Europe/Berlin"}
-EVERY = {"slug": "nightshift-often", "interval": 3600, "parameters": {"target": "server"}}
+# The hour is that of the fleet's config.
+CRON = {"slug": "nightshift-nightly", "cron": "{{ fleet.nightly }}", "timezone": "{{ fleet.timezone }}"}
+OF_NIGHTLY, ALWAYS = (on_landing.NAME, on_silence.GO_ON), (on_silence.SILENT, on_silence.STUCK)
+EVERY = {"slug": "nightshift-often", "interval": 3600, "parameters": {"only": "failed"}}
 LOCAL = {
     "name": "local",
-    "entrypoint": "flows.landed.train_landed",
-    "description": "What has landed.",
+    "entrypoint": "flows.fleet.train_fleet",
+    "description": "The fleet.",
     "tags": ["nightshift"],
     "work_pool": {"name": "local-pool"},
 }
@@ -40,7 +42,7 @@ FLEET = {
     **LOCAL,
     "name": "nightly",
     "tags": ["nightshift", "fleet"],
-    "parameters": {"target": "pi"},
+    "parameters": {"only": "landed"},
     "concurrency_limit": {"limit": 1, "collision_strategy": "ENQUEUE"},
     "schedules": [CRON, EVERY],
     "work_pool": {"name": "far-pool", "work_queue_name": "train"},
@@ -54,6 +56,7 @@ class Place:
         self.home = home
         self.file = home.root / "prefect.yaml"
         home.configs.mkdir(exist_ok=True)
+        self.fleet()
 
     def deploy(self, *deployments: dict[str, Any], pools: dict[str, Any] = POOLS) -> list[str]:
         """Deploy these and no others; returns what changed, as it is printed."""
@@ -63,6 +66,18 @@ class Place:
         changes = deploy_all(self.home, self.file, lambda change: self.told.append(str(change)))
         assert self.told == [str(change) for change in changes]
         return self.told
+
+    def fleet(self, nightly: str = "0 2 * * *") -> None:
+        """Write the fleet's config."""
+        text = yaml.safe_dump(
+            {"nightly": nightly, "timezone": "Europe/Berlin", "landing": {"within_s": 3, "after_s": 7}}
+        )
+        (self.home.configs / "fleet.yaml").write_text(text)
+
+    def automations(self) -> dict[str, dict[str, Any]]:
+        found = ask("automations/filter", {"limit": 50})[1]
+        assert len({one["name"] for one in found}) == len(found)
+        return {one["name"]: one for one in found}
 
     def deployment(self, name: str) -> dict[str, Any]:
         return dict(ask(f"deployments/name/{name}")[1])
@@ -110,11 +125,11 @@ def test_the_first_time_makes_all_and_says_so_and_the_second_changes_nothing(emp
         "created work pool far-pool: type process",
         "created work queue far-pool/train",
         "created concurrency limit gpu:here: 1 at once",
-        "created deployment train-landed/local",
-        "created deployment train-landed/nightly",
-        "created schedule nightshift-nightly of train-landed/nightly: 0 2 * * * Europe/Berlin",
-        "created schedule nightshift-often of train-landed/nightly: every 3600 s",
-        "created automation nightshift: train what has landed",
+        "created deployment train-fleet/local",
+        "created deployment train-fleet/nightly",
+        "created schedule nightshift-nightly of train-fleet/nightly: 0 2 * * * Europe/Berlin",
+        "created schedule nightshift-often of train-fleet/nightly: every 3600 s",
+        *(f"created automation {name}" for name in (*OF_NIGHTLY[:1], *ALWAYS, *OF_NIGHTLY[1:])),
     ]
     first_s, began = time.monotonic() - began, time.monotonic()
     assert place.deploy(LOCAL, FLEET) == []
@@ -126,17 +141,19 @@ def test_the_first_time_makes_all_and_says_so_and_the_second_changes_nothing(emp
     assert ask("v2/concurrency_limits/gpu:here")[1]["limit"] == 1
     found = place.deployment(NIGHTLY)
     assert (found["work_pool_name"], found["work_queue_name"]) == ("far-pool", "train")
-    assert (found["global_concurrency_limit"]["limit"], found["parameters"]) == (1, {"target": "pi"})
-    assert set(found["parameter_openapi_schema"]["properties"]) == {"target"}
+    assert (found["global_concurrency_limit"]["limit"], found["parameters"]) == (1, {"only": "landed"})
+    assert found["parameter_openapi_schema"]["properties"]["only"]["enum"] == ["everything", "landed", "failed"]
     assert place.schedules(NIGHTLY)["nightshift-nightly"]["schedule"]["timezone"] == "Europe/Berlin"
-    assert place.schedules(NIGHTLY)["nightshift-often"]["parameters"] == {"target": "server"}
-    [automation] = ask("automations/filter", {})[1]
-    assert automation["actions"][0]["deployment_id"] == place.deployment(LANDED)["id"]
+    assert place.schedules(NIGHTLY)["nightshift-often"]["parameters"] == {"only": "failed"}
+    landing = place.automations()[on_landing.NAME]
+    [action] = landing["actions"]
+    assert (action["deployment_id"], action["parameters"]) == (found["id"], {"only": "landed"})
+    assert (landing["trigger"]["within"], action["schedule_after"]) == (3, 7)
 
 
 def test_what_was_edited_by_hand_is_brought_back(place):
     found = place.deployment(NIGHTLY)
-    body = {"description": "mine", "tags": [], "parameters": {"target": "server"}}
+    body = {"description": "mine", "tags": [], "parameters": {"only": "failed"}}
     ask(f"deployments/{found['id']}", body, method="PATCH")
     often = place.schedules(NIGHTLY)["nightshift-often"]
     ask(f"deployments/{found['id']}/schedules/{often['id']}", {"parameters": {}}, method="PATCH")
@@ -145,11 +162,36 @@ def test_what_was_edited_by_hand_is_brought_back(place):
     assert place.deploy(LOCAL, FLEET) == [
         "updated work queue far-pool/train: concurrency limit",
         "updated concurrency limit gpu:here: limit",
-        "updated deployment train-landed/nightly: description, tags, parameters",
-        "updated schedule nightshift-often of train-landed/nightly: every 3600 s",
+        "updated deployment train-fleet/nightly: description, tags, parameters",
+        "updated schedule nightshift-often of train-fleet/nightly: every 3600 s",
     ]
     assert place.deploy(LOCAL, FLEET) == []
     assert place.deployment(NIGHTLY)["id"] == found["id"]
+
+
+def test_an_edited_automation_is_brought_back_and_a_second_one_of_its_name_goes(place):
+    first = place.automations()[on_landing.NAME]
+    body = {key: first[key] for key in ("name", "description", "enabled", "tags", "trigger", "actions")}
+    edited = {**body, "enabled": False, "trigger": {**first["trigger"], "within": 0}, "actions": []}
+    ask(f"automations/{first['id']}", edited, method="PUT")
+    ask("automations/", edited)
+    assert not automations.declared(on_landing.NAME, os.environ["PREFECT_API_URL"])
+    assert sorted(place.deploy(LOCAL, FLEET)) == [
+        f"{did} automation {on_landing.NAME}" for did in ("removed", "updated")
+    ]
+    assert automations.declared(on_landing.NAME, os.environ["PREFECT_API_URL"])
+    after = place.automations()[on_landing.NAME]
+    assert (after["enabled"], after["trigger"]["within"]) == (True, 3)
+    assert after["actions"] == first["actions"]
+
+
+def test_the_nights_begin_when_the_fleet_s_config_says(place):
+    place.fleet("30 3 * * *")
+    said = "updated schedule nightshift-nightly of train-fleet/nightly: 30 3 * * * Europe/Berlin"
+    assert place.deploy(LOCAL, FLEET) == [said]
+    assert place.schedules(NIGHTLY)["nightshift-nightly"]["schedule"]["cron"] == "30 3 * * *"
+    place.fleet()
+    place.deploy(LOCAL, FLEET)
 
 
 def test_what_a_person_paused_or_added_stays_when_new_code_is_deployed(place, monkeypatch):
@@ -162,8 +204,8 @@ def test_what_a_person_paused_or_added_stays_when_new_code_is_deployed(place, mo
     ask(f"{path}/schedules", [by_hand, {**by_hand, "slug": "mine"}])
     monkeypatch.setattr(apply, "code_version", lambda: "2")
     assert place.deploy(LOCAL, FLEET) == [
-        "updated deployment train-landed/local: code",
-        "updated deployment train-landed/nightly: code",
+        "updated deployment train-fleet/local: code",
+        "updated deployment train-fleet/nightly: code",
     ]
     assert place.deployment(NIGHTLY)["paused"] is True
     after = place.schedules(NIGHTLY)
@@ -173,8 +215,8 @@ def test_what_a_person_paused_or_added_stays_when_new_code_is_deployed(place, mo
 
     started = {**FLEET, "paused": False, "schedules": [{**CRON, "active": True}, EVERY]}
     assert place.deploy(LOCAL, started) == [
-        "updated deployment train-landed/nightly: paused",
-        "updated schedule nightshift-nightly of train-landed/nightly: 0 2 * * * Europe/Berlin",
+        "updated deployment train-fleet/nightly: paused",
+        "updated schedule nightshift-nightly of train-fleet/nightly: 0 2 * * * Europe/Berlin",
     ]
     for slug in ("mine", None):
         ask(f"{path}/schedules/{after[slug]['id']}", method="DELETE")
@@ -188,16 +230,17 @@ def test_what_left_the_files_disappears_and_what_others_made_stays(place):
     old = place.deployment(NIGHTLY)["id"]
 
     assert place.deploy(LOCAL, {**FLEET, "schedules": [EVERY]}) == [
-        "removed schedule nightshift-nightly of train-landed/nightly"
+        "removed schedule nightshift-nightly of train-fleet/nightly"
     ]
     assert set(place.schedules(NIGHTLY)) == {"nightshift-often"}
-    assert place.deploy(LOCAL) == ["removed deployment train-landed/nightly"]
+    gone = sorted(f"removed automation {name}" for name in OF_NIGHTLY)
+    assert sorted(place.deploy(LOCAL)) == [*gone, "removed deployment train-fleet/nightly"]
     assert ask(f"deployments/{old}", accept=(404,))[0] == 404
-    assert place.deploy() == [f"removed automation {on_landing.NAME}", "removed deployment train-landed/local"]
+    assert place.deploy() == ["removed deployment train-fleet/local"]
     assert place.deploy() == []
 
     assert [found["name"] for found in ask("deployments/filter", {})[1]] == ["theirs"]
-    assert [found["name"] for found in ask("automations/filter", {})[1]] == ["theirs"]
+    assert set(place.automations()) == {"theirs", *ALWAYS}
     assert {pool["name"] for pool in ask("work_pools/filter", {})[1]} == {"local-pool", "far-pool"}
 
 
@@ -205,7 +248,7 @@ def test_a_limit_or_a_queue_that_left_the_file_is_gone_from_the_deployment(place
     plain = {key: value for key, value in FLEET.items() if key != "concurrency_limit"}
     plain["work_pool"] = {"name": "far-pool"}
     assert place.deploy(LOCAL, plain) == [
-        "updated deployment train-landed/nightly: work queue, concurrency limit, collision strategy"
+        "updated deployment train-fleet/nightly: work queue, concurrency limit, collision strategy"
     ]
     assert place.deploy(LOCAL, plain) == []
 
@@ -246,15 +289,15 @@ def test_what_prefect_refuses_is_one_line(place):
     assert "\n" not in str(got.value)
     assert got.value.hint.endswith("then: nightshift deploy")
 
-    missing = {**LOCAL, "name": "missing", "entrypoint": "flows.landed.train_landet"}
+    missing = {**LOCAL, "name": "missing", "entrypoint": "flows.fleet.train_flete"}
     with pytest.raises(
-        ServiceError, match=r"refuses the deployment train-landet/missing: MissingFlowError.*train_landet"
+        ServiceError, match=r"refuses the deployment train-flete/missing: MissingFlowError.*train_flete"
     ) as got:
         place.deploy({**LOCAL, "description": "New."}, missing)
-    assert place.told == ["updated deployment train-landed/local: description"]
+    assert place.told == ["updated deployment train-fleet/local: description"]
     assert "\n" not in str(got.value)
     assert "deploy.log" in got.value.hint
-    assert "train_landet" in (place.home.logs / "deploy.log").read_text()
+    assert "train_flete" in (place.home.logs / "deploy.log").read_text()
 
 
 def test_a_server_that_is_down_is_one_line_with_what_starts_it(place, monkeypatch):
