@@ -210,7 +210,7 @@ def _commands(cells: Sequence[FleetCell]) -> tuple[str, ...]:
     if word == "failed":
         return (f"nightshift resume{only}",)
     if word == "not registered":
-        return ("nightshift up", f"nightshift train-fleet{only}")
+        return ("nightshift up", f"nightshift resume{only}")
     shown = machines[0] if len(machines) == 1 else "ID"
     if first.cell_key or NO_DATA in first.reasons:
         return (f"nightshift land FOLDER --machine {shown}",)
