@@ -22,12 +22,13 @@ _CUT_OFF = ("stopped after", "trained, not registered", "its registration did no
 def chosen(home: Home, only: Only, cells: Iterable[PlannedCell]) -> list[PlannedCell]:
     """Return the cells that a run is about.
 
-    `landed` are all cells of machines of which one has data that it was not trained on, or was cut off. `failed` are
-    those that failed last time or were cut off, and what the last run of the fleet was to train and did not.
+    `landed` are all cells of machines of which one has data that it was not trained on, was cut off, or cannot even be
+    made, which would go unseen otherwise. `failed` are those that failed last time or were cut off, and what the last
+    run of the fleet was to train and did not.
     """
     listed = list(cells)
     if only == "landed":
-        machines = {c.subject for c in listed if _is_behind(c)}
+        machines = {c.subject for c in listed if _is_behind(c) or _cannot_be_made(c)}
         return [c for c in listed if c.subject in machines]
     if only == "failed":
         left = _left_over(home)
@@ -41,6 +42,11 @@ def _is_open(cell: PlannedCell) -> bool:
 
 def _is_behind(cell: PlannedCell) -> bool:
     return cell.state is State.STALE and (_cut_off(cell) or any(reason in _LANDED for reason in cell.reasons))
+
+
+def _cannot_be_made(cell: PlannedCell) -> bool:
+    """Whether a machine has data, and its config cannot be used."""
+    return cell.family != "" and not cell.cell_key
 
 
 def _cut_off(cell: PlannedCell) -> bool:
