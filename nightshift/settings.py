@@ -7,6 +7,7 @@ locations and telemetry switches at import.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,7 +138,10 @@ class Home:
         never by its command line, which everybody can read.
         """
         given = secret(MLFLOW_DB_VARIABLE)
-        return given.get_secret_value() if given else f"sqlite:///{self.mlflow_db}"
+        if given is None:
+            return f"sqlite:///{self.mlflow_db}"
+        # Which driver a bare `postgresql:` means is SQLAlchemy's to say, and has changed; the extra brings this one.
+        return re.sub("^postgres(ql)?://", "postgresql+psycopg2://", given.get_secret_value())
 
     @property
     def mlflow_uri(self) -> str:
@@ -173,6 +177,8 @@ class Home:
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
             # A minute is the default: runs that died with their server, as by a power cut, would be forgotten.
             "PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER": "P7D",
+            # Artifacts of runs that `prune` has deleted go too; by default only events do.
+            "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,orphans",
             "DVC_SITE_CACHE_DIR": str(self.machinery / "dvc-site"),
             # Its bars would stand between ours.
             "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
