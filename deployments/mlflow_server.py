@@ -11,6 +11,7 @@ import os
 import sys
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
 from urllib.parse import urlsplit
@@ -139,26 +140,33 @@ def _await(home: Home, record: ProcessRecord) -> None:
 def _variables(home: Home) -> dict[str, str]:
     """Return what the server is told by its environment: a command line shows passwords to everybody."""
     return {
-        "MLFLOW_BACKEND_STORE_URI": home.mlflow_backend,
-        "MLFLOW_DEFAULT_ARTIFACT_ROOT": home.mlflow_artifacts,
+        # Between MLflow's own command and the server that it starts (mlflow/server/constants.py).
+        "_MLFLOW_SERVER_FILE_STORE": home.mlflow_backend,
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": home.mlflow_artifacts,
+        "_MLFLOW_SGI_NAME": "uvicorn",
         # Queues and processes of their own for things that are not used here.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        # The server is not to ask itself; nor is its database.
+        # The server is not to ask itself.
         URI_VARIABLE: home.mlflow_backend,
     }
 
 
 def _serve(port: int) -> None:
-    """Make the database where there is none yet, and be MLflow's server."""
+    """Make the database where there is none yet, and be MLflow's server.
+
+    `mlflow server` would do it in a second process, which outlives the first when that is killed and holds the port;
+    and in four by default, which a busy small machine ends before they have started. Artifacts are read and written
+    where they lie, not through the server, so that a lone command and the server name them alike.
+    """
     from nightshift.tracking.mlflow_store import open_store, quiet_imports
 
     open_store(use_home())
-    with quiet_imports():
-        from mlflow.cli import cli
-    # Artifacts are read and written where they lie, so that a lone command and the server name them alike. With its
-    # four workers a busy small machine kills them before they have started.
-    arguments = ["--no-serve-artifacts", "--workers", "1", "--uvicorn-opts", "--log-level warning"]
-    cli(["server", "--host", HOST, "--port", str(port), *arguments])
+    import uvicorn
+
+    with quiet_imports(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="starlette.middleware.wsgi is deprecated")
+        from mlflow.server.fastapi_app import app
+    uvicorn.run(app, host=HOST, port=port, log_level="warning")
 
 
 if __name__ == "__main__":
