@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from prefect import State, flow
+from prefect.runtime import flow_run
 from prefect.states import Cancelled
 from pydantic import Field
 
@@ -15,7 +16,14 @@ from tasks.cell_run import STOPPED
 Cells = Annotated[list[CellRef], Field(title="Cells", min_length=1)]
 
 
-@flow(name="train-batch", flow_run_name="batch", persist_result=True, result_serializer="json")
+def _name() -> str:
+    """Return the name that the run which asked for the batch has given it, else `batch`."""
+    options = (flow_run.parameters or {}).get("options") or {}
+    for_run = options.get("for_run") if isinstance(options, dict) else options.for_run
+    return str(flow_run.name) if for_run else "batch"
+
+
+@flow(name="train-batch", flow_run_name=_name, persist_result=True, result_serializer="json")
 def train_batch(cells: Cells, options: BatchOptions = BatchOptions()) -> BatchOutcome | State[Any]:
     """Train many models at once; interpreter and libraries are loaded once for all of them.
 

@@ -15,6 +15,7 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled
 
 from nightshift.errors import InterruptedTraining, UsageError
+from nightshift.plan.cell import Cell
 from nightshift.plan.fanout import fan_out, to_run
 from nightshift.plan.fleet import Filters, PlannedCell, make_plan
 from nightshift.plan.fleet_config import FleetConfig, load_fleet
@@ -30,8 +31,8 @@ from nightshift.plan.fleet_run import (
     read_outcome,
     read_start,
 )
-from nightshift.plan.outcome import CellOutcome
-from nightshift.plan.records import STAGES, read_record
+from nightshift.plan.outcome import CellOutcome, outcome_of
+from nightshift.plan.records import STAGES, read_record, work_folder
 from nightshift.settings import home
 from nightshift.stages.batch_limits import room_now
 from nightshift.tracking.unversioned import outstanding
@@ -202,26 +203,37 @@ def _cell(
         return FleetCell(planned=planned)
     outcome = told.get(planned.name)
     if outcome is None and not stopped:
-        outcome = CellOutcome(
-            subject=planned.subject,
-            family=planned.family,
-            target=planned.target,
-            ending="failed",
-            cell_key=planned.cell_key,
-            reason=end.reason,
-            hint=end.hint,
-        )
+        failed = _untold(planned, end)
+        outcome = _trained_by_an_attempt(start, failed) or failed
     elif outcome is not None and end.attempts > 1 and outcome.ending == "up to date":
-        outcome = _trained_before_the_crash(start, outcome)
+        outcome = _trained_by_an_attempt(start, outcome) or outcome
     return FleetCell(planned=planned, outcome=outcome, batch=end.batch.name, attempts=end.attempts)
 
 
-def _trained_before_the_crash(start: FleetStart, outcome: CellOutcome) -> CellOutcome:
-    """Return a cell that an earlier attempt of its batch has trained as trained, with what its stages took."""
+def _untold(planned: PlannedCell, end: BatchEnd) -> CellOutcome:
+    return CellOutcome(
+        subject=planned.subject,
+        family=planned.family,
+        target=planned.target,
+        ending="failed",
+        cell_key=planned.cell_key,
+        reason=end.reason,
+        hint=end.hint,
+    )
+
+
+def _trained_by_an_attempt(start: FleetStart, outcome: CellOutcome) -> CellOutcome | None:
+    """Return a cell that was registered since this run began as trained, with what its stages took; None otherwise.
+
+    Its batch has crashed before it could tell of it. Only a worker that shares this machine's disk leaves the records.
+    """
     registered = read_record(home(), outcome.cell_key, "register")
-    if registered is None or datetime.fromisoformat(registered.started_at) < start.started_at:
-        return outcome
+    if registered is None or registered.status != "done":
+        return None
+    if datetime.fromisoformat(registered.started_at) < start.started_at:
+        return None
+    cell = Cell.model_validate_json((work_folder(home(), outcome.cell_key) / "cell.json").read_bytes())
     records = (read_record(home(), outcome.cell_key, stage) for stage in STAGES)
     seconds = sum(record.seconds for record in records if record is not None)
-    reason = "trained before the batch was given again"
-    return outcome.model_copy(update={"ending": "trained", "reason": reason, "seconds": round(seconds, 3)})
+    trained = outcome_of(home(), cell, "trained", reason="trained by a batch that crashed afterwards")
+    return trained.model_copy(update={"seconds": round(seconds, 3), "cpu_s": outcome.cpu_s})

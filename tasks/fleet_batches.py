@@ -63,11 +63,20 @@ class BatchEnd:
 
 @dataclass
 class _Given:
-    """A batch that was given to a pool: the flow run of its newest attempt, as the server last told of it."""
+    """A batch that was given to a pool.
+
+    Attributes:
+        attempt: the newest.
+        run_id: flow run of it.
+        earlier: flow runs of the attempts before.
+        state: of the newest, as the server last told.
+        waits_since: when it was first seen to wait for a worker that does not come.
+    """
 
     batch: FleetBatch
     attempt: int
     run_id: str
+    earlier: tuple[str, ...] = ()
     state: dict[str, Any] = field(default_factory=dict)
     waits_since: float | None = None
 
@@ -121,7 +130,7 @@ class BatchRuns:
             elif not self._stop.asked():
                 self._give(batch, 1)
 
-    def _give(self, batch: FleetBatch, attempt: int) -> None:
+    def _give(self, batch: FleetBatch, attempt: int, earlier: tuple[str, ...] = ()) -> None:
         """Start a batch; the flow run that a crashed run of the fleet has started for it is found again."""
         refs = [self._ref(self._planned[name]) for name in batch.cells]
         settings = self._start.options.over(self._fleet.batch).model_dump()
@@ -145,7 +154,7 @@ class BatchRuns:
                 as_subflow=True,
             ),
         )
-        self._open[batch.name] = _Given(batch, attempt, str(run.id))
+        self._open[batch.name] = _Given(batch, attempt, str(run.id), earlier)
         logger.info("%s: %d cells, about %.0f s (flow run %s)", batch.name, len(refs), batch.estimated_s, run.id)
 
     def _ref(self, cell: PlannedCell) -> CellRef:
@@ -170,9 +179,8 @@ class BatchRuns:
 
     def _settle(self, given: _Given) -> None:
         """Take the end of a batch, or give it again."""
-        batch, outcome = given.batch, outcome_of_run(given.run_id)
-        told = {name_of(cell) for cell in outcome.cells} if outcome else set()
-        if told.issuperset(batch.cells):
+        batch, outcome = given.batch, _told(given)
+        if outcome is not None and {name_of(cell) for cell in outcome.cells}.issuperset(batch.cells):
             self._end(BatchEnd(batch, given.attempt, outcome))
             return
         before = self._ended_before(given)
@@ -182,9 +190,10 @@ class BatchRuns:
         why = _why(given)
         if given.attempt < self._fleet.dead.tries or before:
             self._remark(f"{batch.name} ended without its outcome ({why}) and was given again.")
-            self._give(batch, given.attempt + 1)
+            self._give(batch, given.attempt + 1, (*given.earlier, given.run_id))
             return
-        self._end(BatchEnd(batch, given.attempt, outcome, f"its batch ended {given.attempt} times: {why}.", RESUME))
+        reason = f"its batch was given {given.attempt} times, and came to no outcome: {why}."
+        self._end(BatchEnd(batch, given.attempt, outcome, reason, RESUME))
 
     def _ended_before(self, given: _Given) -> bool:
         """Whether a batch was stopped together with an earlier try of this run."""
@@ -257,7 +266,7 @@ class BatchRuns:
         for given in list(self._open.values()):
             if given.kind not in _FINAL:
                 self._remark(f"{given.batch.name} had not stopped when this run ended.")
-            self._end(BatchEnd(given.batch, given.attempt, outcome_of_run(given.run_id)))
+            self._end(BatchEnd(given.batch, given.attempt, _told(given)))
 
     def _cancel(self, given: _Given) -> None:
         state = {"type": "CANCELLING", "name": "Cancelling", "message": "The run of the fleet is stopping."}
@@ -271,6 +280,23 @@ def key_of(start: FleetStart, batch: FleetBatch, attempt: int) -> str:
     """Return what makes the server start one flow run for a batch, however often it is asked for."""
     said = (start.run_id, start.started_at.isoformat(), batch.pool, batch.queue, *batch.cells, str(attempt))
     return f"{start.run_id}-{hashlib.sha256('/'.join(said).encode()).hexdigest()[:24]}"
+
+
+def _told(given: _Given) -> BatchOutcome | None:
+    """Return what the attempts of a batch have told of its cells, the newest first.
+
+    One that was given up as dead may have come to its end all the same.
+    """
+    told = [outcome for run_id in (given.run_id, *reversed(given.earlier)) if (outcome := outcome_of_run(run_id))]
+    if not told:
+        return None
+    cells: dict[str, CellOutcome] = {}
+    for outcome in told:
+        for cell in outcome.cells:
+            known = cells.setdefault(name_of(cell), cell)
+            if known.ending == "up to date" and cell.ending == "trained":
+                cells[name_of(cell)] = cell
+    return told[0].model_copy(update={"cells": tuple(cells.values())})
 
 
 def _train_options(options: TrainOptions, refs: Sequence[CellRef], families: Sequence[str]) -> TrainOptions:

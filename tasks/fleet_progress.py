@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -58,11 +58,11 @@ def progress_of(
     cells = sum(len(batch.cells) for batch in start.batches)
     counts = [(batch, _ended_in(run_id, batch)) for batch, run_id in running]
     total_s = sum(batch.estimated_s for batch in start.batches)
-    done_s = sum(batch.estimated_s for batch in ended)
-    done_s += sum(batch.estimated_s * count / max(1, len(batch.cells)) for batch, count in counts)
+    done_of = {batch.name: batch.estimated_s for batch in ended}
+    done_of |= {batch.name: batch.estimated_s * count / len(batch.cells) for batch, count in counts}
     took_s = time.time() - began_s
-    share = done_s / total_s if total_s else 1.0
-    left_s = total_s - done_s if share < _OWN_PACE else took_s * (1 - share) / share
+    share = sum(done_of.values()) / total_s if total_s else 1.0
+    left_s = _left_by_estimates(start, done_of) if share < _OWN_PACE else took_s * (1 - share) / share
     return FleetProgress(
         cells=cells,
         done=sum(len(batch.cells) for batch in ended) + sum(count for _, count in counts),
@@ -71,6 +71,14 @@ def progress_of(
         left_s=max(0.0, left_s),
         running=tuple(batch.name for batch, _ in running),
     )
+
+
+def _left_by_estimates(start: FleetStart, done_of: Mapping[str, float]) -> float:
+    """Return what the pools need, which work beside each other, each on one batch at a time."""
+    left: dict[str, float] = {}
+    for batch in start.batches:
+        left[batch.pool] = left.get(batch.pool, 0.0) + batch.estimated_s - done_of.get(batch.name, 0.0)
+    return max(left.values(), default=0.0)
 
 
 def _ended_in(run_id: str, batch: FleetBatch) -> int:

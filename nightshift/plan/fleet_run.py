@@ -179,6 +179,12 @@ def read_start(home: Home, run_id: str) -> FleetStart | None:
         return None
 
 
+def newest_start(home: Home) -> FleetStart | None:
+    """Return what the newest run worked on, None without any."""
+    paths = sorted((home.work / "fleet").glob(f"*/{_PLAN}"), key=lambda p: p.stat().st_mtime_ns)
+    return read_start(home, paths[-1].parent.name) if paths else None
+
+
 def note_going_on(home: Home, run_id: str, start: FleetStart) -> None:
     """Note that a flow run works on the plan of another one, which has crashed."""
     if run_id != start.run_id:
