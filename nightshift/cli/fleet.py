@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from nightshift.cli.extras import need
 from nightshift.cli.parser import add_command
 from nightshift.cli.plan import add_filters, filters_of, show_plan
-from nightshift.errors import EXIT_OK, ServiceError, UsageError
+from nightshift.errors import EXIT_OK, ConfigError, ServiceError, UsageError
 
 if TYPE_CHECKING:
-    from nightshift.plan.fleet import FleetPlan
+    from nightshift.plan.fleet import Filters, FleetPlan
     from nightshift.plan.fleet_run import FleetOptions, FleetOutcome
     from nightshift.settings import Home
     from tasks.fleet_progress import FleetProgress
@@ -58,7 +58,7 @@ def add_fleet(commands: Any, argv: Sequence[str]) -> None:
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--force", action="store_true", help="train even what is up to date")
+    parser.add_argument("--force", action="store_true", help="train what is up to date too")
     parser.add_argument("--dry-run", action="store_true", help="show what would be trained, as `nightshift plan` does")
     parser.add_argument("--processes", type=int, metavar="N", help="models at once on a worker (default: its cores)")
     parser.add_argument("--config", metavar="FILE", help="a YAML file `families: {FAMILY: {key: value}}`")
@@ -82,7 +82,10 @@ def _train_fleet(arguments: argparse.Namespace) -> int:
     from nightshift.settings import use_home
 
     home, filters, options = use_home(), filters_of(arguments), _options(arguments)
+    if arguments.command == "resume":
+        filters, options = _as_last_time(home, filters, options)
     plan = make_plan(home, load_fleet(home), filters, options.train)
+    _refuse_bad_settings(plan, arguments.config or "")
     if arguments.dry_run or not _something_to_do(home, plan):
         show_plan(home, plan, filters)
         return EXIT_OK
@@ -96,8 +99,40 @@ def _options(arguments: argparse.Namespace) -> FleetOptions:
 
     if arguments.processes is not None and arguments.processes < 1:
         raise UsageError(f"--processes is {arguments.processes}, expected 1 or more.")
+    if arguments.config and not Path(arguments.config).is_file():
+        raise UsageError(f"there is no file {arguments.config}.", hint="--config expects a YAML file.")
     file = str(Path(arguments.config).resolve()) if arguments.config else None
     return FleetOptions(processes=arguments.processes, train=TrainOptions(settings=given(arguments), config_file=file))
+
+
+def _as_last_time(home: Home, filters: Filters, options: FleetOptions) -> tuple[Filters, FleetOptions]:
+    """Return what the newest run was asked for, with what is asked for now over it."""
+    from nightshift.plan.fleet_run import newest_start
+    from nightshift.plan.options import TrainOptions
+
+    last = newest_start(home)
+    if last is None:
+        return filters, options
+    own = options.model_dump(exclude_none=True, exclude={"train"})
+    train = last.options.train if options.train == TrainOptions() else options.train
+    force = filters.force or last.filters.force
+    return (
+        filters.model_copy(update={"force": force}),
+        last.options.model_copy(update={**own, "train": train}),
+    )
+
+
+def _refuse_bad_settings(plan: FleetPlan, file: str) -> None:
+    """Refuse what the command line asks for and no config takes; a machine's own bad file blocks that machine alone.
+
+    Raises:
+        ConfigError: with the first cell's reason.
+    """
+    asked = ["(from parameter)", *([f"(from {Path(file).name})"] if file else [])]
+    for cell in plan.cells:
+        for reason in cell.reasons if not cell.cell_key else ():
+            if any(source in reason for source in asked):
+                raise ConfigError(f"{cell.name}: {reason}")
 
 
 def _something_to_do(home: Home, plan: FleetPlan) -> bool:
@@ -232,5 +267,5 @@ def _note(at: FleetProgress) -> str:
     from nightshift.tracking.text import seconds
 
     left = f"about {seconds(at.left_s)} left" if at.left_s >= 1 else ""
-    working = ", ".join(at.running) or "waiting for a worker"
+    working = ", ".join(at.running) or ("waiting for a worker" if at.done < at.cells else "closing")
     return "; ".join(part for part in (left, working) if part)

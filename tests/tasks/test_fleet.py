@@ -1,0 +1,102 @@
+"""What the batches' ends make of the cells of a run; on a real server in `tests/flows/test_fleet_flow.py`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from support.datasets import calendar_rows, describe
+
+from nightshift.data.importers.landing import split_and_land
+from nightshift.plan.batch import BatchOutcome
+from nightshift.plan.fanout import FleetBatch, fan_out, to_run
+from nightshift.plan.fleet import Filters, make_plan
+from nightshift.plan.fleet_config import FleetConfig
+from nightshift.plan.fleet_run import FleetFailedError, FleetOptions, FleetOutcome, FleetStart
+from nightshift.plan.outcome import CellOutcome
+from nightshift.plan.state import make_cell
+from nightshift.settings import Home
+from tasks.fleet import cells_of, settled
+from tasks.fleet_batches import BatchEnd, key_of
+from tests.plan.trained import leave_trained
+
+
+@pytest.fixture
+def start(home: Home) -> FleetStart:
+    """A run that trains two cells in one batch."""
+    split_and_land(home, calendar_rows(), describe("pump_1"))
+    plan = make_plan(home, FleetConfig(families=("anomaly", "rul")))
+    batches = fan_out(to_run(plan), 1_800, 1)
+    return FleetStart(
+        run_id="r", started_at=plan.made_at, filters=Filters(), options=FleetOptions(), plan=plan, batches=batches
+    )
+
+
+def told(start: FleetStart, *endings: str) -> BatchOutcome:
+    cells = [
+        CellOutcome.model_validate(
+            {"subject": c.subject, "family": c.family, "target": c.target, "ending": ending, "cell_key": c.cell_key}
+        )
+        for c, ending in zip(start.plan.cells, endings, strict=False)
+    ]
+    return BatchOutcome(cells=tuple(cells))
+
+
+def endings(start: FleetStart, end: BatchEnd, *, stopped: bool = False) -> list[tuple[str | None, str]]:
+    found = cells_of(start, [end], stopped=stopped)
+    return [(c.outcome.ending, c.outcome.reason) if c.outcome else (None, "") for c in found]
+
+
+def test_what_a_batch_has_told_is_how_its_cells_ended(start):
+    [batch] = start.batches
+    cells = cells_of(start, [BatchEnd(batch, 1, told(start, "trained", "not applicable"))], stopped=False)
+    assert [c.outcome.ending for c in cells if c.outcome] == ["trained", "not applicable"]
+    assert {(c.batch, c.attempts) for c in cells} == {("pi-pool 1 of 1", 1)}
+
+
+def test_a_cell_of_which_nobody_has_told_has_failed_with_the_batchs_reason_unless_the_run_was_stopped(start):
+    [batch] = start.batches
+    end = BatchEnd(batch, 3, told(start, "trained"), "its worker died.", "nightshift resume")
+    assert endings(start, end) == [("trained", ""), ("failed", "its worker died.")]
+    assert endings(start, end, stopped=True) == [("trained", ""), (None, "")]
+
+
+def test_a_cell_that_an_earlier_attempt_has_registered_was_trained_in_this_run(home, start):
+    [batch] = start.batches
+    again = BatchEnd(batch, 2, told(start, "up to date", "up to date"))
+    assert [ending for ending, _ in endings(start, again)] == ["up to date", "up to date"]
+    before, after = start.started_at - timedelta(hours=1), start.started_at + timedelta(seconds=5)
+    leave_trained(home, make_cell(home, "pump_1", "anomaly"), 2, at=after.isoformat(), train_s=60)
+    leave_trained(home, make_cell(home, "pump_1", "rul"), 1, at=before.isoformat())
+    assert [ending for ending, _ in endings(start, again)] == ["trained", "up to date"]
+    [cell, _] = cells_of(start, [again], stopped=False)
+    assert (cell.outcome.version, cell.outcome.seconds) == (2, 66)
+    # The first attempt's own "up to date" is what it says.
+    assert [ending for ending, _ in endings(start, BatchEnd(batch, 1, again.outcome))] == ["up to date", "up to date"]
+    untold = BatchEnd(batch, 3, None, "it crashed.")
+    assert [ending for ending, _ in endings(start, untold)] == ["trained", "failed"]
+
+
+def test_the_key_of_a_batch_is_the_same_for_every_try_of_its_run_and_another_for_each_attempt(start):
+    [batch] = start.batches
+    keys = {key_of(start, batch, attempt) for attempt in (1, 2, 3)}
+    assert len(keys) == 3
+    assert key_of(start.model_copy(update={"tries": 2}), batch, 1) in keys
+    assert key_of(start.model_copy(update={"started_at": datetime.now(UTC)}), batch, 1) not in keys
+    other = FleetBatch(**{**batch.model_dump(), "cells": batch.cells[:1]})
+    assert key_of(start, other, 1) not in keys
+
+
+def test_a_run_with_a_bad_cell_fails_with_all_outcomes_and_a_stopped_one_is_cancelled(start):
+    [batch] = start.batches
+    cells = cells_of(start, [BatchEnd(batch, 1, told(start, "trained", "failed"))], stopped=False)
+    outcome = FleetOutcome(
+        run_id="r", started_at=start.started_at, ended_at=start.started_at, filters=start.filters, cells=cells
+    )
+    with pytest.raises(FleetFailedError, match=r"1 of 2 cells .*: pump_1\.rul\.pi failed") as caught:
+        settled(outcome)
+    assert caught.value.outcome == outcome
+    stopped = settled(outcome.model_copy(update={"ended": "cancelled"}))
+    assert stopped.is_cancelled()
+    good = outcome.model_copy(update={"cells": cells[:1]})
+    assert settled(good) is good
