@@ -57,6 +57,7 @@ class Removal:
         subject: of a data version.
         dvc: kind and fingerprint of its version in DVC.
         artifacts: that MLflow keeps of it, in this home.
+        is_scratch: of a cell that stays, what its training needed.
     """
 
     kind: Kind
@@ -70,14 +71,20 @@ class Removal:
     subject: str = ""
     dvc: tuple[DvcKind, str] | None = None
     artifacts: tuple[Path, ...] = ()
+    is_scratch: bool = False
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What can go, and what is left for a reason that a person should know."""
+    """What can go, and what is left for a reason that a person should know.
+
+    Attributes:
+        named_again: versions that an earlier prune had begun with, and that somebody has given an alias since.
+    """
 
     removals: tuple[Removal, ...]
     remarks: tuple[str, ...] = ()
+    named_again: tuple[Version, ...] = ()
 
 
 @dataclass
@@ -96,6 +103,7 @@ class _Desk:
     stays: dict[str, set[int]] = field(default_factory=dict)
     used_data: dict[str, set[str]] = field(default_factory=dict)
     bundle_ids: set[str] = field(default_factory=set)
+    named_again: list[Version] = field(default_factory=list)
 
     @cached_property
     def in_use(self) -> dict[str, retention.InUse]:
@@ -145,12 +153,17 @@ def survey(home: Home, limits: RetentionSettings, store: Store | None) -> Survey
         f"{unknown} bundles under models/ are not in the registry, and are left" if unknown else "",
         "what goes here stays in the store that the machines share" if home.store_url and removals else "",
     )
-    return Survey(tuple(removals), tuple(remark for remark in remarks if remark))
+    return Survey(tuple(removals), tuple(remark for remark in remarks if remark), tuple(desk.named_again))
 
 
 def is_local(home: Home) -> bool:
     """Whether the registry is this home's alone."""
     return home.mlflow_uri.startswith("sqlite:")
+
+
+def is_done(folder: Path) -> bool:
+    """Whether the cell of a work folder went through all stages."""
+    return retention.version_of(folder) is not None and (folder / "report.json").is_file()
 
 
 def bundle_folder(home: Home, name: str, version: int) -> Path:
@@ -175,6 +188,7 @@ def _models(desk: _Desk) -> Iterator[Removal]:
                 desk.stays.setdefault(name, set()).add(version.version)
                 desk.bundle_ids.add(version.bundle_id)
                 desk.refer(pieces[0], version.tags.get(runs.DATASET, ""))
+                desk.named_again += [version] if begun and version.version in kept else []
                 continue
             yield _model(desk, name, version, folder)
 
@@ -246,8 +260,9 @@ def _is_needed(desk: _Desk, folder: Path, cell: Cell, *, aside: bool) -> bool:
 def _spent(desk: _Desk, folder: Path, cell: Cell) -> Iterator[Removal]:
     """Yield what a cell that went through all stages keeps for a training that nobody will go on with."""
     left = tuple(p for name in ("scratch", "checkpoints") if (p := folder / name).is_dir() and any(p.iterdir()))
-    if left and retention.version_of(folder) is not None and (folder / "report.json").is_file():
-        yield Removal("work", f"{cell.name} {folder.name[:12]} checkpoints", "it is trained", left, cell.key)
+    if left and is_done(folder):
+        name = f"{cell.name} {folder.name[:12]} checkpoints"
+        yield Removal("work", name, "it is trained", left, cell.key, is_scratch=True)
 
 
 def _staged(desk: _Desk) -> Iterator[Removal]:

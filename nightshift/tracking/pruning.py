@@ -16,9 +16,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
 from uuid import uuid4
 
 from nightshift.data import store as datasets
@@ -26,17 +24,12 @@ from nightshift.errors import NightshiftError
 from nightshift.plan import lock
 from nightshift.plan.fleet_config import RetentionSettings
 from nightshift.settings import Home
-from nightshift.tracking import dvc_gc, retention, runs, versions
+from nightshift.tracking import dvc_gc, registry_gc, retention, runs, versions
 from nightshift.tracking.disk_space import Ledger
-from nightshift.tracking.mlflow_store import Store, open_store, told_apart
-from nightshift.tracking.prunable import TRASH, Removal, bundle_folder, survey
-
-if TYPE_CHECKING:
-    from mlflow.entities import Run
+from nightshift.tracking.mlflow_store import Store, open_store
+from nightshift.tracking.prunable import TRASH, Removal, bundle_folder, is_done, survey
 
 logger = logging.getLogger("nightshift")
-
-Value = TypeVar("Value")
 
 _LOCK = "prune"
 # A landing that found its data in the store before they were set aside has pointed to them by then.
@@ -114,6 +107,7 @@ def prune(home: Home, limits: RetentionSettings, tell: Tell = lambda _line: None
         found = survey(home, limits, store)
         work = _Work(home, limits, store)
         try:
+            work.restore(found.named_again)
             tell("removing files")
             for one in found.removals:
                 work.remove(one)
@@ -159,12 +153,18 @@ class _Work:
     ledger: Ledger = field(default_factory=Ledger)
     set_aside_at: float = 0.0
 
+    def restore(self, named_again: Iterable[versions.Version]) -> None:
+        """Take versions back that an earlier prune had begun with and that an alias refers to now."""
+        for version in named_again:
+            if self.store is not None:
+                versions.mark(self.store, version, versions.READY)
+
     def set_data_aside(self, found: Iterable[Removal]) -> None:
         """Rename data versions out of the store, but for those of a model that was left after all."""
         for one in found:
             (path,) = one.paths
-            if path.name in self.stays:
-                self._leave(one, "a model that was made from it is left")
+            if path.name in self.stays or path.name == _points_to(self.home, one.subject):
+                self._leave(one, "it is in use by now")
                 continue
             place = path.parent.parent / TRASH / f"{one.subject}.{path.name}"
             place.parent.mkdir(exist_ok=True)
@@ -228,9 +228,7 @@ class _Work:
                     versions.mark(store, version, versions.READY)
                     self._leave(one.removal, "an alias refers to it by now; its files are in MLflow")
                     continue
-                _delete_run(store, version)
-                with told_apart(store.uri):
-                    _if_there(partial(versions.delete, store, version))
+                registry_gc.delete(store, version)
 
     def _remove_version(self, one: Removal, version: versions.Version) -> None:
         """Mark a version in the registry, look at its aliases once more, and remove its bundle and artifacts."""
@@ -261,6 +259,8 @@ class _Work:
 
     def _is_needed(self, one: Removal) -> bool:
         """Whether work has come into use since the survey, or belongs to a version that was left."""
+        if one.is_scratch:
+            return not is_done(one.paths[0].parent)
         if one.cell_key and one.model and retention.in_use(self.home, one.model).uses(one.cell_key, ""):
             return True
         version = retention.version_of(one.paths[0]) if one.model else None
@@ -343,38 +343,3 @@ def _drop_empty(folder: Path) -> None:
         folder.rmdir()
     except OSError:
         return
-
-
-def _delete_run(store: Store, version: versions.Version) -> None:
-    """Delete a version's run with its artifacts, unless another version was made by it too."""
-    with told_apart(store.uri):
-        shared = store.client.search_model_versions(f"run_id = '{version.run_id}'")
-        if any(int(v.version) != version.version or v.name != version.name for v in shared):
-            return
-        run = _if_there(lambda: store.client.get_run(version.run_id))
-        if run is not None:
-            _delete_artifacts(store, run)
-            store.client.delete_run(version.run_id)
-        tracking = store.client._tracking_client.store
-        # As `mlflow gc` does; a tracking server offers no such thing, and keeps the run as deleted.
-        if hasattr(tracking, "_hard_delete_run"):
-            _if_there(lambda: tracking._hard_delete_run(version.run_id))
-
-
-def _delete_artifacts(store: Store, run: Run) -> None:
-    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
-    uri = str(run.info.artifact_uri)
-    get_artifact_repository(uri, tracking_uri=store.home.mlflow_uri).delete_artifacts()
-
-
-def _if_there(work: Callable[[], Value]) -> Value | None:
-    """Do something to what may have gone already, as by a prune that was killed."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return work()
-    except MlflowException as error:
-        if str(error.error_code) != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return None

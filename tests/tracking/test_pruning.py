@@ -71,7 +71,7 @@ class History:
 def history(tmp_path_factory: pytest.TempPathFactory, migrated_db: Path) -> Iterator[History]:
     with a_home(tmp_path_factory.mktemp("prune"), migrated_db) as home:
         told = History(home)
-        for _ in range(4):
+        for _ in range(3):
             told.goes_on()
         versions.promote(told.store, told.name, 1)
         yield told
@@ -113,9 +113,9 @@ def test_looking_names_what_goes_and_changes_nothing(history: History) -> None:
     before = files(history.home)
     found = look(history.home, LIMITS)
     assert files(history.home) == before
-    assert {n for n in names(found) if "version" in n} == {f"{history.name} version {v}" for v in (2, 3)}
-    gone = {f"{history.subject} {history.data[i].fingerprint[:12]}" for i in (1, 2)}
-    assert {one.removal.name for one in found.removed if one.removal.kind == "data"} == gone
+    assert {n for n in names(found) if "version" in n} == {f"{history.name} version {v}" for v in (2,)}
+    gone = [f"{history.subject} {history.data[1].fingerprint[:12]}"]
+    assert [one.removal.name for one in found.removed if one.removal.kind == "data"] == gone
     assert found.freed > 100_000
     assert found.dvc_bytes > 0
 
@@ -154,18 +154,17 @@ def test_a_kill_at_any_step_is_made_up_for_by_the_next_prune(history: History, t
     child = [sys.executable, "-c", KILLED, str(history.home.root)]
     done = subprocess.run(child, cwd=root, capture_output=True, text=True, check=False)
     assert [line.split()[1] for line in done.stdout.splitlines()] == ["-9"] * 4, done.stderr[-2000:]
-    assert len(list((history.home.data / "store" / ".pruned").iterdir())) == 2
+    assert len(list((history.home.data / "store" / ".pruned").iterdir())) == 1
     prune(history.home, LIMITS)
-    assert history.registered() == {1, 4}
-    for version in (1, 4):
+    assert history.registered() == {1, 3}
+    for version in (1, 3):
         is_kept(history, version, tmp_path)
-    for version in (2, 3):
-        has_gone(history, version)
-    kept = {data.fingerprint[:12] for data in (history.data[0], history.data[3])}
+    has_gone(history, 2)
+    kept = {data.fingerprint[:12] for data in (history.data[0], history.data[2])}
     assert set(stored(history.home, history.subject)) == kept
     assert {v[:12] for v in versioning.versions(history.home, "datasets")} == kept
     assert current(history.home, history.subject) == history.data[-1].fingerprint
-    for data in (history.data[0], history.data[3]):
+    for data in (history.data[0], history.data[2]):
         assert open_dataset(history.home, history.subject, data.fingerprint).fingerprint == data.fingerprint
         versioning.checkout(history.home, "datasets", data.fingerprint, tmp_path / data.fingerprint[:12])
     champion = versions.champion(history.store, history.name)
@@ -173,10 +172,15 @@ def test_a_kill_at_any_step_is_made_up_for_by_the_next_prune(history: History, t
     assert champion.version == 1
 
 
-def test_a_second_prune_removes_nothing(history: History) -> None:
+def test_a_second_prune_removes_nothing_and_takes_back_what_has_an_alias_again(history: History) -> None:
+    challenger = versions.challenger(history.store, history.name)
+    assert challenger is not None
+    versions.mark(history.store, challenger, versions.PRUNED)
     before = files(history.home)
     done = prune(history.home, LIMITS)
     assert (done.removed, done.freed, done.remarks) == ((), 0, ())
+    found = {one.version.version: one.version for one in versions.inventory(history.store)[history.name]}
+    assert found[3].tags[versions.STATE] == versions.READY
     after = files(history.home)
     assert {p for p in before if "lock" not in p} == {p for p in after if "lock" not in p}
 
@@ -187,14 +191,14 @@ def test_what_somebody_works_on_is_left_with_its_data_and_the_bytes_are_those_th
     history.goes_on()
     with lock.held(history.home, f"register-{history.name}"):
         left = prune(history.home, LIMITS)
-    assert f"{history.name} version 4 is left: somebody works on it" in left.remarks
-    is_kept(history, 4, tmp_path)
-    assert history.data[3].fingerprint[:12] in stored(history.home, history.subject)
+    assert f"{history.name} version 3 is left: somebody works on it" in left.remarks
+    is_kept(history, 3, tmp_path)
+    assert history.data[2].fingerprint[:12] in stored(history.home, history.subject)
     before = sum(size for name, size in files(history.home).items() if not name.endswith(".db"))
     done = prune(history.home, LIMITS)
     after = sum(size for name, size in files(history.home).items() if not name.endswith(".db"))
-    has_gone(history, 4)
-    assert history.registered() == {1, 5}
+    has_gone(history, 3)
+    assert history.registered() == {1, 4}
     assert done.freed == pytest.approx(before - after, rel=0.25)
     with pytest.raises(UnknownNameError):
-        versions.promote(history.store, history.name, 4)
+        versions.promote(history.store, history.name, 3)
