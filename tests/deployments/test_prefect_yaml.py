@@ -13,11 +13,11 @@ from prefect.cli.deploy._models import DeploymentConfig, PrefectYamlModel, WorkP
 from pydantic import BaseModel
 
 from deployments import pools
-from deployments.declared import prefect_yaml, read
-from flows import batch, landed, machine, synthesize, train
+from deployments.declared import RunLimit, prefect_yaml, read
+from flows import batch, fleet, machine, synthesize, train
 from nightshift.plan.fleet_config import FleetConfig
 
-FLOWS = (train.train, batch.train_batch, machine.train_machine, synthesize.synthesize_machine, landed.train_landed)
+FLOWS = (train.train, batch.train_batch, machine.train_machine, synthesize.synthesize_machine, fleet.train_fleet)
 
 
 def unknown_keys(found: dict[str, Any]) -> Iterator[str]:
@@ -64,15 +64,25 @@ def test_every_entrypoint_is_a_module_and_names_a_flow(declared):
         assert flow_of(entrypoint)
 
 
-def test_every_flow_is_declared_once(declared):
-    names = [flow_of(d["entrypoint"]).name for d in declared["deployments"]]
-    assert sorted(names) == sorted(flow.name for flow in FLOWS)
+def test_every_flow_is_declared_once_and_batches_for_each_of_their_pools(declared):
+    names = [f"{flow_of(d['entrypoint']).name}/{d['name']}" for d in declared["deployments"]]
+    own = {"train-batch": ("gpu", "pi"), "train-fleet": ("nightly",)}
+    assert sorted(names) == sorted(f"{flow.name}/{name}" for flow in FLOWS for name in own.get(flow.name, ("local",)))
 
 
-def test_every_deployment_says_what_it_does_and_where_it_runs(declared):
-    for deployment in declared["deployments"]:
-        assert deployment["description"]
-        assert deployment["name"] == "local"
+def test_every_deployment_says_what_it_does(declared):
+    assert all(deployment["description"] for deployment in declared["deployments"])
+
+
+def test_a_night_begins_when_the_fleet_s_config_says_and_never_beside_another():
+    deployments = read(prefect_yaml(), FleetConfig(nightly="30 3 * * *", timezone="Asia/Tokyo")).deployments
+    scheduled = {d.full_name: d.schedules for d in deployments if d.schedules}
+    [schedule] = scheduled.pop("train-fleet/nightly")
+    assert scheduled == {}
+    assert str(schedule) == "30 3 * * * Asia/Tokyo"
+    [nightly] = [d for d in deployments if d.full_name == "train-fleet/nightly"]
+    assert isinstance(nightly.concurrency_limit, RunLimit)
+    assert (nightly.concurrency_limit.limit, nightly.concurrency_limit.collision_strategy) == (1, "ENQUEUE")
 
 
 def test_what_deploy_reads_is_what_prefect_reads_and_the_shipped_pools_take_it(declared, home):
