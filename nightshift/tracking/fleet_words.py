@@ -108,7 +108,8 @@ def message(night: Night, date: str, where: str) -> Message:
     """
     lines = [*sentences(night), *(_short(remark) for remark in night.outcome.remarks[:_CAUSES_TOLD])]
     for cause in night.causes[:_CAUSES_TOLD]:
-        lines.append(f"- {len(cause.names)} {cause.ending}: {_short(cause.what)} -> {'; '.join(cause.commands)}")
+        what = " ".join(part for part in (_short(cause.what), _short(cause.hint)) if part)
+        lines.append(f"- {len(cause.names)} {cause.ending}: {what} -> {'; '.join(cause.commands)}")
     if len(night.causes) > _CAUSES_TOLD:
         lines.append(f"- and {len(night.causes) - _CAUSES_TOLD} more causes")
     lines.append(f"Report: {where or 'it could not be written; the log says why'}")

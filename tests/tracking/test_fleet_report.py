@@ -229,11 +229,12 @@ def test_a_run_without_an_outcome_has_a_page_too(home: Home) -> None:
 
 
 def test_the_message_is_one_line_and_a_few_more(home: Home) -> None:
-    bad = [failed(f"pump_{i}", reason=f"{'x' * (i + 1)} {'long ' * 80}") for i in range(7)]
+    bad = [failed(f"pump_{i}", reason=f"{'x' * (i + 1)} {'long ' * 80}", hint="Free some.") for i in range(7)]
     told = message(night_of(home, a_night(*bad, remarks=("pi-pool has no worker",))), "2026-11-21", "/reports/a.html")
     assert told.subject == "Nightshift 2026-11-21: 7 failed, of 7 models"
     assert "pi-pool has no worker" in told.body
     assert "- 1 failed: x long" in told.body
+    assert "… Free some. -> nightshift resume --machine pump_0" in told.body
     assert "- and 3 more causes" in told.body
     assert told.body.endswith("Report: /reports/a.html")
     assert len(told.body) < 2_000
