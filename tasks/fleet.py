@@ -14,7 +14,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 from prefect.states import Cancelled
 
-from nightshift.errors import InterruptedTraining, UsageError
+from nightshift.errors import InterruptedTraining, NightshiftError, UsageError
+from nightshift.plan import shared
 from nightshift.plan.cell import Cell
 from nightshift.plan.fanout import fan_out, to_run
 from nightshift.plan.fleet import Filters, PlannedCell, make_plan
@@ -139,6 +140,11 @@ def train_batches(start: FleetStart, night: Night) -> tuple[BatchEnd, ...]:
     """
     runs = BatchRuns(start, load_fleet(home()), night.stop)
     ends = runs.run()
+    try:
+        # Versions, the morning report and the next run read what other machines have trained here.
+        shared.sync(home())
+    except NightshiftError as error:
+        runs.remarks.append(f"What other machines have trained is not known here yet: {error.what}")
     night.remarks += tuple(runs.remarks)
     return ends
 

@@ -26,6 +26,7 @@ from nightshift.plan.only import Only
 from nightshift.plan.only import chosen as chosen_of
 from nightshift.plan.options import TrainOptions, settings_of
 from nightshift.plan.past import Past, past_of, utc
+from nightshift.plan.shared import sync
 from nightshift.plan.state import CellState, State, make_cell, state
 from nightshift.settings import Home
 
@@ -123,7 +124,7 @@ class FleetPlan(BaseModel):
 def make_plan(
     home: Home, config: FleetConfig, filters: Filters | None = None, train: TrainOptions | None = None
 ) -> FleetPlan:
-    """Return where every cell of the fleet (or the part asked for) stands.
+    """Return where every cell of the fleet (or the part asked for) stands, on all machines that share a store.
 
     Args:
         home: where everything is kept.
@@ -134,7 +135,9 @@ def make_plan(
     Raises:
         UnknownNameError: for a machine, family, target or tag asked for that the fleet does not have.
         ConfigError: for a setting of `train` that no family of the fleet knows.
+        ServiceError, TransientError: when the store that the machines share cannot be used.
     """
+    sync(home)
     asked = filters or Filters()
     desk = _Desk(home, config, asked.force, datetime.now(UTC), train or TrainOptions())
     own = [families.canonical(name) for name in asked.families]

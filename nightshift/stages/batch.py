@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from nightshift import families
 from nightshift.errors import InterruptedTraining, NightshiftError, ServiceError
-from nightshift.plan import lock
+from nightshift.plan import lock, shared
 from nightshift.plan.batch import GRACE_S, BatchOptions, CellRef, each_once, wants_gpu
 from nightshift.plan.cell import Cell
 from nightshift.plan.options import settings_of
@@ -86,6 +86,7 @@ class Batch:
 
     Raises:
         CapacityError: when the machine has too little memory or disk.
+        ServiceError, TransientError: when the store that the machines share cannot be used.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class Batch:
         self._home, self._options, self._run_id = home, options, run_id or uuid4().hex
         self._should_stop, self._gpu = should_stop, gpu
         self._chosen = _known_families(self.cells)
+        shared.sync(home)
         room = room_now(home)
         self._slots = Slots(home, options.processes or room.cores, options.cell_memory_gb)
         left = self._left()

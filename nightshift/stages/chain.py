@@ -17,6 +17,7 @@ from nightshift.findings import Finding, finding
 from nightshift.plan import journal, lock
 from nightshift.plan.cell import Cell
 from nightshift.plan.records import STAGES, StageRecord, read_record
+from nightshift.plan.shared import share_cell
 from nightshift.plan.state import remember
 from nightshift.stages.cut_off import began
 from nightshift.stages.recorded import StageContext, StageResult, disk_errors, forget_from, run_recorded, set_aside
@@ -85,9 +86,13 @@ def run_stage(name: str, cell: Cell, ctx: StageContext) -> StageRecord:
         raise
     except NightshiftError:
         _tell_in_report(cell, ctx)
+        share_cell(ctx.home, cell)
         raise
     if record.status in ("blocked", "not_applicable"):
         _tell_in_report(cell, ctx)
+        share_cell(ctx.home, cell)
+    elif name == STAGES[-1]:
+        share_cell(ctx.home, cell)
     return record
 
 
