@@ -26,6 +26,7 @@ _ENDED = ("Cancelled", "Completed", "Crashed", "Failed")
 #: Nobody works on a run in these, and nobody is to be heard.
 _PARKED = ("AwaitingRetry", "Paused", "Suspended")
 _PROACTIVE_MIN_S = 10.0
+_ONCE_A_RUN_S = 86_400.0
 
 
 def wanted(scene: Scene) -> Iterator[Reaction]:
@@ -60,7 +61,8 @@ def _stuck(dead: DeadSettings) -> Reaction:
 def _go_on(scene: Scene) -> Reaction:
     deployment_id = scene.deployment_id(NIGHTLY)
     related = {"prefect.resource.id": f"prefect.deployment.{deployment_id}", "prefect.resource.role": "deployment"}
-    trigger = _trigger("Reactive", [], ["Crashed"], 0.0)
+    # A run that is marked as dead and lives on for a while crashes more than once.
+    trigger = _trigger("Reactive", [], ["Crashed"], _ONCE_A_RUN_S)
     # One that never began counts no try of its own: where none can, they would follow each other without end.
     begun = {**trigger["match"], "prefect.run-count": "!0"}
     return Reaction(
