@@ -39,6 +39,7 @@ from nightshift.stages.batch_limits import room_now
 from nightshift.tracking.unversioned import outstanding
 from tasks import logs, morning
 from tasks.cell_run import STOPPED
+from tasks.crashed import left_by
 from tasks.fleet_batches import BatchEnd, BatchRuns, name_of
 from tasks.signals import StopOnSignal
 from tasks.version import version
@@ -87,12 +88,16 @@ def plan_fleet(filters: Filters, options: FleetOptions, continues: str = "") -> 
     Raises:
         UnknownNameError: for a machine, family, target or tag that the fleet does not have.
         ConfigError: for a fleet.yaml or a setting that cannot be used.
-        UsageError: for a run that has crashed too often.
+        UsageError: for a run that has crashed too often, was being stopped, or is unknown to the server.
     """
     place, fleet, own = home(), load_fleet(home()), str(flow_run.id)
-    kept = read_start(place, continues or own)
+    kept = read_start(place, own)
+    if kept is None and continues:
+        before = left_by(place, continues, fleet.dead.tries)
+        kept, filters, options = before.start, before.filters, before.options
     if kept is not None and not (continues == "" and _has_ended(kept)):
-        start = _gone_on_with(kept, fleet)
+        # One that was given up as dead may have come to its end all the same.
+        start = kept if _has_ended(kept) else _gone_on_with(kept, fleet)
         note_going_on(place, own, start)
     else:
         call_off_waiting()
