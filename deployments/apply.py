@@ -50,6 +50,7 @@ def deploy_all(home: Home, file: Path | None = None, tell: Callable[[Change], No
 
     Raises:
         ConfigError: for files that cannot be used; nothing was changed.
+        UnmetError: when the server lacks what an automation needs; all else is done.
         ServiceError: when the server does not answer, or Prefect refuses something; with what mends it.
     """
     wanted, places = checked(home, file)
@@ -71,11 +72,12 @@ def _changes(home: Home, wanted: tuple[Deployment, ...], places: pools.Pools) ->
         if found is None or differences(found, deployment, version):
             found = ask(_path(deployment))[1]
         yield from schedules.declare(found, deployment)
-    yield from automations.declare(Scene(load_fleet(home), frozenset(there)))
     for name in sorted(ours.keys() - there.keys()):
         # Its schedules and planned runs go with it.
         ask(f"deployments/{ours[name]['id']}", method="DELETE", accept=(404,))
         yield Change("removed", f"deployment {name}")
+    # Last: one that lacks something ends the deploy, when all else is done.
+    yield from automations.declare(Scene(load_fleet(home), frozenset(there)))
 
 
 def _ours() -> dict[str, dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Any
 from deployments import on_landing, on_silence, on_trouble
 from deployments.api import ask
 from deployments.changes import TAG, Change, holds
-from deployments.reactions import Reaction, Scene
+from deployments.reactions import Reaction, Scene, UnmetError
 
 _WANTED: tuple[Callable[[Scene], Iterator[Reaction]], ...] = (
     on_landing.wanted,
@@ -26,15 +26,24 @@ def declare(scene: Scene) -> Iterator[Change]:
         each change when it is made.
 
     Raises:
+        UnmetError: when the server lacks what one needs, after all others were declared.
         ServiceError: when the server refuses one, or lacks its deployment.
     """
-    wanted = {reaction.name: reaction.body() for make in _WANTED for reaction in make(scene)}
+    wanted: dict[str, dict[str, Any]] = {}
+    unmet: UnmetError | None = None
+    for make in _WANTED:
+        try:
+            wanted |= {reaction.name: reaction.body() for reaction in make(scene)}
+        except UnmetError as error:
+            unmet = error
     for name, body in wanted.items():
         yield from _one(name, body)
     _, ours = ask("automations/filter", {"automations": {"tags": {"all_": [TAG]}}})
     for found in ours:
         if found["name"] not in wanted:
             yield from _removed([found])
+    if unmet is not None:
+        raise unmet
 
 
 def _one(name: str, wanted: Mapping[str, Any]) -> Iterator[Change]:

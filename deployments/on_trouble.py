@@ -14,8 +14,8 @@ from urllib.parse import quote
 
 from deployments.api import ask
 from deployments.on_silence import NIGHTLY
-from deployments.reactions import Reaction, Scene
-from nightshift.errors import ConfigError, first_line
+from deployments.reactions import Reaction, Scene, UnmetError
+from nightshift.errors import first_line
 
 CRASHED = "nightshift: tell of a night that crashed"
 MISSED = "nightshift: tell when no night has begun"
@@ -30,7 +30,7 @@ def wanted(scene: Scene) -> Iterator[Reaction]:
     """Yield the automations, where the fleet names somebody to tell and has a night.
 
     Raises:
-        ConfigError: when the server has no such notification block; with what makes one.
+        UnmetError: when the server has no such notification block; with what makes one.
     """
     if not scene.fleet.notify or NIGHTLY not in scene.deployments:
         return
@@ -43,26 +43,26 @@ def notification_block(name: str) -> str:
     """Return the server's id of a notification block, `<type>/<name>`.
 
     Raises:
-        ConfigError: when there is none, or it is a block that sends nothing.
+        UnmetError: when there is none, or it is a block that sends nothing.
     """
     kind, own = name.split("/")
     path = f"block_types/slug/{quote(kind)}"
     status, found = ask(path, accept=(404,))
     if status == 404:
-        raise ConfigError(
+        raise UnmetError(
             f"fleet.yaml: notify is '{name}', and Prefect knows no kind of block '{kind}'.",
             hint="`prefect block type ls` lists them; those that notify are slack-webhook, ms-teams-webhook, "
             "sendgrid-email, custom-webhook and others.",
         )
     schemas = {"block_schemas": {"block_type_id": {"any_": [found["id"]]}}}
     if not any("notify" in schema["capabilities"] for schema in ask("block_schemas/filter", schemas)[1]):
-        raise ConfigError(
+        raise UnmetError(
             f"fleet.yaml: notify is '{name}', and a block of the kind '{kind}' sends no notifications.",
             hint="Kinds that do: slack-webhook, ms-teams-webhook, sendgrid-email, custom-webhook and others.",
         )
     status, document = ask(f"{path}/block_documents/name/{quote(own)}", accept=(404,))
     if status == 404:
-        raise ConfigError(
+        raise UnmetError(
             f"fleet.yaml: notify is '{name}', and the Prefect server has no such block.",
             hint=f"Make it in the Prefect UI, which `prefect block create {kind}` links to, with the name '{own}'; "
             "or empty notify in fleet.yaml. Then: nightshift deploy",
@@ -74,7 +74,7 @@ def longest_gap_s(cron: str) -> float:
     """Return the longest time between two nights of a schedule, in seconds of the clock on the wall.
 
     Raises:
-        ConfigError: when the schedule names no time, such as the 30th of February.
+        UnmetError: when the schedule names no time, such as the 30th of February.
     """
     # The reader of cron lines that Prefect's own scheduler has.
     from prefect._vendor.croniter.croniter import croniter
@@ -86,7 +86,7 @@ def longest_gap_s(cron: str) -> float:
         while moments[-1] - _FIRST < _LOOK_AHEAD and len(moments) < _LOOKS:
             moments.append(nights.get_next())
     except ValueError as error:
-        raise ConfigError(f"fleet.yaml: nightly is '{cron}', which is no schedule: {first_line(error)}.") from error
+        raise UnmetError(f"fleet.yaml: nightly is '{cron}', which is no schedule: {first_line(error)}.") from error
     longest: timedelta = max(later - one for one, later in itertools.pairwise(moments))
     return longest.total_seconds()
 

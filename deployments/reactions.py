@@ -8,7 +8,12 @@ from typing import Any
 
 from deployments.api import ask
 from deployments.changes import TAG
+from nightshift.errors import ConfigError
 from nightshift.plan.fleet_config import FleetConfig
+
+
+class UnmetError(ConfigError):
+    """What a reaction needs is not on the server; all that does not need it is declared all the same."""
 
 
 @dataclass(frozen=True)

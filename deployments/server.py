@@ -132,7 +132,7 @@ def up(home: Home, *, worker: bool = True, mlflow: bool = True, tell: Callable[[
         info = ensure_server(home)
         if info.started:
             tell(Change("started", "Prefect", info.ui_url))
-        deploy(home, tell=tell)
+        _deploy_for_nights(home, tell)
         tracking_uri = coming.result() if coming else ""
     if worker:
         posts.ensure_workers(home, tracking_uri=tracking_uri, tell=tell)
@@ -204,6 +204,16 @@ def deploy(home: Home, file: Path | None = None, tell: Callable[[Change], None] 
     from deployments.apply import deploy_all
 
     return deploy_all(home, file, tell)
+
+
+def _deploy_for_nights(home: Home, tell: Callable[[Change], None]) -> None:
+    """Deploy; that nobody can be told of a night is told here, and keeps no worker from starting."""
+    from deployments.reactions import UnmetError
+
+    try:
+        deploy(home, tell=tell)
+    except UnmetError as error:
+        tell(Change("not declared", "what tells of trouble", str(error)))
 
 
 def _users_choice(home: Home) -> str:
