@@ -96,8 +96,7 @@ def plan_fleet(filters: Filters, options: FleetOptions, continues: str = "") -> 
         before = left_by(place, continues, fleet.dead.tries)
         kept, filters, options = before.start, before.filters, before.options
     if kept is not None and not (continues == "" and _has_ended(kept)):
-        # One that was given up as dead may have come to its end all the same.
-        start = kept if _has_ended(kept) else _gone_on_with(kept, fleet)
+        start = _gone_on_with(kept, fleet)
         note_going_on(place, own, start)
     else:
         call_off_waiting()
