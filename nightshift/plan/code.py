@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -66,13 +67,21 @@ def _imports(name: str) -> tuple[str, ...]:
     if path is None:
         return ()
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(_parsed(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found.add(node.module)
             found.update(f"{node.module}.{alias.name}" for alias in node.names)
     return tuple(sorted(m for m in found if m.split(".")[0] == "nightshift" and module_file(m)))
+
+
+def _parsed(text: str) -> ast.Module:
+    """Parse source; Python 3.11 counts the depth for all threads together, and fails when two parse at once."""
+    for _ in range(4):
+        with suppress(SystemError):
+            return ast.parse(text)
+    return ast.parse(text)
 
 
 @lru_cache(maxsize=512)

@@ -90,6 +90,37 @@ def test_stop_ends_what_the_process_started_too_and_nothing_else(home, started):
     assert not child.is_running()
 
 
+# A worker's flow run: it leads a session of its own, and says its pid where the worker has gone.
+WORKER = """
+import os, subprocess, sys, time
+run = "import os, time; print(os.getpid(), flush=True); time.sleep(120)"
+more = {"PREFECT__FLOW_RUN_ID": "0123456789abcdef"}
+subprocess.Popen([sys.executable, "-c", run], start_new_session=True, env={**os.environ, **more})
+time.sleep(120)
+"""
+
+
+def test_a_run_is_an_orphan_once_its_worker_is_killed_and_can_be_ended_like_any_other(home, started, tmp_path):
+    variables = {"NIGHTSHIFT_WORKER": "local"}
+    worker = processes.start(home, "worker-gpu", processes.python("-c", WORKER), variables=variables)
+    run = psutil.Process(int(await_line(home, worker)))
+    try:
+        assert processes.orphans(home) == []
+        psutil.Process(worker.pid).kill()
+        deadline = time.monotonic() + 20
+        while run.ppid() == worker.pid and time.monotonic() < deadline:
+            time.sleep(0.05)
+        (orphan,) = processes.orphans(home)
+        assert (orphan.pid, orphan.name) == (run.pid, "run-01234567")
+        assert processes.orphans(Home(tmp_path / "another")) == []
+        assert processes.stop([orphan]) == [orphan]
+        assert not run.is_running()
+    finally:
+        processes.stop([worker], grace_s=0.1)
+        if run.is_running():
+            run.kill()
+
+
 def test_one_that_does_not_listen_is_killed_after_the_grace(home, started):
     record = started(STUBBORN)
     await_line(home, record)

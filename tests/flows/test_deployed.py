@@ -7,22 +7,29 @@ import subprocess
 import sys
 from typing import Any
 
+import psutil
 import pytest
 
 from deployments import server
 from deployments.server import ProcessInfo
 from nightshift import families
+from nightshift.tracking.mlflow_store import open_store
+from nightshift.tracking.runs import read_artifact
 
 pytestmark = pytest.mark.slow
 
 OPTIONS = {"settings": {"n_trees": 10, "reference_rows": 60, "max_rows": 200}, "threads": 1}
 
 
+PARTS = ("server", "mlflow", "worker-gpu", "worker-local", "worker-pi")
+
+
 @pytest.fixture(scope="module")
 def upped(served) -> list[ProcessInfo]:
-    """Server, deployments and worker of the home."""
+    """Servers, deployments and workers of the home."""
     with served.inside():
-        server.up(served.home)
+        machine = server.up(served.home)
+        assert machine.tracking_uri.startswith("http://127.0.0.1:")
         return server.ps(served.home)
 
 
@@ -30,14 +37,28 @@ def schema_of(served, name: str) -> dict[str, Any]:
     return dict(served.ask(f"deployments/name/{name}")["parameter_openapi_schema"])
 
 
-def test_up_brings_a_worker_too_and_again_changes_nothing(served, upped):
-    assert [(p.name, p.running) for p in upped] == [
-        (name, True) for name in ("server", "worker-gpu", "worker-local", "worker-pi")
-    ]
+def test_up_brings_servers_and_workers_and_again_changes_nothing(served, upped):
+    assert [(p.name, p.state) for p in upped] == [(name, "running") for name in PARTS]
+    changes: list[object] = []
     with served.inside():
-        server.up(served.home)
+        server.up(served.home, tell=changes.append)
         assert server.ps(served.home) == upped
-    assert len(served.ask("deployments/filter", limit=50)) == 5
+    assert changes == []
+    assert {"train/local", "train-batch/gpu", "train-batch/pi", "train-fleet/nightly"} <= names_of(served)
+
+
+def names_of(served) -> set[str]:
+    flows = {f["id"]: f["name"] for f in served.ask("flows/filter", limit=50)}
+    return {f"{flows[d['flow_id']]}/{d['name']}" for d in served.ask("deployments/filter", limit=50)}
+
+
+def test_a_worker_knows_its_machine_and_the_mlflow_server_and_is_heard(served, upped):
+    gpu, mlflow = (next(p for p in upped if p.name == name) for name in ("worker-gpu", "mlflow"))
+    told = psutil.Process(gpu.pid).environ()
+    assert (told["NIGHTSHIFT_WORKER"], told["MLFLOW_TRACKING_URI"]) == ("local", mlflow.url)
+    for pool in ("local-pool", "gpu-pool", "pi-pool"):
+        (heard,) = served.ask(f"work_pools/{pool}/workers/filter", workers={})
+        assert (heard["name"], heard["status"]) == ("local", "ONLINE")
 
 
 def test_the_run_form_offers_the_families_and_explains_the_options(served, upped):
@@ -67,6 +88,12 @@ def test_a_run_started_by_name_completes_on_the_worker(served, upped):
     (run,) = served.ask("flow_runs/filter", flow_runs={"name": {"any_": ["pump_deployed.anomaly.pi"]}})
     assert run["state_name"] == "Completed"
     assert (served.home.models / "anomaly" / "pump_deployed" / "pi" / "v1" / "bundle.json").is_file()
+    # Registered through the server, found by a lone command in the database.
+    with served.inside():
+        store = open_store(served.home)
+        assert store.uri.startswith("sqlite")
+        found = store.client.get_model_version("pump_deployed.anomaly.pi", "1")
+        assert b"pump_deployed" in read_artifact(store, found.run_id, "cell.json")
 
 
 def test_a_run_with_a_family_that_does_not_exist_is_refused_before_it_starts(served, upped):
@@ -76,3 +103,20 @@ def test_a_run_with_a_family_that_does_not_exist_is_refused_before_it_starts(ser
     )
     assert done.returncode != 0
     assert "anomaly" in done.stdout + done.stderr
+
+
+def test_what_has_died_is_started_again_at_its_place_and_the_others_stay(served, upped):
+    """The last test: it changes the home's processes."""
+    killed = ("mlflow", "worker-pi")
+    for part in upped:
+        if part.name in killed:
+            psutil.Process(part.pid).kill()
+    psutil.wait_procs([psutil.Process(p.pid) for p in upped if p.name in killed and psutil.pid_exists(p.pid)], 20)
+    with served.inside():
+        assert {p.name for p in server.ps(served.home) if p.state == "not running"} == set(killed)
+        changes: list[object] = []
+        server.up(served.home, tell=changes.append)
+        again = server.ps(served.home)
+    assert [str(c).split(": ")[0] for c in changes] == ["started MLflow", "started worker of pi-pool, queue train"]
+    assert [(p.name, p.state, p.url) for p in again] == [(p.name, "running", p.url) for p in upped]
+    assert {p.pid for p in again} & {p.pid for p in upped} == {p.pid for p in upped if p.name not in killed}
