@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import signal
 import subprocess
 import sys
-import time
 from typing import Any
 
 import pytest
@@ -84,28 +81,23 @@ def test_a_batch_for_another_run_versions_nothing_and_forces_a_cell_once_in_all_
     assert "version" not in dict(served.task_runs(runs["for a run"]["id"]))
 
 
+def test_cells_take_turns_at_a_gpu_and_a_limit_that_is_missing_is_named_with_what_mends_it(served):
+    (told,) = served.run("gpu")
+    assert told["ended"][:3] == ["held"] * 3
+    assert told["most"] == 1
+    assert told["ended"][3].startswith("InterruptedTraining: It was stopped while it waited for a GPU")
+    assert "no concurrency limit 'gpu:none'" in told["missing"]
+    assert "configs/pools.yaml" in told["missing"]
+    assert "nightshift deploy" in told["missing"]
+    assert told["outside"] is None
+
+
 def test_sigterm_stops_the_cells_and_ends_as_cancelled(served):
-    with subprocess.Popen(
-        served.command("stop-batch"), env=served.environment(), cwd=served.home.root, stdout=subprocess.PIPE, text=True
-    ) as process:
-        deadline = time.monotonic() + 200
-        while not (found := list(training(served))):
-            assert time.monotonic() < deadline, "its training never began"
-            assert process.poll() is None
-            time.sleep(0.1)
-        process.send_signal(signal.SIGTERM)
-        out, _ = process.communicate(timeout=120)
-    (run,) = json.loads(out.splitlines()[-1])
+    run, work = served.stopped("stop-batch", "slow_batch_pump", '"stage":"train"')
     assert run["state"] == "Cancelled"
-    assert read_record(served.home, found[0], "validate") is not None
-    assert read_record(served.home, found[0], "train") is None
+    assert read_record(served.home, work.name, "validate") is not None
+    assert read_record(served.home, work.name, "train") is None
     partial = told(served, run)
     assert partial is not None
     assert partial.cells == ()
     assert dict(served.task_runs(run["id"])) == {"slow_batch_pump.anomaly.pi": "Cancelled"}
-
-
-def training(served) -> list[str]:
-    """Keys of the slow machine's cells whose training has begun."""
-    paths = served.home.work.glob("*/progress.jsonl")
-    return [p.parent.name for p in paths if "slow_batch_pump" in (text := p.read_text()) and '"stage":"train"' in text]

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,7 @@ def test_a_cell_killed_in_its_training_fails_alone_and_its_next_training_says_th
     assert (killed.ending, other.ending) == ("failed", "not applicable")
     assert "train ended because its process was killed by SIGKILL" in killed.reason
     assert "pump_c.anomaly.pi.log" in killed.hint
+    assert killed.cpu_s > 0
     found = state(batch_home, cell)
     assert found.state is State.FAILED
     assert "SIGKILL" in found.reason
@@ -189,10 +191,37 @@ def test_a_cell_killed_in_its_training_fails_alone_and_its_next_training_says_th
     (again,) = run(batch_home, refs("pump_c"), options)
     assert again is not None
     assert (again.ending, again.version) == ("trained", 1)
+    assert again.reason == "cut off in train; begun anew"
+    assert 0 < again.cpu_s < 3 * again.seconds
     assert read_record(batch_home, cell.key, "validate") == validated
     trained = read_record(batch_home, cell.key, "train")
     assert trained is not None
     assert "R003" in {finding.code for finding in trained.findings}
+
+
+def test_a_cell_that_asks_for_a_gpu_holds_one_while_it_trains_and_another_does_not(batch_home):
+    held: list[str] = []
+
+    @contextmanager
+    def gpu(cell: Cell) -> Iterator[None]:
+        held.append(cell.name)
+        yield
+
+    settings = {**TINY, "seed": 31, "device": "cuda"}
+    options = BatchOptions(train=TrainOptions(families={"anomaly": settings}, threads=1))
+    cells = [*refs("pump_a"), CellRef(subject="pump_a", family="forecast")]
+    with Batch(batch_home, cells, options, gpu=gpu) as batch:
+        assert batch.callers == batch.processes + 1
+        ended, other = (batch.run(ref) for ref in batch.cells)
+        again = batch.run(batch.cells[0])
+    assert ended is not None
+    assert other is not None
+    assert again is not None
+    assert (endings([ended, other, again]), held) == (
+        ["trained", "not applicable", "up to date"],
+        ["pump_a.anomaly.pi"],
+    )
+    assert (ended.gpu_s > 0, other.gpu_s, again.gpu_s) == (True, 0, 0)
 
 
 def test_a_cell_that_takes_too_long_is_stopped_and_recorded(batch_home):

@@ -134,6 +134,43 @@ def train_batch_until_told_to_stop(home: Home) -> list[dict[str, Any]]:
     return [ended(train_batch, cells, BatchOptions(train=TrainOptions(settings={"n_trees": 2_000}, threads=1)))]
 
 
+def hold_gpus(_home: Home) -> list[dict[str, Any]]:
+    """A limit that the server does not have, one that two threads want at once, and a stop while one waits."""
+    import threading
+    import time
+    from concurrent.futures import ThreadPoolExecutor
+
+    from deployments import api
+    from nightshift.errors import NightshiftError
+    from tasks import gpu
+
+    gpu.POLL_S = 0.2
+    api.ask("v2/concurrency_limits/", {"name": "gpu:box", "limit": 1})
+    running, most, lock, stop = 0, 0, threading.Lock(), threading.Event()
+
+    def hold(name: str, stopped: Callable[[], bool] = lambda: False) -> str:
+        nonlocal running, most
+        try:
+            with gpu.held(name, stopped):
+                with lock:
+                    running += 1
+                    most = max(most, running)
+                time.sleep(0.5)
+                with lock:
+                    running -= 1
+        except NightshiftError as error:
+            return f"{type(error).__name__}: {error}"
+        return "held"
+
+    with ThreadPoolExecutor(3) as pool:
+        ended = list(pool.map(hold, ["gpu:box"] * 3))
+        with gpu.held("gpu:box", lambda: False):
+            waiting = pool.submit(hold, "gpu:box", stop.is_set)
+            stop.set()
+            ended.append(waiting.result(60))
+    return [{"ended": ended, "most": most, "missing": hold("gpu:none"), "outside": gpu.gpu_of_run(stop.is_set)}]
+
+
 def synthesize(home: Home) -> list[dict[str, Any]]:
     """A small machine: first, again, with one seed more that its gate refuses; then what cannot be made."""
     from flows.synthesize import synthesize_machine
@@ -192,6 +229,7 @@ SCENARIOS = {
     "machine": train_machine,
     "batch": train_batch,
     "stop-batch": train_batch_until_told_to_stop,
+    "gpu": hold_gpus,
     "synthesize": synthesize,
     "demo": demo,
     "stop-synthesis": synthesize_until_told_to_stop,
