@@ -21,7 +21,7 @@ from nightshift.errors import (
 )
 from nightshift.findings import CODES, Severity, blockers, finding, unmuted
 from nightshift.progress import FileSink, ProgressEvent, Throttle, read_events
-from nightshift.settings import Home, use_home
+from nightshift.settings import Home, secret, use_home
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -132,3 +132,43 @@ def test_children_inherit_the_home(tmp_path: Path, home: Home) -> None:
     code = "from nightshift.settings import home; print(home().root)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == str(tmp_path / "other")
+
+
+def test_a_shared_store_takes_mlflows_artifacts_too(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert home.store_url == ""
+    assert home.mlflow_artifacts == home.artifacts.as_uri()
+    monkeypatch.setenv("NIGHTSHIFT_STORE_URL", "s3://bucket/fleet/")
+    assert (home.store_url, home.mlflow_artifacts) == ("s3://bucket/fleet", "s3://bucket/fleet/mlflow")
+    monkeypatch.setenv("NIGHTSHIFT_STORE_URL", str(tmp_path))
+    assert home.store_url == tmp_path.as_uri()
+    monkeypatch.setenv("NIGHTSHIFT_MLFLOW_ARTIFACTS", "s3://another")
+    assert home.mlflow_artifacts == "s3://another"
+
+
+def test_a_secret_is_read_from_the_environment_else_from_its_file(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert secret("NIGHTSHIFT_MLFLOW_DB") is None
+    assert home.mlflow_uri == f"sqlite:///{home.mlflow_db}"
+    (tmp_path / "NIGHTSHIFT_MLFLOW_DB").write_text("postgresql://me:hidden@place/mlflow\n")
+    (tmp_path / "AWS_SECRET_ACCESS_KEY").write_text("of the file")
+    (tmp_path / "SOMETHING_ELSE").write_text("not taken")
+    monkeypatch.setenv("NIGHTSHIFT_SECRETS_DIR", str(tmp_path))
+    assert "hidden" not in repr(secret("NIGHTSHIFT_MLFLOW_DB"))
+    assert home.mlflow_uri == "postgresql+psycopg2://me:hidden@place/mlflow"
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of the environment")
+    use_home(home.root)
+    assert os.environ["AWS_SECRET_ACCESS_KEY"] == "of the environment"
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    use_home(home.root)
+    assert os.environ["AWS_SECRET_ACCESS_KEY"] == "of the file"
+    assert "SOMETHING_ELSE" not in os.environ
+
+
+def test_a_secret_that_cannot_be_read_is_named(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "NIGHTSHIFT_MLFLOW_DB").mkdir()
+    monkeypatch.setenv("NIGHTSHIFT_SECRETS_DIR", str(tmp_path))
+    with pytest.raises(ConfigError, match="the secret NIGHTSHIFT_MLFLOW_DB in NIGHTSHIFT_SECRETS_DIR cannot be read"):
+        _ = home.mlflow_uri
