@@ -40,7 +40,7 @@ from nightshift.tracking.unversioned import outstanding
 from tasks import logs, morning
 from tasks.cell_run import STOPPED
 from tasks.crashed import left_by
-from tasks.fleet_batches import BatchEnd, BatchRuns, name_of
+from tasks.fleet_batches import BatchEnd, BatchRuns, GivenUpError, name_of
 from tasks.signals import StopOnSignal
 from tasks.version import version
 from tasks.waiting import call_off_waiting
@@ -73,6 +73,8 @@ def night() -> Iterator[Night]:
             yield Night(stop)
     except InterruptedTraining as reason:
         logger.warning("%s", reason)
+    except GivenUpError:
+        raise
     except Exception as error:
         morning.failed(error)
         raise

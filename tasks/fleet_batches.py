@@ -6,9 +6,11 @@ import hashlib
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import httpx
 from prefect.client.schemas import FlowRun
 from prefect.deployments import run_deployment
 from prefect.runtime import deployment, flow_run
@@ -16,7 +18,7 @@ from prefect.runtime import deployment, flow_run
 from deployments.api import ask
 from deployments.processes import at_s
 from deployments.workers import BATCH_OF, Trouble, troubles
-from nightshift.errors import ServiceError
+from nightshift.errors import NightshiftError, ServiceError
 from nightshift.plan.batch import BatchOptions, BatchOutcome, CellRef
 from nightshift.plan.fanout import FleetBatch
 from nightshift.plan.fleet import PlannedCell
@@ -42,6 +44,11 @@ _FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 _AT_ONCE = 200
 
 RESUME = "Then: nightshift resume"
+_GOES_ON = "Its batches go on, and the run that took its place waits for them."
+
+
+class GivenUpError(NightshiftError):
+    """A run of the fleet that lives and was held for dead: another one has taken its place."""
 
 
 @dataclass(frozen=True)
@@ -109,17 +116,29 @@ class BatchRuns:
 
         Raises:
             ServiceError: when the server does not answer for long.
+            GivenUpError: when this run itself was given up as dead.
         """
         self._give_all()
         while self._open and not self._stop.asked():
             time.sleep(POLL_S)
-            self._read()
-            for given in [g for g in self._open.values() if g.kind in _FINAL]:
-                self._settle(given)
-            self._look()
+            try:
+                self._step()
+            except (ServiceError, httpx.HTTPError) as error:
+                # A server that is started again meanwhile.
+                if time.monotonic() - self._answered > _OUTAGE_S:
+                    raise
+                logger.warning("%s", error)
         if self._open:
             self._stop_all()
         return tuple(self._ends[batch.name] for batch in self._start.batches if batch.name in self._ends)
+
+    def _step(self) -> None:
+        self._read()
+        for given in [g for g in self._open.values() if g.kind in _FINAL]:
+            self._settle(given)
+        if time.monotonic() - self._looked >= LOOK_S:
+            self._looked = time.monotonic()
+            self._look()
 
     def _give_all(self) -> None:
         in_the_way = {(t.pool, t.queue): t for t in self._troubles(self._start.batches)}
@@ -161,17 +180,12 @@ class BatchRuns:
         return CellRef(subject=cell.subject, family=cell.family, target=cell.target, forced=cell.forced)
 
     def _read(self) -> None:
-        """Ask how the batches stand; a server that is away for a while is waited for."""
+        """Ask how the batches stand."""
         ids = [given.run_id for given in self._open.values()]
         found: dict[str, dict[str, Any]] = {}
-        try:
-            for first in range(0, len(ids), _AT_ONCE):
-                wanted = {"flow_runs": {"id": {"any_": ids[first : first + _AT_ONCE]}}, "limit": _AT_ONCE}
-                found |= {run["id"]: run for run in ask("flow_runs/filter", wanted)[1]}
-        except ServiceError:
-            if time.monotonic() - self._answered > _OUTAGE_S:
-                raise
-            return
+        for first in range(0, len(ids), _AT_ONCE):
+            wanted = {"flow_runs": {"id": {"any_": ids[first : first + _AT_ONCE]}}, "limit": _AT_ONCE}
+            found |= {run["id"]: run for run in ask("flow_runs/filter", wanted)[1]}
         self._answered = time.monotonic()
         for given in self._open.values():
             # One that somebody has deleted is gone for good.
@@ -218,20 +232,21 @@ class BatchRuns:
             self.remarks.append(text)
 
     def _look(self) -> None:
-        """Now and then: has somebody cancelled this run, do the workers live, and how far is it all?"""
-        if time.monotonic() - self._looked < LOOK_S:
-            return
-        self._looked = time.monotonic()
-        try:
-            if ask(f"flow_runs/{flow_run.id}")[1]["state_type"] in ("CANCELLING", "CANCELLED"):
-                self._stop.wish()
-            self._look_at_waiting()
-            show = watcher.get()
-            if show is not None:
-                running = [(given.batch, given.run_id) for given in self._open.values() if given.kind == "RUNNING"]
-                show(progress_of(self._start, [end.batch for end in self._ends.values()], running, self._began))
-        except ServiceError as error:
-            logger.warning("%s", error)
+        """Ask whether somebody has ended this run, whether the workers live, and how far it all is.
+
+        Raises:
+            GivenUpError: when the server holds this run for dead.
+        """
+        own = str(ask(f"flow_runs/{flow_run.id}")[1]["state_type"])
+        if own in ("CANCELLING", "CANCELLED"):
+            self._stop.wish()
+        elif own in _FINAL:
+            raise GivenUpError(f"this run was given up as dead ({own.lower()}) while it worked.", hint=_GOES_ON)
+        self._look_at_waiting()
+        show = watcher.get()
+        if show is not None:
+            running = [(given.batch, given.run_id) for given in self._open.values() if given.kind == "RUNNING"]
+            show(progress_of(self._start, [end.batch for end in self._ends.values()], running, self._began))
 
     def _look_at_waiting(self) -> None:
         """Give up the batches that have waited too long for a worker that does not come."""
@@ -259,7 +274,8 @@ class BatchRuns:
             self._cancel(given)
         deadline = time.monotonic() + (STOP_ON_WORKER_S if deployment.id else STOP_S)
         while time.monotonic() < deadline:
-            self._read()
+            with suppress(ServiceError):
+                self._read()
             if all(given.kind in _FINAL for given in self._open.values()):
                 break
             time.sleep(POLL_S)
