@@ -268,10 +268,10 @@ def _spent(desk: _Desk, folder: Path, cell: Cell) -> Iterator[Removal]:
 def _staged(desk: _Desk) -> Iterator[Removal]:
     """Yield bundles that were exported and never registered, of cells whose work goes or has gone."""
     folder = staging_folder(desk.home, "")
+    keys = desk.half_registered.union(*(used.keys for used in desk.in_use.values()))
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         key = next((part for part in path.name.split(".") if _KEY.fullmatch(part)), "")
-        needed = key in desk.half_registered or any(key in used.keys for used in desk.in_use.values())
-        if not needed and desk.is_old(path) and not lock.is_held(desk.home, key):
+        if key not in keys and desk.is_old(path) and not lock.is_held(desk.home, key):
             yield Removal("work", f"staged bundle {key[:12]}", "never registered", (path,), key, key)
 
 
