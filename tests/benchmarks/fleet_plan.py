@@ -63,7 +63,7 @@ def plan_of_a_fresh_fleet() -> list[Row]:
 def _measured(machines: int, *, profiles: bool) -> float:
     root = Path(tempfile.mkdtemp(prefix="nightshift-fleet-"))
     try:
-        cells = _make_fleet(Home(root), machines, profiles=profiles)
+        cells = make_fleet(Home(root), machines, profiles=profiles)
         return statistics.median(_plan_s(root, cells) for _ in range(3))
     finally:
         shutil.rmtree(root, ignore_errors=True)
@@ -76,7 +76,7 @@ def _plan_s(root: Path, cells: int) -> float:
     return float(done.stdout)
 
 
-def _make_fleet(home: Home, machines: int, *, profiles: bool) -> int:
+def make_fleet(home: Home, machines: int, *, profiles: bool) -> int:
     """Leave what so many trained machines leave, plainly written, and return the number of cells."""
     chosen = FleetConfig().chosen_families
     seeds = _Seeds(home)
