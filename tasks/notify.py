@@ -58,5 +58,7 @@ def reason_of(error: BaseException) -> str:
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status is not None:
         return f"the service answers {status}"
-    text = first_line(error) or first_line(ValueError(str(getattr(error, "log", ""))))
+    # Apprise, which most kinds send with, tells why in its log.
+    log = str(getattr(error, "log", "")).strip()
+    text = re.sub(r"^\[\w+\]: ", "", first_line(ValueError(log))) if log else first_line(error)
     return re.sub(r"\w+://\S+", "<address>", text)

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from deployments import automations, on_trouble
+from deployments import automations, on_landing, on_silence, on_trouble
 from deployments.api import ask
 from deployments.on_silence import NIGHTLY
-from deployments.reactions import Reaction, Scene
+from deployments.reactions import Reaction, Scene, UnmetError
 from nightshift.errors import ConfigError
 from nightshift.plan.fleet import FleetPlan
 from nightshift.plan.fleet_config import FleetConfig
@@ -224,6 +224,16 @@ def test_the_server_tells_of_a_night_that_crashed_and_of_one_that_never_began(
     assert "nightshift train-fleet" in webhook.wait_for("no night has begun")["body"]
 
 
+def test_a_block_that_is_missing_keeps_the_server_from_nothing_else(served: Served, nightly: str) -> None:
+    scene = Scene(FleetConfig(notify="slack-webhook/night"), frozenset({NIGHTLY}))
+    with served.inside():
+        with pytest.raises(UnmetError, match="has no such block"):
+            list(automations.declare(scene))
+        there = {found["name"] for found in ask("automations/filter", {})[1]}
+    assert {on_landing.NAME, on_silence.SILENT} <= there
+    assert not {on_trouble.CRASHED, on_trouble.MISSED} & there
+
+
 def sooner(reaction: Reaction) -> Reaction:
     return replace(reaction, trigger={**reaction.trigger, "within": 10.0})
 
@@ -238,7 +248,7 @@ def sooner(reaction: Reaction) -> Reaction:
 )
 def test_a_block_that_cannot_be_used_is_named_at_deploy(served: Served, notify: str, said: str) -> None:
     scene = Scene(FleetConfig(notify=notify), frozenset({NIGHTLY}))
-    with served.inside(), pytest.raises(ConfigError, match=said):
+    with served.inside(), pytest.raises(UnmetError, match=said):
         list(on_trouble.wanted(scene))
 
 
