@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -20,6 +22,26 @@ from tests.scale.conftest import Postgres
 from tests.tracking.bundles import a_cell, finish, threshold_for
 
 pytestmark = pytest.mark.scale
+
+# A worker prepares a run in just this way: job variables are filled from Secret blocks that the server keeps.
+WORKER = """
+import asyncio
+from prefect.blocks.system import Secret
+from prefect.client.orchestration import get_client
+from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
+
+async def main():
+    await Secret(value="from the block").asave("aws-secret-access-key")
+    async with get_client() as client:
+        job = await ProcessJobConfiguration.from_template_and_values(
+            ProcessWorker.get_default_base_job_template(),
+            {"env": {"AWS_SECRET_ACCESS_KEY": "{{ prefect.blocks.secret.aws-secret-access-key }}"}},
+            client,
+        )
+    print(job.env["AWS_SECRET_ACCESS_KEY"])
+
+asyncio.run(main())
+"""
 
 
 def counted(address: str, table: str) -> int:
@@ -86,6 +108,8 @@ def test_up_serves_prefect_and_mlflow_from_it_and_shows_no_password(
         _, found = ask("deployments/filter", {"limit": 50})
         assert counted(prefect, "deployment") == len(found) > 0
         assert counted(mlflow, "experiments") == 1
+        done = subprocess.run([sys.executable, "-c", WORKER], capture_output=True, text=True, check=False)
+        assert done.stdout.splitlines()[-1:] == ["from the block"], done.stderr[-3000:]
         commands = [" ".join(p.cmdline()) for p in psutil.Process().children(recursive=True)]
         assert any("mlflow" in command for command in commands)
         assert not [command for command in commands if postgres.password in command]
