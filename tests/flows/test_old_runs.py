@@ -17,8 +17,8 @@ NOW = 1e-9
 @pytest.fixture
 def runs(served: Any) -> dict[str, str]:
     """Runs that have ended: of a flow of ours, with our tag, and of somebody else; and one that has not."""
-    ours = served.ask("flows/", name="h8-ours")["id"]
-    theirs = served.ask("flows/", name="h8-theirs")["id"]
+    ours = served.ask("flows/", name="prune-ours")["id"]
+    theirs = served.ask("flows/", name="prune-theirs")["id"]
     served.ask("deployments/", name="local", flow_id=ours, tags=["nightshift"])
     wanted: dict[str, dict[str, Any]] = {
         "by command": {"flow_id": ours},
