@@ -26,6 +26,7 @@ from nightshift.plan.batch import BatchFailedError, BatchOptions, BatchOutcome, 
 from nightshift.plan.outcome import CellOutcome, outcome_of_error
 from nightshift.settings import home
 from nightshift.stages.batch import Batch
+from nightshift.stages.batch_dask import DaskBatch
 from nightshift.tracking.text import number
 from nightshift.tracking.unversioned import outstanding
 from tasks import logs
@@ -40,7 +41,7 @@ logger = logging.getLogger("nightshift")
 #: Key of the artifact by which a batch tells another run how its cells ended, whatever machine that runs on.
 OUTCOME = "batch-outcome"
 #: The batch that this run's tasks work for.
-_batch: ContextVar[Batch] = ContextVar("batch")
+_batch: ContextVar[Batch | DaskBatch] = ContextVar("batch")
 _ended: ContextVar[dict[str, CellOutcome]] = ContextVar("ended")
 
 
@@ -125,11 +126,12 @@ def settled(outcome: BatchOutcome) -> BatchOutcome:
 
 def _run_all(
     cells: Sequence[CellRef], options: BatchOptions, stop: StopOnSignal
-) -> tuple[Batch, tuple[CellOutcome, ...]]:
+) -> tuple[Batch | DaskBatch, tuple[CellOutcome, ...]]:
     # Every batch of one run of the fleet, however often it is given out, forces a cell once.
     run_id = options.for_run or str(flow_run.id or "")
     gpu = gpu_of_run(stop.asked)
-    with Batch(home(), cells, options, run_id=run_id, should_stop=stop.asked, gpu=gpu) as batch:
+    runner_of = DaskBatch if options.runner == "dask" else Batch
+    with runner_of(home(), cells, options, run_id=run_id, should_stop=stop.asked, gpu=gpu) as batch:
         logger.info("%d cells, %d at once with %d threads each", len(batch.cells), batch.processes, batch.threads)
         ended: dict[str, CellOutcome] = {}
         tokens = _batch.set(batch), _ended.set(ended)
