@@ -45,6 +45,9 @@ def close(outcome: FleetOutcome, plan: FleetPlan) -> None:
     config = _config()
     night = _tried("put together", lambda: night_of(home(), outcome))
     if night is None:
+        bad = f"{len(outcome.bad):,} of {len(outcome.tried):,} models did not end well"
+        day = date_of(outcome.started_at, config.timezone)
+        _deliver(config, Message(f"Nightshift {day}: {bad}", "There is no report; the run's log says why."))
         return
     for sentence in sentences(night):
         logger.info("%s", sentence)
