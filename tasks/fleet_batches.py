@@ -180,16 +180,15 @@ class BatchRuns:
         return CellRef(subject=cell.subject, family=cell.family, target=cell.target, forced=cell.forced)
 
     def _read(self) -> None:
-        """Ask how the batches stand."""
+        """Ask how the batches stand; those that still wait are left out, as each comes with all of its cells."""
         ids = [given.run_id for given in self._open.values()]
         found: dict[str, dict[str, Any]] = {}
         for first in range(0, len(ids), _AT_ONCE):
-            wanted = {"flow_runs": {"id": {"any_": ids[first : first + _AT_ONCE]}}, "limit": _AT_ONCE}
-            found |= {run["id"]: run for run in ask("flow_runs/filter", wanted)[1]}
+            begun = {"id": {"any_": ids[first : first + _AT_ONCE]}, "state": {"type": {"not_any_": ["SCHEDULED"]}}}
+            found |= {run["id"]: run for run in ask("flow_runs/filter", {"flow_runs": begun, "limit": _AT_ONCE})[1]}
         self._answered = time.monotonic()
         for given in self._open.values():
-            # One that somebody has deleted is gone for good.
-            given.state = found.get(given.run_id, {"state_type": "CRASHED", "state": {"message": "it was deleted"}})
+            given.state = found.get(given.run_id, {})
 
     def _settle(self, given: _Given) -> None:
         """Take the end of a batch, or give it again."""
@@ -242,11 +241,23 @@ class BatchRuns:
             self._stop.wish()
         elif own in _FINAL:
             raise GivenUpError(f"this run was given up as dead ({own.lower()}) while it worked.", hint=_GOES_ON)
+        self._look_for_deleted()
         self._look_at_waiting()
         show = watcher.get()
         if show is not None:
             running = [(given.batch, given.run_id) for given in self._open.values() if given.kind == "RUNNING"]
             show(progress_of(self._start, [end.batch for end in self._ends.values()], running, self._began))
+
+    def _look_for_deleted(self) -> None:
+        """Give those again whose flow run somebody has deleted: they would seem to wait for ever."""
+        waiting = [given for given in self._open.values() if given.kind == "SCHEDULED"]
+        ids = {"id": {"any_": [given.run_id for given in waiting]}}
+        if not waiting or int(ask("flow_runs/count", {"flow_runs": ids})[1]) == len(waiting):
+            return
+        for given in waiting:
+            if ask(f"flow_runs/{given.run_id}", accept=(404,))[0] == 404:
+                given.state = {"state_type": "CRASHED", "state": {"message": "it was deleted"}}
+                self._settle(given)
 
     def _look_at_waiting(self) -> None:
         """Give up the batches that have waited too long for a worker that does not come."""

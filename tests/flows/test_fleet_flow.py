@@ -15,6 +15,7 @@ from support.elsewhere import write_pump
 from deployments import server
 from deployments.api import ask
 from deployments.workers import troubles
+from nightshift import families
 from nightshift.data.importers.landed_elsewhere import land_folder
 from nightshift.plan.fleet_run import newest_start, read_outcome
 from tests.support.flow_scenarios import TINY
@@ -101,6 +102,20 @@ def wait(what: str, done: Callable[[], Any], limit_s: float = 400) -> Any:
         assert time.monotonic() < deadline, what
         time.sleep(0.5)
     return found
+
+
+def test_the_run_form_offers_the_fleets_families_and_explains_every_field(fleet):
+    schema = fleet.ask("deployments/name/train-fleet/nightly")["parameter_openapi_schema"]
+    fields = schema["properties"]
+    assert schema.get("required", []) == []
+    assert all(field.get("description") for name, field in fields.items() if name != "options")
+    assert fields["only"]["enum"] == ["everything", "landed", "failed"]
+    offered = set(fields["families"]["items"]["enum"])
+    assert {"anomaly", "classification", "forecast", "rul"} <= offered
+    assert all(families.get(families.canonical(name)).group == "machine" for name in offered)
+    options = schema["definitions"]["FleetOptions"]
+    assert options["additionalProperties"] is False
+    assert all(p["title"] and p["description"] for p in options["properties"].values())
 
 
 def test_without_workers_every_cell_fails_with_the_pool_and_the_command_and_nothing_waits(fleet):
