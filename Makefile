@@ -45,7 +45,7 @@ check: $(READY) ## format, lint, types, layers and the fast tests; the pre-commi
 bench: $(READY) ## measure what the README quotes; writes build/bench.json
 	$(BIN)/python -m tests.benchmarks.run
 
-up: $(READY) ## start the Prefect server and name its address
+up: $(READY) ## start the Prefect server, MLflow and the workers, and name their addresses
 	$(BIN)/nightshift up
 
 down: $(READY) ## stop what `up` and `demo` started

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import re
 import socket
+from pathlib import Path
 
 import pytest
+import yaml
 
+from deployments.api import ask
 from nightshift.cli.app import main
 from nightshift.errors import EXIT_OK, EXIT_UNREACHABLE, EXIT_USAGE
-from nightshift.settings import Home
+from nightshift.settings import Home, packaged_configs
+
+
+def in_containers(home: Home) -> None:
+    """Two pools more, as `docker/` describes them."""
+    docker = Path(__file__).resolve().parents[2] / "docker"
+    home.configs.mkdir()
+    for path in docker.glob("*.json"):
+        (home.configs / path.name).write_bytes(path.read_bytes())
+    pools = yaml.safe_load((packaged_configs() / "pools.yaml").read_text())
+    pools["pools"]["hut"] = {"type": "docker", "base_job_template": "pool-docker.json"}
+    pools["pools"]["barn"] = {"type": "kubernetes", "base_job_template": "pool-kubernetes.json"}
+    (home.configs / "pools.yaml").write_text(yaml.safe_dump(pools, sort_keys=False))
 
 
 @pytest.mark.slow
@@ -26,6 +42,18 @@ def test_deploy_says_what_it_changed_and_the_second_time_that_nothing_was(
         assert lines[-1].endswith("/deployments")
         assert main(["deploy"]) == EXIT_OK
         assert capsys.readouterr().out.splitlines()[0] == "nothing to change"
+        in_containers(home)
+        assert main(["deploy"]) == EXIT_OK
+        assert capsys.readouterr().out.splitlines()[:-1] == [
+            "created work pool hut: type docker",
+            "created work pool barn: type kubernetes",
+        ]
+        image = ask("work_pools/hut")[1]["base_job_template"]["variables"]["properties"]["image"]
+        assert image["default"] == "nightshift-worker"
+        assert main(["up", "--no-worker", "--no-mlflow"]) == EXIT_OK
+        assert re.search(r"Prefect UI: +http://127\.0\.0\.1:\d+\n", capsys.readouterr().out)
+        assert main(["ps"]) == EXIT_OK
+        assert re.search(r"\nserver +\d+ +running +", capsys.readouterr().out)
     finally:
         down(home)
 
