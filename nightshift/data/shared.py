@@ -67,7 +67,12 @@ def fetch(home: Home, subject: str, fingerprint: str, folder: Path, check: Calla
 
 
 def take_pointer(home: Home, subject: str) -> None:
-    """Take over what the shared store says of a subject that this machine knows nothing of."""
+    """Take over what the shared store says of a subject; without a store, or a word of it there, nothing changes.
+
+    Raises:
+        ServiceError, TransientError: when the store cannot be used.
+        DataError: when the pointer there is damaged.
+    """
     remote = open_remote(home)
     if remote is not None:
         _take(home, remote, subject, tag="")
@@ -125,7 +130,10 @@ def _take(home: Home, remote: Remote, subject: str, tag: str) -> None:
         raise DataError(
             f"the pointer to the dataset of '{subject}' in {remote.url} is damaged.", hint="Land the data again."
         )
-    write_atomic(_pointer(home, subject), f"{text}\n".encode())
+    pointer, content = _pointer(home, subject), f"{text}\n".encode()
+    # When it was set tells when data landed.
+    if not pointer.is_file() or pointer.read_bytes() != content:
+        write_atomic(pointer, content)
     if tag:
         note_seen(home, f"{_CURRENT}/{subject}", tag)
 

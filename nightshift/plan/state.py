@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from nightshift import families
 from nightshift.data import store
+from nightshift.data.shared import take_pointer
 from nightshift.errors import NightshiftError
 from nightshift.files import write_atomic
 from nightshift.plan.cell import Cell
@@ -74,8 +75,11 @@ def make_cell(
         UnknownNameError: for an unknown subject, family or target.
         DataError: when the pointer to the subject's dataset is damaged.
         ConfigError: for a config that cannot be used.
+        ServiceError, TransientError: when the store that the machines share cannot be used.
     """
     own = families.canonical(family)
+    if dataset is None:
+        take_pointer(home, subject)
     fingerprint = dataset or store.current(home, subject)
     resolved = resolve(home, subject, own, target, file=file, params=params, flags=flags)
     return Cell(

@@ -14,6 +14,7 @@ from nightshift.data.shared import sync_pointers
 from nightshift.data.splits import split
 from nightshift.data.store import current, land, open_dataset, subjects, verify
 from nightshift.errors import ConfigError, DataError, NightshiftError, UnknownNameError
+from nightshift.plan.state import make_cell
 from nightshift.settings import STORE_VARIABLE, Home
 
 
@@ -56,6 +57,17 @@ def test_a_newer_landing_is_taken_over_and_an_older_one_still_fetched(store: Pat
         assert sync_pointers(other, remote) == ("pump_1",)
         assert current(other, "pump_1") == now
         assert open_dataset(other, "pump_1", before[:12]).fingerprint == before
+
+
+def test_a_cell_is_of_the_data_that_landed_last_anywhere(store: Path, home: Home, tmp_path: Path) -> None:
+    landed(home)
+    with a_home(tmp_path / "other") as other:
+        first = make_cell(other, "pump_1", "anomaly")
+        pointer = (other.data / "current" / "pump_1").stat().st_mtime_ns
+        assert make_cell(other, "pump_1", "anomaly") == first
+        assert (other.data / "current" / "pump_1").stat().st_mtime_ns == pointer
+        assert make_cell(other, "pump_1", "anomaly").dataset != landed(home, seed=1)
+        assert make_cell(other, "pump_1", "anomaly").dataset == current(home, "pump_1") != first.dataset
 
 
 def test_data_that_landed_before_there_was_a_store_are_shared(
