@@ -5,11 +5,12 @@ Read from pointers, records and sketches alone: no data frame, no Prefect, no ML
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -138,28 +139,34 @@ def make_plan(
         ServiceError, TransientError: when the store that the machines share cannot be used.
     """
     sync(home)
-    asked = filters or Filters()
-    desk = _Desk(home, config, asked.force, datetime.now(UTC), train or TrainOptions())
+    asked, options = filters or Filters(), train or TrainOptions()
     own = [families.canonical(name) for name in asked.families]
     chosen = _chosen("family of the fleet", own, config.chosen_families)
+    settings = {family: settings_of(options, family, chosen) for family in chosen}
+    file = Path(options.config_file) if options.config_file else None
+    desk = _Desk(home, config, asked.force, datetime.now(UTC), settings, file)
     wanted = _chosen("target of the fleet", asked.targets, config.targets)
     cells = [
-        planned
-        for subject in _machines(home, config, asked)
-        for planned in _cells_of_machine(desk, subject, chosen, wanted)
+        planned for subject in _machines(home, config, asked) for planned in _cells_of_machine(desk, subject, wanted)
     ]
     return FleetPlan(made_at=desk.now, cells=tuple(sorted(chosen_of(home, asked.only, cells), key=_rank)))
 
 
 @dataclass
 class _Desk:
-    """What one plan works with."""
+    """What one plan works with.
+
+    Attributes:
+        settings: by family, what a run would set over its config files.
+        file: a config file that it would read beside them.
+    """
 
     home: Home
     config: FleetConfig
     force: bool
     now: datetime
-    train: TrainOptions
+    settings: Mapping[str, dict[str, Any]]
+    file: Path | None
     meter: DriftMeter = field(init=False)
     durations: Durations = field(init=False)
 
@@ -216,19 +223,17 @@ def _rank(cell: PlannedCell) -> tuple[int, int, str]:
     return _ORDER.index(cell.state), -cell.priority, cell.name
 
 
-def _cells_of_machine(desk: _Desk, subject: str, chosen: Sequence[str], wanted: Sequence[str]) -> Iterator[PlannedCell]:
+def _cells_of_machine(desk: _Desk, subject: str, wanted: Sequence[str]) -> Iterator[PlannedCell]:
     try:
         dataset = current(desk.home, subject)
     except NightshiftError as error:
         why = NO_DATA if isinstance(error, UnknownNameError) else str(error)
         yield _blocked(desk, subject, "", "", why)
         return
-    file = Path(desk.train.config_file) if desk.train.config_file else None
-    own = {family: settings_of(desk.train, family, chosen) for family in chosen}
     for target in wanted:
-        for family in chosen:
+        for family, params in desk.settings.items():
             try:
-                cell = make_cell(desk.home, subject, family, target, dataset=dataset, file=file, params=own[family])
+                cell = make_cell(desk.home, subject, family, target, dataset=dataset, file=desk.file, params=params)
             except NightshiftError as error:
                 yield _blocked(desk, subject, family, target, str(error))
             else:
