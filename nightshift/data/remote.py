@@ -271,7 +271,8 @@ def _fsspec(protocol: str, shown: str, **options: Any) -> Any:
     try:
         return fsspec.filesystem(protocol, **options)
     except ImportError as error:
-        raise ConfigError(f"{STORE_VARIABLE} is {shown}, and {first_line(error)}.", hint=f"{_EXTRA}.") from error
+        what = f"{STORE_VARIABLE} is {shown}, and the package that reaches {protocol}:// is not installed."
+        raise ConfigError(what, hint=f"{_EXTRA}.") from error
     except ValueError as error:
         raise ConfigError(
             f"{STORE_VARIABLE} is {shown}: '{protocol}' is no kind of store.",

@@ -24,6 +24,8 @@ from nightshift.tracking import registry
 from nightshift.tracking.mlflow_store import open_store
 from tests.tracking.bundles import a_cell, finish, threshold_for
 
+pytestmark = pytest.mark.slow  # a registration for real, and MLflow's own seconds
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, migrated_db: Path) -> Iterator[tuple[Path, Path, Cell]]:
