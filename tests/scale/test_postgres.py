@@ -36,7 +36,7 @@ async def main():
         job = await ProcessJobConfiguration.from_template_and_values(
             ProcessWorker.get_default_base_job_template(),
             {"env": {"AWS_SECRET_ACCESS_KEY": "{{ prefect.blocks.secret.aws-secret-access-key }}"}},
-            client,
+            client=client,
         )
     print(job.env["AWS_SECRET_ACCESS_KEY"])
 
