@@ -135,7 +135,7 @@ def _as_text(done: Pruned, runs: _PrefectRuns, arguments: argparse.Namespace) ->
             lines += [f"  ... and {len(found) - _SHOWN:,} more; --json lists all"] if len(found) > _SHOWN else []
             head = f"{title}: {len(found):,} {verb}, {size(sum(one.freed for one in found))}"
             blocks.append("\n".join([bold(head), *lines]))
-    blocks += [f"{_DVC}: {size(done.dvc_bytes)}"] if done.dvc_bytes else []
+    blocks += [f"{_DVC}: {'up to ' if arguments.dry_run else ''}{size(done.dvc_bytes)}"] if done.dvc_bytes else []
     blocks += [f"{_RUNS}: {runs.count:,} {verb}"] if runs.count else []
     blocks += [yellow(remark) for remark in _remarks(done, runs)]
     any_at_all = done.removed or runs.count or done.dvc_bytes

@@ -241,7 +241,9 @@ def _work(desk: _Desk) -> Iterator[Removal]:
             yield from _spent(desk, folder, cell)
         else:
             key = "" if found[2] else cell.key
-            yield Removal("work", f"{cell.name} {folder.name[:12]}", _why(cell), (folder,), cell.key, key, cell.name)
+            yield Removal(
+                "work", f"{cell.name} {cell.key[:12]}{found[2] or ''}", _why(cell), (folder,), cell.key, key, cell.name
+            )
 
 
 def _why(cell: Cell) -> str:

@@ -149,7 +149,7 @@ def test_what_force_set_aside_is_numbered_without_gaps(home: Home) -> None:
     folder.rename(folder.with_name(f"{folder.name}.2"))
     leave_trained(home, cell, 3, train_s=30)
     shutil.rmtree(home.models / "anomaly" / "pump_1" / "pi" / "v1")
-    assert goes(home) == [f"{NAME} {cell.key[:12]}"]
+    assert goes(home) == [f"{NAME} {cell.key[:12]}.1"]
     assert not folder.with_name(f"{folder.name}.2").exists()
     assert [v.version for v in past_of(home, "pump_1", "anomaly", "pi").versions] == [3, 2]
 
