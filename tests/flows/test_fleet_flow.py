@@ -202,7 +202,6 @@ def test_a_run_that_goes_on_finds_its_batches_again_and_starts_none(working, fir
     assert endings(again) == endings(first)
     assert again["outcome"]["run_id"] == first["id"]
     assert len(batches(working)) == before
-    assert [run(working, continues=first["id"])["state"] for _ in range(2)] == ["Completed", "Failed"]
 
 
 def test_new_data_of_one_machine_retrain_exactly_its_cells(working, first):

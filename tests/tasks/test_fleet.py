@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from support.datasets import calendar_rows, describe
 
 from nightshift.data.importers.landing import split_and_land
+from nightshift.errors import UsageError
 from nightshift.plan.batch import BatchOutcome
 from nightshift.plan.fanout import FleetBatch, fan_out, to_run
 from nightshift.plan.fleet import Filters, make_plan
-from nightshift.plan.fleet_config import FleetConfig
+from nightshift.plan.fleet_config import DeadSettings, FleetConfig
 from nightshift.plan.fleet_run import FleetFailedError, FleetOptions, FleetOutcome, FleetStart
 from nightshift.plan.outcome import CellOutcome
 from nightshift.plan.state import make_cell
 from nightshift.settings import Home
-from tasks.fleet import cells_of, settled
+from tasks.fleet import _gone_on_with, cells_of, settled
 from tasks.fleet_batches import BatchEnd, key_of
+from tasks.fleet_progress import progress_of
 from tests.plan.trained import leave_trained
 
 
@@ -85,6 +88,26 @@ def test_the_key_of_a_batch_is_the_same_for_every_try_of_its_run_and_another_for
     assert key_of(start.model_copy(update={"started_at": datetime.now(UTC)}), batch, 1) not in keys
     other = FleetBatch(**{**batch.model_dump(), "cells": batch.cells[:1]})
     assert key_of(start, other, 1) not in keys
+
+
+def test_a_run_that_crashes_again_and_again_is_not_gone_on_with_for_ever(start):
+    fleet = FleetConfig(dead=DeadSettings(tries=2))
+    again = _gone_on_with(start, fleet)
+    assert again == start.model_copy(update={"tries": 2})
+    with pytest.raises(UsageError, match="was begun 2 times and never came to its end") as caught:
+        _gone_on_with(again, fleet)
+    assert "nightshift resume" in caught.value.hint
+
+
+def test_what_is_left_is_reckoned_by_the_pool_that_needs_longest(start):
+    [batch] = start.batches
+    two = batch.model_copy(update={"name": "gpu-pool 1 of 1", "pool": "gpu-pool", "estimated_s": 900.0})
+    both = start.model_copy(update={"batches": (batch.model_copy(update={"estimated_s": 600.0}), two)})
+    assert progress_of(both, [], [], time.time()).left_s == 900
+    at = progress_of(both, [two], [], time.time() - 90)
+    assert (at.cells, at.done, at.batches, at.ended) == (4, 2, 2, 1)
+    # 900 of 1,500 s of work took 90 s: this run's own pace counts by now.
+    assert at.left_s == pytest.approx(60, abs=2)
 
 
 def test_a_run_with_a_bad_cell_fails_with_all_outcomes_and_a_stopped_one_is_cancelled(start):
