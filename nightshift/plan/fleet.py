@@ -19,6 +19,7 @@ from nightshift.data.drift import SensorDrift
 from nightshift.data.store import current, subjects
 from nightshift.errors import NightshiftError, UnknownNameError
 from nightshift.findings import Finding
+from nightshift.plan.batch import wants_gpu
 from nightshift.plan.cell import Cell
 from nightshift.plan.drifted import DriftMeter, drift_finding, drift_reason
 from nightshift.plan.durations import Durations
@@ -333,6 +334,4 @@ def pool_of(cell: Cell) -> str:
 
     Driving and torch families, and whatever asks for a GPU, go where GPUs are; the others by their target.
     """
-    family = families.get(cell.family)
-    heavy = family.group == "driving" or "torch" in family.libraries or cell.config["config"].get("device") == "cuda"
-    return GPU_POOL if heavy or cell.target in _GPU_TARGETS else PI_POOL
+    return GPU_POOL if wants_gpu(cell) or cell.target in _GPU_TARGETS else PI_POOL
