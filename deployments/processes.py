@@ -239,23 +239,55 @@ def last_lines(home: Home, record: ProcessRecord, count: int = 12) -> str:
 def stop(records: Iterable[ProcessRecord], grace_s: float = GRACE_S) -> list[ProcessRecord]:
     """End recorded processes with everything they started; returns those that ran.
 
-    A worker's flow runs have sessions of their own, so that the process tree is asked, not the group. Only the leaders
-    of sessions are told to end: what a stage has started is the stage's to end, while it records its checkpoint.
+    A worker's flow runs have sessions of their own, so that the process tree is asked, not the group. They are told
+    first, while the worker can still tell the server of them. Only the leaders of sessions are told to end: what a
+    stage has started is the stage's to end, while it records its checkpoint.
+
+    Args:
+        grace_s: that runs have, and their workers after them, before they are killed.
     """
     ended = [(record, process) for record in records if (process := verified(record))]
-    tree = {p.pid: p for _, process in ended for p in [process, *_descendants(process)]}
-    for process in tree.values():
-        if _leads(process):
-            _signal(process, force=False)
-    _, alive = psutil.wait_procs(list(tree.values()), timeout=grace_s)
-    for process in alive:
-        _signal(process, force=True)
-    psutil.wait_procs(alive, timeout=5)
+    roots = [process for _, process in ended]
+    _end(_trees([p for root in roots for p in _descendants(root) if _leads(p)]), grace_s)
+    _end(_trees(roots), grace_s)
     for record, _ in ended:
         child = _children.pop(record.pid, None)
         if child is not None:
             child.wait(timeout=5)
     return [record for record, _ in ended]
+
+
+def _trees(roots: Sequence[psutil.Process]) -> list[psutil.Process]:
+    return list({p.pid: p for root in roots for p in [root, *_descendants(root)]}.values())
+
+
+def _end(found: Sequence[psutil.Process], grace_s: float) -> None:
+    for process in found:
+        if _leads(process):
+            _signal(process, force=False)
+    for process in _outlasting(found, grace_s):
+        _signal(process, force=True)
+    _outlasting(found, 5)
+
+
+def _outlasting(found: Sequence[psutil.Process], limit_s: float) -> list[psutil.Process]:
+    """Wait until processes have ended; returns those that have not. One that its parent has yet to ask for has."""
+    deadline = time.monotonic() + limit_s
+    while alive := [process for process in found if _alive(process)]:
+        if time.monotonic() >= deadline:
+            return alive
+        time.sleep(0.05)
+    return []
+
+
+def _alive(process: psutil.Process) -> bool:
+    child = _children.get(process.pid)
+    if child is not None:
+        child.poll()
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def orphans(home: Home) -> list[ProcessRecord]:

@@ -37,6 +37,11 @@ def started(home: Home):
     processes.stop(records, grace_s=0.1)
 
 
+def has_ended(process: psutil.Process) -> bool:
+    """Whether it has; one that its parent has yet to ask for has, too."""
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
 def await_line(home: Home, record: processes.ProcessRecord) -> str:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
@@ -87,7 +92,7 @@ def test_stop_ends_what_the_process_started_too_and_nothing_else(home, started):
         assert bystander.poll() is None
         bystander.terminate()
     assert processes.verified(record) is None
-    assert not child.is_running()
+    assert has_ended(child)
 
 
 # A worker's flow run: it leads a session of its own, and says its pid where the worker has gone.
@@ -114,11 +119,31 @@ def test_a_run_is_an_orphan_once_its_worker_is_killed_and_can_be_ended_like_any_
         assert (orphan.pid, orphan.name) == (run.pid, "run-01234567")
         assert processes.orphans(Home(tmp_path / "another")) == []
         assert processes.stop([orphan]) == [orphan]
-        assert not run.is_running()
+        assert has_ended(run)
     finally:
         processes.stop([worker], grace_s=0.1)
         if run.is_running():
             run.kill()
+
+
+# As a worker: it hears how its run has ended, and says so, before it ends itself.
+WITNESS = """
+import signal, subprocess, sys, time
+run = (
+    "import signal, time; signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.5), exit(7)));"
+    "print('run', flush=True); time.sleep(120)"
+)
+child = subprocess.Popen([sys.executable, "-c", run], start_new_session=True)
+signal.signal(signal.SIGTERM, lambda *_: (print("its run ended with", child.poll(), flush=True), exit(0)))
+time.sleep(120)
+"""
+
+
+def test_runs_end_before_their_worker_does(home, started):
+    record = started(WITNESS)
+    assert await_line(home, record) == "run"
+    processes.stop([record])
+    assert processes.last_lines(home, record) == "run\nits run ended with 7"
 
 
 def test_one_that_does_not_listen_is_killed_after_the_grace(home, started):

@@ -146,7 +146,7 @@ def test_down_ends_it_once_and_the_address_is_remembered(served, at_home):
     monitored = psutil.Process(served.info.pid)
     ended = down(served.home)
     assert [p.name for p in ended] == ["server"]
-    assert not monitored.is_running()
+    assert not monitored.is_running() or monitored.status() == psutil.STATUS_ZOMBIE
     assert down(served.home) == []
     assert ps(served.home) == []
     # A shell may still export the address; it is not the user's own server, and the port is preferred next time.
