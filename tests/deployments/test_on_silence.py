@@ -94,6 +94,9 @@ def test_only_a_night_that_had_begun_is_gone_on_with(triggers):
     assert not go_on.covers(event("Crashed", count=0))
     assert not go_on.covers(event("Failed"))
     assert not go_on.covers(event("Crashed", deployment=str(UUID(int=8))))
+    # Told twice to have crashed, it is gone on with once.
+    assert go_on.for_each == {"prefect.resource.id"}
+    assert go_on.within.total_seconds() == 86_400
 
 
 def test_an_ended_run_is_not_forced_into_another_end():
