@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,8 +16,9 @@ from nightshift.plan.outcome import CellOutcome, is_trained, outcome_of, outcome
 from nightshift.plan.state import make_cell
 from nightshift.settings import home
 from nightshift.stages.chain import StageContext, begin
-from tasks import logs, stage
-from tasks.artifacts import ProgressBar, show_outcomes
+from tasks import logs
+from tasks.artifacts import show_outcomes
+from tasks.stage import at_work
 
 logger = logging.getLogger("nightshift")
 
@@ -72,10 +72,7 @@ def cell_run(cell: Cell, options: TrainOptions) -> Iterator[CellRun]:
         held.enter_context(lock.held(place, cell.key, busy=f"{cell.name} is being trained by another process."))
         begin(cell, StageContext(place))
         had_model = is_trained(place, cell)
-        bar = held.enter_context(ProgressBar(cell))
-        threads = options.threads or os.cpu_count() or 1
-        token = stage.context.set(StageContext(home=place, progress=bar, threads=threads))
-        held.callback(stage.context.reset, token)
+        bar = held.enter_context(at_work(cell, options.threads))
         try:
             yield run
         except NotApplicableError as reason:

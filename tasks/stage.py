@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
@@ -18,20 +20,35 @@ from nightshift.plan.cell import Cell, sha256_json
 from nightshift.plan.records import Job, StageRecord, read_record
 from nightshift.settings import Home, home
 from nightshift.stages.chain import StageContext, run_stage
-from tasks.artifacts import show_findings
+from tasks.artifacts import ProgressBar, show_findings
 from tasks.signals import StopOnSignal
 
 logger = logging.getLogger("nightshift")
 
 JobT = TypeVar("JobT", bound=Job)
 
-#: What the job of this run is worked on with; set by `tasks.cell_run` and `tasks.synthesis_run`.
+#: What the job of this run is worked on with; set by `at_work`.
 context: ContextVar[StageContext | None] = ContextVar("stage_context", default=None)
 
 RETRIES = 3
 # 2, 4, 8 s, each up to half as long again, so that cells that failed together do not come back together.
 BACKOFF_S = 2.0
 JITTER = 0.5
+
+
+@contextmanager
+def at_work(job: Job, threads: int | None) -> Iterator[ProgressBar]:
+    """Show the job's progress, and give its stages what they work with.
+
+    Args:
+        threads: that they may use; None = one per core.
+    """
+    with ProgressBar(job) as bar:
+        token = context.set(StageContext(home=home(), progress=bar, threads=threads or os.cpu_count() or 1))
+        try:
+            yield bar
+        finally:
+            context.reset(token)
 
 
 class StageRef(BaseModel):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,9 +24,8 @@ from nightshift.stages.recorded import StageContext
 from nightshift.stages.synthesis import chain
 from nightshift.stages.synthesis.quality import publish
 from tasks import logs
-from tasks import stage as stages
-from tasks.artifacts import ProgressBar, key_of, never_fatal
-from tasks.stage import StageRef, reference_to, run_with, stage
+from tasks.artifacts import key_of, never_fatal
+from tasks.stage import StageRef, at_work, reference_to, run_with, stage
 
 logger = logging.getLogger("nightshift")
 
@@ -111,10 +109,7 @@ def synthesis_run(job: Synthesis) -> Iterator[SynthesisRun]:
         held.enter_context(lock.held(place, job.key, busy=chain.busy(job)))
         chain.begin(job, StageContext(place))
         fresh = is_fresh(place, job)
-        bar = held.enter_context(ProgressBar(job))
-        threads = job.options.threads or os.cpu_count() or 1
-        token = stages.context.set(StageContext(home=place, progress=bar, threads=threads))
-        held.callback(stages.context.reset, token)
+        bar = held.enter_context(at_work(job, job.options.threads))
         try:
             yield run
         except InterruptedTraining as reason:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,6 +54,27 @@ class Served:
         )
         assert done.returncode == 0, done.stderr[-4000:]
         return list(json.loads(done.stdout.splitlines()[-1]))
+
+    def stopped(self, name: str, subject: str, sign: str) -> tuple[dict[str, Any], Path]:
+        """Start a scenario, send SIGTERM once its progress shows the sign; returns how its run ended, and its work."""
+        with subprocess.Popen(
+            self.command(name), env=self.environment(), cwd=self.home.root, stdout=subprocess.PIPE, text=True
+        ) as process:
+            deadline = time.monotonic() + 200
+            while not (found := self._showing(subject, sign)):
+                assert time.monotonic() < deadline, f"{subject} never showed {sign}"
+                assert process.poll() is None
+                time.sleep(0.1)
+            told = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            out, _ = process.communicate(timeout=120)
+        assert time.monotonic() - told < 60
+        (run,) = json.loads(out.splitlines()[-1])
+        return run, found[0]
+
+    def _showing(self, subject: str, sign: str) -> list[Path]:
+        paths = self.home.work.glob("*/progress.jsonl")
+        return [p.parent for p in paths if subject in (text := p.read_text()) and sign in text]
 
     def ask(self, path: str, **body: Any) -> Any:
         """Ask the server; with `body` it is a POST."""
