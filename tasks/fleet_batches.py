@@ -107,6 +107,7 @@ class BatchRuns:
         self._open: dict[str, _Given] = {}
         self._ends: dict[str, BatchEnd] = {}
         self._began, self._looked, self._answered = time.time(), 0.0, time.monotonic()
+        self._away = False
         self.remarks: list[str] = []
 
     def run(self) -> tuple[BatchEnd, ...]:
@@ -124,10 +125,7 @@ class BatchRuns:
             try:
                 self._step()
             except (ServiceError, httpx.HTTPError) as error:
-                # A server that is started again meanwhile.
-                if time.monotonic() - self._answered > _OUTAGE_S:
-                    raise
-                logger.warning("%s", error)
+                self._wait_for_server(error)
         if self._open:
             self._stop_all()
         return tuple(self._ends[batch.name] for batch in self._start.batches if batch.name in self._ends)
@@ -139,6 +137,18 @@ class BatchRuns:
         if time.monotonic() - self._looked >= LOOK_S:
             self._looked = time.monotonic()
             self._look()
+        self._answered = time.monotonic()
+        if self._away:
+            self._away = False
+            logger.info("the Prefect server answers again")
+
+    def _wait_for_server(self, error: Exception) -> None:
+        """Wait for a server that is started again meanwhile, for as long as that may take."""
+        if time.monotonic() - self._answered > _OUTAGE_S:
+            raise error
+        if not self._away:
+            self._away = True
+            logger.warning("%s Waiting for it; the batches go on.", error)
 
     def _give_all(self) -> None:
         in_the_way = {(t.pool, t.queue): t for t in self._troubles(self._start.batches)}
@@ -186,7 +196,6 @@ class BatchRuns:
         for first in range(0, len(ids), _AT_ONCE):
             begun = {"id": {"any_": ids[first : first + _AT_ONCE]}, "state": {"type": {"not_any_": ["SCHEDULED"]}}}
             found |= {run["id"]: run for run in ask("flow_runs/filter", {"flow_runs": begun, "limit": _AT_ONCE})[1]}
-        self._answered = time.monotonic()
         for given in self._open.values():
             given.state = found.get(given.run_id, {})
 
