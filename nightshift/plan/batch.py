@@ -8,11 +8,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from nightshift import families
-from nightshift.errors import EXIT_BLOCKED, EXIT_CELL_FAILED, EXIT_OK, EXIT_UNREACHABLE, NightshiftError
+from nightshift.errors import NightshiftError
 from nightshift.families import ALIASES
 from nightshift.plan.cell import Cell
 from nightshift.plan.options import TrainOptions
-from nightshift.plan.outcome import CellOutcome
+from nightshift.plan.outcome import CellOutcome, ended_badly, gravest
 
 #: Seconds that a cell has to keep its checkpoint once it is told to stop; then it is killed.
 GRACE_S = 20.0
@@ -95,13 +95,12 @@ class BatchOutcome(BaseModel):
     @property
     def bad(self) -> tuple[CellOutcome, ...]:
         """The cells that failed or were blocked."""
-        return tuple(c for c in self.cells if c.ending in ("failed", "blocked"))
+        return ended_badly(self.cells)
 
     @property
     def exit_code(self) -> int:
         """The gravest of the cells' exit codes: failed, then blocked, then unreachable."""
-        codes = {c.exit_code for c in self.cells}
-        return next((c for c in (EXIT_CELL_FAILED, EXIT_BLOCKED, EXIT_UNREACHABLE) if c in codes), EXIT_OK)
+        return gravest(self.cells)
 
 
 class BatchFailedError(NightshiftError):

@@ -14,19 +14,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from nightshift.errors import (
-    EXIT_BLOCKED,
-    EXIT_CELL_FAILED,
-    EXIT_OK,
-    EXIT_UNREACHABLE,
-    NightshiftError,
-)
+from nightshift.errors import NightshiftError
 from nightshift.files import write_atomic
 from nightshift.plan.fanout import FleetBatch
 from nightshift.plan.fleet import Filters, FleetPlan, PlannedCell
 from nightshift.plan.fleet_config import BatchSettings
 from nightshift.plan.options import TrainOptions
-from nightshift.plan.outcome import CellOutcome
+from nightshift.plan.outcome import CellOutcome, ended_badly, gravest
 from nightshift.settings import Home
 
 _PLAN, _OUTCOME, _GOES_ON = "plan.json", "outcome.json", "goes_on_with"
@@ -123,7 +117,7 @@ class FleetOutcome(BaseModel):
     @property
     def bad(self) -> tuple[CellOutcome, ...]:
         """The cells that failed or were blocked when they were tried."""
-        return tuple(c for c in self.tried if c.ending in ("failed", "blocked"))
+        return ended_badly(self.tried)
 
     @property
     def wall_s(self) -> float:
@@ -133,8 +127,7 @@ class FleetOutcome(BaseModel):
     @property
     def exit_code(self) -> int:
         """The gravest of the tried cells' exit codes: failed, then blocked, then unreachable."""
-        codes = {c.exit_code for c in self.tried}
-        return next((c for c in (EXIT_CELL_FAILED, EXIT_BLOCKED, EXIT_UNREACHABLE) if c in codes), EXIT_OK)
+        return gravest(self.tried)
 
 
 class FleetFailedError(NightshiftError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -72,6 +73,17 @@ class CellOutcome(BaseModel):
         return _EXIT_CODES[self.ending]
 
 
+def ended_badly(cells: Iterable[CellOutcome]) -> tuple[CellOutcome, ...]:
+    """Return the cells that failed or were blocked."""
+    return tuple(c for c in cells if c.ending in ("failed", "blocked"))
+
+
+def gravest(cells: Iterable[CellOutcome]) -> int:
+    """Return the gravest of the cells' exit codes: failed, then blocked, then unreachable."""
+    codes = {c.exit_code for c in cells}
+    return next((c for c in (EXIT_CELL_FAILED, EXIT_BLOCKED, EXIT_UNREACHABLE) if c in codes), EXIT_OK)
+
+
 class MachineOutcome(BaseModel):
     """How the cells of one machine ended."""
 
@@ -84,15 +96,14 @@ class MachineOutcome(BaseModel):
     @property
     def exit_code(self) -> int:
         """The gravest of the cells' exit codes: failed, then blocked, then unreachable."""
-        codes = {c.exit_code for c in self.cells}
-        return next((c for c in (EXIT_CELL_FAILED, EXIT_BLOCKED, EXIT_UNREACHABLE) if c in codes), EXIT_OK)
+        return gravest(self.cells)
 
 
 class CellsFailedError(NightshiftError):
     """Some cells of a machine failed or were blocked, after all were tried."""
 
     def __init__(self, outcome: MachineOutcome) -> None:
-        bad = [c for c in outcome.cells if c.ending in ("failed", "blocked")]
+        bad = ended_badly(outcome.cells)
         listed = "; ".join(f"{c.family} {c.ending}: {c.reason}" for c in bad)
         good = len(outcome.cells) - len(bad)
         super().__init__(
