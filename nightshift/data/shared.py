@@ -6,6 +6,7 @@ when it plans. It is set after the dataset, so that whoever reads it finds what 
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
@@ -15,6 +16,8 @@ from nightshift.data.schema import PARTS, check_subject
 from nightshift.errors import DataError, NightshiftError, ServiceError
 from nightshift.files import write_atomic
 from nightshift.settings import Home
+
+logger = logging.getLogger("nightshift")
 
 _FILES = (*(f"{part}.parquet" for part in PARTS), "metadata.json", "sketch.json")
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
@@ -81,14 +84,14 @@ def take_pointer(home: Home, subject: str) -> None:
 def sync_pointers(home: Home, remote: Remote) -> tuple[str, ...]:
     """Take over every pointer that has changed in the store, and share what it has none of; returns the subjects.
 
+    A pointer that is damaged is told of and left out: it concerns one machine, and not the fleet.
+
     Raises:
         ServiceError, TransientError: when the store cannot be used.
-        DataError: for a pointer that is damaged.
     """
     listed = remote.listing(_CURRENT)
     changed = [s for s, tag in listed.items() if seen(home, f"{_CURRENT}/{s}") != tag or not _pointer(home, s).exists()]
-    for subject in changed:
-        _take(home, remote, subject, listed[subject])
+    taken = [subject for subject in changed if _take_sound(home, remote, subject, listed[subject])]
     folder = home.data / _CURRENT
     own = [p.name for p in folder.iterdir() if p.is_file() and p.name[0] != "."] if folder.is_dir() else []
     mine = sorted(set(own) - set(listed))
@@ -98,7 +101,7 @@ def sync_pointers(home: Home, remote: Remote) -> tuple[str, ...]:
         # One that is damaged or gone is the plan's to tell.
         if _FINGERPRINT.fullmatch(fingerprint) and all((stored / name).is_file() for name in _FILES):
             share(home, subject, fingerprint, stored)
-    return (*changed, *mine)
+    return (*taken, *mine)
 
 
 def seen(home: Home, key: str) -> str:
@@ -115,6 +118,15 @@ def note_seen(home: Home, key: str, tag: str) -> None:
         write_atomic(_marks(home) / key, tag.encode())
     else:
         (_marks(home) / key).unlink(missing_ok=True)
+
+
+def _take_sound(home: Home, remote: Remote, subject: str, tag: str) -> bool:
+    try:
+        _take(home, remote, subject, tag)
+    except DataError as error:
+        logger.warning("%s: what has landed elsewhere is not taken over: %s", subject, error)
+        return False
+    return True
 
 
 def _take(home: Home, remote: Remote, subject: str, tag: str) -> None:

@@ -76,14 +76,14 @@ def share_cell(home: Home, cell: Cell) -> None:
 def sync(home: Home) -> tuple[str, ...]:
     """Take over what other machines have landed and trained, and tell them what they do not know of this one.
 
-    Without a shared store it does nothing.
+    Without a shared store it does nothing. What is damaged in it is told of and left out: it concerns one model, and
+    not the fleet.
 
     Returns:
         the names of models that were taken over.
 
     Raises:
         ServiceError, TransientError: when the store cannot be used.
-        DataError: for something in it that is damaged.
     """
     remote = open_remote(home)
     if remote is None:
@@ -92,8 +92,8 @@ def sync(home: Home) -> tuple[str, ...]:
     listed = {name.removesuffix(".json"): tag for name, tag in remote.listing(_CELLS).items()}
     changed = [name for name, tag in listed.items() if seen(home, _object(name)) != tag]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        taken = list(pool.map(lambda name: _take(home, remote, name, listed[name]), changed))
-        told = [name for name in newest_names(home) if not seen(home, _object(name))]
+        taken = list(pool.map(lambda name: _take_sound(home, remote, name, listed[name]), changed))
+        told = [name for name in newest_names(home) if name not in listed or not seen(home, _object(name))]
         list(pool.map(lambda name: _give(home, remote, name), told))
     return tuple(name for name, took in zip(changed, taken, strict=True) if took)
 
@@ -109,13 +109,27 @@ def _give(home: Home, remote: Remote, name: str) -> None:
     note_seen(home, _object(name), remote.put(_object(name), own.model_dump_json().encode()))
 
 
+def _take_sound(home: Home, remote: Remote, name: str, tag: str) -> bool:
+    """Take a cell over unless something of it is damaged in the store; that is tried again by the next `sync`."""
+    try:
+        return _take(home, remote, name, tag)
+    except DataError as error:
+        logger.warning("%s was not taken over from the shared store: %s", name, error)
+        return False
+
+
 def _take(home: Home, remote: Remote, name: str, tag: str) -> bool:
     """Take a cell over unless this machine's own is later, or is being worked on."""
     found = remote.get(_object(name))
     if found is None:
         return False
-    theirs = _checked(found, name, remote)
     own = _own(home, name)
+    try:
+        theirs = _checked(found, name, remote)
+    except DataError:
+        # Whoever has the cell puts its own in the place of what nobody can read.
+        note_seen(home, _object(name), "")
+        raise
     if is_held(home, theirs.key):
         return False
     if own is not None and own.at is not None and (theirs.at is None or own.at > theirs.at):
@@ -170,13 +184,15 @@ def _checked(content: bytes, name: str, remote: Remote) -> SharedCell:
         found = SharedCell.model_validate_json(content)
         cell = Cell.model_validate_json(found.texts["cell.json"])
         sound = cell.name == name and bool(_KEY.fullmatch(found.key)) and all(map(_TEXT.fullmatch, found.texts))
+        sound = sound and (found.at is None or found.at.tzinfo is not None)
         register = found.record("register")
         sound = sound and (register is None or _is_sound(register, cell))
-    except (ValidationError, KeyError, NightshiftError):
+    except (ValueError, KeyError, NightshiftError):
         sound = False
     if not sound:
         raise DataError(
-            f"{_object(name)} in {remote.url} is damaged.", hint="Delete it; its machine brings it again when it plans."
+            f"{_object(name)} in {remote.url} is damaged.",
+            hint="Its machine brings it again when it plans; where that is gone, delete it.",
         )
     return found
 

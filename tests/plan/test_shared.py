@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,6 @@ from support.machine import land_demo
 
 from nightshift.data.store import open_dataset
 from nightshift.edge.runtime import Model
-from nightshift.errors import DataError
 from nightshift.plan.cell import Cell
 from nightshift.plan.records import StageRecord, read_record, work_folder, write_record
 from nightshift.plan.shared import share_cell, sync
@@ -117,7 +117,9 @@ def test_a_cell_goes_on_when_the_others_cannot_be_told(
 
 
 @pytest.mark.parametrize("harm", ["cut", "outside", "other name"])
-def test_a_damaged_object_is_named_and_changes_nothing(others: tuple[Home, Path, Cell], harm: str) -> None:
+def test_a_damaged_object_is_named_and_changes_nothing(
+    others: tuple[Home, Path, Cell], harm: str, caplog: pytest.LogCaptureFixture
+) -> None:
     other, store, cell = others
     path = store / "cells" / f"{cell.name}.json"
     content = json.loads(path.read_text())
@@ -132,10 +134,38 @@ def test_a_damaged_object_is_named_and_changes_nothing(others: tuple[Home, Path,
         path.write_text(json.dumps(content))
     else:
         path.rename(path.with_name("other.anomaly.pi.json"))
-    with pytest.raises(DataError, match=r"cells/.* is damaged"):
-        sync(other)
+    with caplog.at_level(logging.WARNING, "nightshift"):
+        assert sync(other) == ()
+    assert re.search(r"cells/\S+ in \S+ is damaged", caplog.text)
     assert not other.models.exists()
+    # The others of the fleet, and its data, come as ever.
+    assert open_dataset(other, cell.subject).fingerprint == cell.dataset
     assert state(other, cell).state is State.STALE
+
+
+def test_a_bundle_or_pointer_that_is_damaged_keeps_nothing_else_from_coming(
+    others: tuple[Home, Path, Cell], caplog: pytest.LogCaptureFixture
+) -> None:
+    other, store, cell = others
+    [manifest] = store.glob("models/*/manifest.json")
+    manifest.write_text("{")
+    (store / "current" / "pump_1").write_text("no fingerprint")
+    with caplog.at_level(logging.WARNING, "nightshift"):
+        assert sync(other) == ()
+    assert "the manifest of models/" in caplog.text
+    assert "the pointer to the dataset of 'pump_1'" in caplog.text
+    assert open_dataset(other, cell.subject).fingerprint == cell.dataset
+
+
+@pytest.mark.parametrize("harm", ["cut", "gone"])
+def test_who_has_the_cell_mends_what_the_store_has_lost(others: tuple[Home, Path, Cell], harm: str) -> None:
+    other, store, cell = others
+    sync(other)
+    path = store / "cells" / f"{cell.name}.json"
+    whole = json.loads(path.read_text())
+    path.write_text("{") if harm == "cut" else path.unlink()
+    assert sync(other) == ()
+    assert json.loads(path.read_text()) == whole
 
 
 def test_without_a_store_nothing_is_done(
