@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from deployments.reactions import Reaction, Scene
+from deployments.reactions import NIGHTLY, Reaction, Scene, trigger
 
 EVENT = "nightshift.dataset.landed"
 #: What an event is about is this, a dot, and the machine's id.
 RESOURCE = "nightshift.dataset"
 
 NAME = "nightshift: train what has landed"
-DEPLOYMENT = "train-fleet/nightly"
 #: No machine is named: the run's plan knows what has landed, and is later than the last event of the burst.
 PARAMETERS = {"only": "landed"}
 
@@ -23,34 +21,20 @@ def wanted(scene: Scene) -> Iterator[Reaction]:
     After it has fired it swallows the events of `within_s`, so that a burst starts one run, which begins later than
     that.
     """
-    if DEPLOYMENT not in scene.deployments:
+    if NIGHTLY not in scene.deployments:
         return
     yield Reaction(
         name=NAME,
-        description=f"Starts {DEPLOYMENT} when a dataset has landed; several at once start it once.",
-        trigger=_trigger(scene.fleet.landing.within_s),
+        description=f"Starts {NIGHTLY} when a dataset has landed; several at once start it once.",
+        trigger=trigger("Reactive", [EVENT], scene.fleet.landing.within_s, about=f"{RESOURCE}.*"),
         actions=[
             {
                 "type": "run-deployment",
                 "source": "selected",
-                "deployment_id": scene.deployment_id(DEPLOYMENT),
+                "deployment_id": scene.deployment_id(NIGHTLY),
                 "parameters": PARAMETERS,
                 "job_variables": None,
                 "schedule_after": scene.fleet.landing.after_s,
             }
         ],
     )
-
-
-def _trigger(within_s: float) -> dict[str, Any]:
-    return {
-        "type": "event",
-        "posture": "Reactive",
-        "match": {"prefect.resource.id": f"{RESOURCE}.*"},
-        "match_related": {},
-        "after": [],
-        "expect": [EVENT],
-        "for_each": [],
-        "threshold": 1,
-        "within": within_s,
-    }

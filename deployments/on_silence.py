@@ -10,16 +10,15 @@ ended run changes nothing, and a long night is gone on with that much later.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 from deployments.changes import TAG
-from deployments.reactions import Reaction, Scene
+from deployments.reactions import NIGHTLY, Reaction, Scene, trigger
 from nightshift.plan.fleet_config import DeadSettings
 
 SILENT = "nightshift: a run that is not heard of has crashed"
 STUCK = "nightshift: a run that never began has crashed"
 GO_ON = "nightshift: go on with a night that crashed"
-NIGHTLY = "train-fleet/nightly"
 
 _HEARTBEAT = "heartbeat"
 _ENDED = ("Cancelled", "Completed", "Crashed", "Failed")
@@ -43,7 +42,7 @@ def _silent(dead: DeadSettings) -> Reaction:
     return Reaction(
         name=SILENT,
         description=f"A running run that sends no heartbeat for {dead.silent_s:g} s is marked as crashed.",
-        trigger=_trigger("Proactive", [_HEARTBEAT], [_HEARTBEAT, *_ENDED, *_PARKED], dead.silent_s),
+        trigger=_of_runs("Proactive", [_HEARTBEAT], [_HEARTBEAT, *_ENDED, *_PARKED], dead.silent_s),
         actions=[_crash(message)],
     )
 
@@ -53,7 +52,7 @@ def _stuck(dead: DeadSettings) -> Reaction:
     return Reaction(
         name=STUCK,
         description=f"A run that a worker took and did not begin within {dead.pending_s:g} s is marked as crashed.",
-        trigger=_trigger("Proactive", ["Pending"], [_HEARTBEAT, "Running", *_ENDED, *_PARKED], dead.pending_s),
+        trigger=_of_runs("Proactive", ["Pending"], [_HEARTBEAT, "Running", *_ENDED, *_PARKED], dead.pending_s),
         actions=[_crash(message)],
     )
 
@@ -62,13 +61,13 @@ def _go_on(scene: Scene) -> Reaction:
     deployment_id = scene.deployment_id(NIGHTLY)
     related = {"prefect.resource.id": f"prefect.deployment.{deployment_id}", "prefect.resource.role": "deployment"}
     # A run that is marked as dead and lives on for a while crashes more than once.
-    trigger = _trigger("Reactive", [], ["Crashed"], _ONCE_A_RUN_S)
+    crashed = _of_runs("Reactive", [], ["Crashed"], _ONCE_A_RUN_S)
     # One that never began counts no try of its own: where none can, they would follow each other without end.
-    begun = {**trigger["match"], "prefect.run-count": "!0"}
+    begun = {**crashed["match"], "prefect.run-count": "!0"}
     return Reaction(
         name=GO_ON,
         description=f"Starts {NIGHTLY} for what is left of one that crashed in its work.",
-        trigger={**trigger, "match": begun, "match_related": related},
+        trigger={**crashed, "match": begun, "match_related": related},
         actions=[
             {
                 "type": "run-deployment",
@@ -84,19 +83,18 @@ def _go_on(scene: Scene) -> Reaction:
     )
 
 
-def _trigger(posture: str, after: list[str], expect: list[str], within_s: float) -> dict[str, Any]:
+def _of_runs(
+    posture: Literal["Reactive", "Proactive"], after: list[str], expect: list[str], within_s: float
+) -> dict[str, Any]:
     """Return a trigger on every run of ours, for each by itself."""
-    return {
-        "type": "event",
-        "posture": posture,
-        "match": {"prefect.resource.id": "prefect.flow-run.*"},
-        "match_related": {"prefect.resource.id": f"prefect.tag.{TAG}", "prefect.resource.role": "tag"},
-        "after": [f"prefect.flow-run.{name}" for name in after],
-        "expect": [f"prefect.flow-run.{name}" for name in expect],
-        "for_each": ["prefect.resource.id"],
-        "threshold": 1,
-        "within": max(within_s, _PROACTIVE_MIN_S) if posture == "Proactive" else within_s,
-    }
+    return trigger(
+        posture,
+        [f"prefect.flow-run.{name}" for name in expect],
+        max(within_s, _PROACTIVE_MIN_S) if posture == "Proactive" else within_s,
+        after=[f"prefect.flow-run.{name}" for name in after],
+        related={"prefect.resource.id": f"prefect.tag.{TAG}", "prefect.resource.role": "tag"},
+        each=True,
+    )
 
 
 def _crash(message: str) -> dict[str, Any]:

@@ -13,8 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from deployments.api import ask
-from deployments.on_silence import NIGHTLY
-from deployments.reactions import Reaction, Scene, UnmetError
+from deployments.reactions import NIGHTLY, Reaction, Scene, UnmetError, trigger
 from nightshift.errors import first_line
 
 CRASHED = "nightshift: tell of a night that crashed"
@@ -35,7 +34,7 @@ def wanted(scene: Scene) -> Iterator[Reaction]:
     if not scene.fleet.notify or NIGHTLY not in scene.deployments:
         return
     block_id = notification_block(scene.fleet.notify)
-    yield _crashed(block_id)
+    yield _crashed(block_id, scene.fleet.dead.silent_s)
     yield _missed(scene, block_id)
 
 
@@ -91,21 +90,23 @@ def longest_gap_s(cron: str) -> float:
     return longest.total_seconds()
 
 
-def _crashed(block_id: str) -> Reaction:
+def _crashed(block_id: str, silent_s: float) -> Reaction:
     return Reaction(
         name=CRASHED,
         description=f"Sends a message when a run of {_FLOW} has crashed.",
-        trigger={
-            **_trigger("Reactive", ["prefect.flow-run.Crashed"], 0.0),
-            "match_related": {"prefect.resource.name": _FLOW, "prefect.resource.role": "flow"},
-        },
+        trigger=trigger(
+            "Reactive",
+            ["prefect.flow-run.Crashed"],
+            0.0,
+            related={"prefect.resource.name": _FLOW, "prefect.resource.role": "flow"},
+        ),
         actions=[
             _tell(
                 block_id,
                 "Nightshift: the run of the fleet crashed",
                 "{{ flow_run.name }} ({{ flow_run.id }}) had no time to tell of itself: {{ flow_run.state.message }}\n"
-                "A night of the schedule is gone on with in a minute, as often as dead.tries in fleet.yaml allows. "
-                "By hand: nightshift resume\n"
+                f"A night of the schedule is gone on with in {silent_s:g} s, as often as dead.tries in fleet.yaml "
+                "allows. By hand: nightshift resume\n"
                 "{{ flow_run|ui_url }}",
             )
         ],
@@ -119,14 +120,17 @@ def _missed(scene: Scene, block_id: str) -> Reaction:
     return Reaction(
         name=MISSED,
         description=f"Sends a message when no night of {NIGHTLY} has begun for {within_s / 3600:.0f} h.",
-        trigger={
-            # One that begins starts the time anew; one that a landing has started is no night.
-            **_trigger("Proactive", begins, within_s, after=begins),
-            "match_related": [
+        # One that begins starts the time anew; one that a landing has started is no night.
+        trigger=trigger(
+            "Proactive",
+            begins,
+            within_s,
+            after=begins,
+            related=[
                 {"prefect.resource.id": deployment, "prefect.resource.role": "deployment"},
                 {"prefect.resource.id": "prefect.tag.auto-scheduled", "prefect.resource.role": "tag"},
             ],
-        },
+        ),
         actions=[
             _tell(
                 block_id,
@@ -138,20 +142,6 @@ def _missed(scene: Scene, block_id: str) -> Reaction:
             )
         ],
     )
-
-
-def _trigger(posture: str, expect: list[str], within_s: float, after: list[str] | None = None) -> dict[str, Any]:
-    return {
-        "type": "event",
-        "posture": posture,
-        "match": {"prefect.resource.id": "prefect.flow-run.*"},
-        "match_related": {},
-        "after": after or [],
-        "expect": expect,
-        "for_each": [],
-        "threshold": 1,
-        "within": within_s,
-    }
 
 
 def _tell(block_id: str, subject: str, body: str) -> dict[str, Any]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from deployments.api import ask
 from deployments.changes import TAG
 from nightshift.errors import ConfigError
 from nightshift.plan.fleet_config import FleetConfig
+
+#: The run of the fleet: on the schedule, after a landing, and again after a crash.
+NIGHTLY = "train-fleet/nightly"
+#: What a flow run's event is about.
+FLOW_RUNS = "prefect.flow-run.*"
 
 
 class UnmetError(ConfigError):
@@ -63,3 +68,37 @@ class Reaction:
             "actions_on_trigger": [],
             "actions_on_resolve": [],
         }
+
+
+def trigger(
+    posture: Literal["Reactive", "Proactive"],
+    expect: Sequence[str],
+    within_s: float,
+    *,
+    about: str = FLOW_RUNS,
+    after: Sequence[str] = (),
+    related: object = None,
+    each: bool = False,
+) -> dict[str, Any]:
+    """Return an event trigger in full.
+
+    Args:
+        posture: `Proactive` = when none of the events has come within the time.
+        expect: names of events.
+        within_s: for `Reactive`, events within this time after it has fired are swallowed.
+        about: resources that the events are of.
+        after: events that begin the time.
+        related: what else the events must name.
+        each: for every resource by itself.
+    """
+    return {
+        "type": "event",
+        "posture": posture,
+        "match": {"prefect.resource.id": about},
+        "match_related": related or {},
+        "after": list(after),
+        "expect": list(expect),
+        "for_each": ["prefect.resource.id"] if each else [],
+        "threshold": 1,
+        "within": within_s,
+    }

@@ -13,7 +13,7 @@ from prefect.server.events.schemas.events import ReceivedEvent
 
 from deployments import on_silence
 from deployments.changes import holds
-from deployments.reactions import Scene
+from deployments.reactions import NIGHTLY, Scene
 from nightshift.plan.fleet_config import DeadSettings, FleetConfig
 
 DEPLOYMENT = str(UUID(int=7))
@@ -23,7 +23,7 @@ class Known(Scene):
     """A scene whose server is not asked."""
 
     def deployment_id(self, full_name: str) -> str:
-        assert full_name == on_silence.NIGHTLY
+        assert full_name == NIGHTLY
         return DEPLOYMENT
 
 
@@ -48,11 +48,11 @@ def event(name: str, *, count: int = 1, tag: str = "nightshift", deployment: str
 @pytest.fixture(scope="module")
 def triggers() -> dict[str, Any]:
     """The triggers as Prefect reads them."""
-    return {name: AutomationCreate.model_validate(body).trigger for name, body in made(on_silence.NIGHTLY).items()}
+    return {name: AutomationCreate.model_validate(body).trigger for name, body in made(NIGHTLY).items()}
 
 
 def test_the_server_keeps_all_that_is_said_in_whatever_order():
-    for body in made(on_silence.NIGHTLY).values():
+    for body in made(NIGHTLY).values():
         kept = {"id": "1", **copy.deepcopy(body)}
         kept["trigger"]["expect"].reverse()
         assert holds(kept, body)
@@ -67,7 +67,7 @@ def test_without_a_night_there_is_none_to_go_on_with():
 def test_times_are_the_fleets_and_no_less_than_prefect_takes(triggers):
     assert triggers[on_silence.SILENT].within.total_seconds() == 50
     assert triggers[on_silence.STUCK].within.total_seconds() == 10
-    [action] = made(on_silence.NIGHTLY)[on_silence.GO_ON]["actions"]
+    [action] = made(NIGHTLY)[on_silence.GO_ON]["actions"]
     assert action["schedule_after"] == 50
 
 

@@ -20,6 +20,7 @@ from support.homes import a_home
 from deployments import on_landing, posts, server
 from deployments.api import ask
 from deployments.events import deliver
+from deployments.reactions import NIGHTLY
 from deployments.server import down
 from nightshift.cli.app import main
 from nightshift.data import outbox
@@ -180,7 +181,7 @@ def test_a_landing_starts_a_run_and_a_burst_during_it_loses_none_and_the_same_ag
 
 
 def test_of_the_nights_that_no_worker_took_the_first_works_and_calls_the_others_off(upped):
-    nightly = upped.ask(f"deployments/name/{on_landing.DEPLOYMENT}")["id"]
+    nightly = upped.ask(f"deployments/name/{NIGHTLY}")["id"]
 
     def waiting() -> list[str]:
         """The states of those that are due."""

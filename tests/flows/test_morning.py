@@ -16,8 +16,7 @@ import pytest
 
 from deployments import automations, on_landing, on_silence, on_trouble
 from deployments.api import ask
-from deployments.on_silence import NIGHTLY
-from deployments.reactions import Reaction, Scene, UnmetError
+from deployments.reactions import NIGHTLY, Reaction, Scene, UnmetError
 from nightshift.errors import ConfigError
 from nightshift.plan.fleet import FleetPlan
 from nightshift.plan.fleet_config import FleetConfig
