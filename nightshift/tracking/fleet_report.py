@@ -1,4 +1,7 @@
-"""Writes `reports/fleet/<date>.html`, the morning report of a run of the fleet; `latest.html` is the newest one.
+"""Writes `reports/fleet/<date>.html`, the morning report of a run of the fleet.
+
+`latest.html` is the newest of a day: of the runs that were asked for everything, where there was one, so that what
+lands by day does not hide the night; a run that came to nothing counts as such.
 
 One file that needs nothing else, follows the reader's light or dark mode and can be read on a phone. A second run of
 the same day has its own page, `<date>-2.html`; the same run written again replaces its own.
@@ -30,7 +33,8 @@ LATEST = "latest.html"
 #: Rows of the tables that a fleet of thousands would fill with thousands.
 MAX_LISTED = 300
 _SLOWEST = 10
-# The run's id stands in the first lines of its page.
+_EVERYTHING = "everything"
+# The run's id, and what it was asked for, stand in the first lines of its page.
 _HEAD_BYTES = 2_000
 
 
@@ -60,6 +64,7 @@ def write_fleet_report(home: Home, night: Night, zone: str, remarks: Sequence[st
         "sentences": sentences(night),
         "remarks": [*outcome.remarks, *remarks],
         "asked": _asked(outcome),
+        "only": outcome.filters.only,
         "columns": _titles(matrix.columns),
         "rows": [_row(home, row.subject, row.cells, row.whole) for row in matrix.rows],
         "left_out": left_out(matrix),
@@ -100,7 +105,7 @@ def _write(home: Home, run_id: str, started: datetime, ended: datetime, zone: st
         }
         html = render("fleet.html.j2", {**_EMPTY, **content, **times}).encode()
         write_atomic(page, html)
-        write_atomic(folder / LATEST, html)
+        write_atomic(folder / LATEST, _newest(_pages(folder, day)).read_bytes())
     return page
 
 
@@ -109,6 +114,7 @@ _EMPTY: dict[str, Any] = {
     **dict.fromkeys(("remarks", "rows", "columns", "left_out", "causes", "restarts"), ()),
     **dict.fromkeys(("changes", "refused", "drifted", "slowest", "families", "costs"), None),
     "asked": "",
+    "only": _EVERYTHING,
     "costs_left": 0,
 }
 
@@ -123,12 +129,19 @@ def _pages(folder: Path, day: str) -> list[Path]:
 def _page_of(folder: Path, day: str, run_id: str) -> Path:
     """Return the page of a run: its own when it has one, else the day's next."""
     there = _pages(folder, day)
-    mark = f'name="nightshift-run" content="{escape(run_id)}"'.encode()
-    for path in there:
-        with path.open("rb") as file:
-            if mark in file.read(_HEAD_BYTES):
-                return path
-    return folder / (f"{day}-{len(there) + 1}.html" if there else f"{day}.html")
+    own = next((path for path in there if _holds(path, "run", run_id)), None)
+    return own or folder / (f"{day}-{len(there) + 1}.html" if there else f"{day}.html")
+
+
+def _newest(pages: Sequence[Path]) -> Path:
+    """Return the page that is the latest of its day."""
+    return next((path for path in reversed(pages) if _holds(path, "only", _EVERYTHING)), pages[-1])
+
+
+def _holds(page: Path, name: str, content: str) -> bool:
+    """Whether a page's head says so."""
+    with page.open("rb") as file:
+        return f'name="nightshift-{name}" content="{escape(content)}"'.encode() in file.read(_HEAD_BYTES)
 
 
 def _asked(outcome: FleetOutcome) -> str:
@@ -190,7 +203,7 @@ def _changes(found: Sequence[Change]) -> dict[str, Any] | None:
             "name": c.name,
             "versions": f"v{c.old_version} → v{c.version}" if c.old_version else f"v{c.version}",
             "metric": c.metric,
-            "before": number(c.before) if c.before is not None else "",
+            "before": number(c.before) if c.before is not None else "no champion yet" if _had_none(c) else "",
             "now": number(c.now) if c.now is not None else "",
             "gain": _signed(c),
             "kind": "" if c.gain is None else "up" if c.gain > 0 else "down" if c.gain < 0 else "",
@@ -199,6 +212,11 @@ def _changes(found: Sequence[Change]) -> dict[str, Any] | None:
         for c in found[:MAX_LISTED]
     ]
     return {"rows": rows, "left": len(found) - len(rows)} if rows else None
+
+
+def _had_none(change: Change) -> bool:
+    """Whether it was refused where there was no champion; where the gate's words are not at hand, nobody here knows."""
+    return not change.promoted and change.old_version is None and bool(change.gate)
 
 
 def _signed(change: Change) -> str:

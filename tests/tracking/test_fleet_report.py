@@ -212,6 +212,27 @@ def test_each_run_of_a_day_has_its_page_and_the_newest_is_latest(home: Home) -> 
     assert "said later" in first.read_text(encoding="utf-8")
 
 
+def test_a_landing_by_day_does_not_hide_the_night(home: Home) -> None:
+    latest, landed = folder_of(home) / LATEST, Filters(only="landed")
+    page(home, a_night(fresh("pump_7"), run_id="early", filters=landed))
+    assert 'content="early"' in latest.read_text(encoding="utf-8")
+    page(home, a_night(failed("pump_7"), run_id="night"))
+    page(home, a_night(fresh("pump_8"), run_id="noon", filters=landed))
+    assert 'content="night"' in latest.read_text(encoding="utf-8")
+    write_failed_report(home, "broken", BEGAN, "Europe/Berlin", "the disk is full", "")
+    assert 'content="broken"' in latest.read_text(encoding="utf-8")
+    tomorrow = a_night(fresh("pump_8"), run_id="next", filters=landed, started_at=BEGAN + timedelta(days=1))
+    page(home, tomorrow)
+    assert 'content="next"' in latest.read_text(encoding="utf-8")
+
+
+def test_a_model_that_the_gate_refused_is_told_with_its_champion_or_that_there_is_none(home: Home) -> None:
+    first = page(home, a_night(trained(home, "pump_7", promoted=False), run_id="one"))
+    assert "Trained, not promoted" in first
+    assert "no champion yet" in first
+    assert "no champion yet" not in page(home, a_night(trained(home, "pump_8", old=14.1, promoted=False), run_id="two"))
+
+
 def test_the_day_is_the_fleet_s(home: Home) -> None:
     late = a_night(fresh("pump_7"), started_at=BEGAN - timedelta(hours=2, minutes=30))
     assert write_fleet_report(home, night_of(home, late), "Europe/Berlin").name == "2026-11-21.html"
