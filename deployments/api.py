@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import os
 import time
@@ -14,20 +15,30 @@ from nightshift.errors import ServiceError
 
 API_VARIABLE = "PREFECT_API_URL"
 HOST = "127.0.0.1"
+#: Types of state that a run has ended in.
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 #: What the server answers while its SQLite is locked; its own clients try again, too.
 _BUSY = 503
 _PAUSES_S = (0.3, 1.0, 3.0, 6.0)
+# A server that goes down in the middle of its answer leaves a part of it, which is no OSError.
+_NO_ANSWER = (OSError, http.client.HTTPException)
 
 
 class RefusedError(ServiceError):
-    """A Prefect server that answers, and does not do what it was asked."""
+    """A Prefect server that answers, and does not do what it was asked.
+
+    Attributes:
+        status: its answer's; from 500 on, asking again may help.
+    """
+
+    status = 0
 
 
 def health(api_url: str) -> str:
     """Ask a server for its health; "" when it is well, else what is wrong."""
     try:
         status, _ = _send(api_url, "health", None)
-    except (OSError, ValueError) as error:
+    except (*_NO_ANSWER, ValueError) as error:
         return str(getattr(error, "reason", error))
     return "" if status == 200 else f"it answers {status}"
 
@@ -51,13 +62,16 @@ def ask(
     for pause_s in (*_PAUSES_S, 0.0):
         try:
             status, answer = _send(url or os.environ[API_VARIABLE], path, body, method)
-        except OSError as error:
-            raise ServiceError(f"The Prefect server does not answer: {getattr(error, 'reason', error)}.") from error
+        except _NO_ANSWER as error:
+            why = str(getattr(error, "reason", error)) or type(error).__name__
+            raise ServiceError(f"The Prefect server does not answer: {why}.") from error
         if status != _BUSY:
             break
         time.sleep(pause_s)
     if status >= 400 and status not in accept:
-        raise RefusedError(f"The Prefect server answers {status} to {path}: {_reason(answer)}.")
+        refused = RefusedError(f"The Prefect server answers {status} to {path}: {_reason(answer)}.")
+        refused.status = status
+        raise refused
     return status, answer
 
 

@@ -10,10 +10,9 @@ from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from deployments.api import ask
+from deployments.api import ENDED, ask
 from deployments.changes import TAG
 
-_ENDED = ["COMPLETED", "FAILED", "CRASHED", "CANCELLED"]
 # What the server lists, and deletes, at once.
 _LISTED, _DELETED = 200, 50
 
@@ -29,7 +28,7 @@ def old_runs(url: str, days: float) -> frozenset[str]:
         ServiceError: when the server does not answer.
     """
     before = (datetime.now(UTC) - timedelta(days=days)).isoformat()
-    old = {"state": {"type": {"any_": _ENDED}}, "end_time": {"before_": before}}
+    old = {"state": {"type": {"any_": list(ENDED)}}, "end_time": {"before_": before}}
     _, deployed = ask("deployments/filter", {"deployments": {"tags": {"all_": [TAG]}}, "limit": _LISTED}, url=url)
     flows = sorted({deployment["flow_id"] for deployment in deployed})
     found = set(_ids(url, {"flow_runs": {**old, "tags": {"all_": [TAG]}}}))

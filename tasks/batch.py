@@ -21,8 +21,8 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from nightshift.errors import InterruptedTraining, NightshiftError
-from nightshift.plan.batch import BatchFailedError, BatchOptions, BatchOutcome, CellRef
+from nightshift.errors import InterruptedTraining, NightshiftError, ServiceError, TransientError
+from nightshift.plan.batch import BatchFailedError, BatchOptions, BatchOutcome, CellRef, each_once
 from nightshift.plan.outcome import CellOutcome, outcome_of_error
 from nightshift.settings import home
 from nightshift.stages.batch import Batch
@@ -67,8 +67,19 @@ def train_cells(cells: Sequence[CellRef], options: BatchOptions) -> BatchOutcome
     except InterruptedTraining as reason:
         logger.warning("%s", reason)
         return None
+    except (ServiceError, TransientError):
+        raise
+    except NightshiftError as error:
+        # It would end the same way again: who asked for the batch reads it, and does not give it again.
+        publish(refused(cells, error))
+        raise
     show_matrix(outcome)
     return outcome
+
+
+def refused(cells: Sequence[CellRef], error: NightshiftError) -> BatchOutcome:
+    """Return the outcome of a batch that ended before its cells began: each has failed for the same reason."""
+    return BatchOutcome(cells=tuple(outcome_of_error(c.subject, c.family, c.target, error) for c in each_once(cells)))
 
 
 def version_trained(outcome: BatchOutcome, options: BatchOptions) -> None:

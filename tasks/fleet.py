@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -15,7 +16,7 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled
 
 from nightshift.errors import InterruptedTraining, NightshiftError, UsageError
-from nightshift.plan import shared
+from nightshift.plan import lock, shared
 from nightshift.plan.cell import Cell
 from nightshift.plan.fanout import fan_out, to_run
 from nightshift.plan.fleet import Filters, PlannedCell, make_plan
@@ -40,12 +41,18 @@ from nightshift.tracking.unversioned import outstanding
 from tasks import logs, morning
 from tasks.cell_run import STOPPED
 from tasks.crashed import left_by
-from tasks.fleet_batches import BatchEnd, BatchRuns, GivenUpError, name_of
+from tasks.fleet_batches import BatchEnd, BatchRuns, GivenUpError
 from tasks.signals import StopOnSignal
 from tasks.version import version
 from tasks.waiting import call_off_waiting
 
 logger = logging.getLogger("nightshift")
+#: Whose lines the command shows too.
+_shown = logging.getLogger("nightshift.signals")
+
+#: Held by the run of the fleet that is at work in a home.
+_LOCK = "fleet"
+_TURN_POLL_S = 1.0
 
 
 @dataclass
@@ -54,23 +61,25 @@ class Night:
 
     Attributes:
         stop: a wish to stop.
+        begun: False where it was stopped while it waited for another run of the fleet: there is nothing to do then.
         remarks: what concerns no single cell.
     """
 
     stop: StopOnSignal
+    begun: bool = True
     remarks: tuple[str, ...] = ()
 
 
 @contextmanager
 def night() -> Iterator[Night]:
-    """Hear a stop while the body runs, and tell in the morning of what ended it.
+    """Hear a stop while the body runs, as the only run of the fleet in this home, and tell of what ended it.
 
-    A stop on request ends the body quietly. Every error goes on.
+    It waits until another one has ended. A stop on request ends the body quietly. Every error goes on.
     """
     logs.set_up()
     try:
-        with StopOnSignal() as stop:
-            yield Night(stop)
+        with StopOnSignal() as stop, ExitStack() as turn:
+            yield Night(stop, begun=_take_turn(stop, turn))
     except InterruptedTraining as reason:
         logger.warning("%s", reason)
     except GivenUpError:
@@ -78,6 +87,26 @@ def night() -> Iterator[Night]:
     except Exception as error:
         morning.failed(error)
         raise
+
+
+def _take_turn(stop: StopOnSignal, turn: ExitStack) -> bool:
+    """Take the home's lock, and give it back with `turn`; False when a stop was wished for before it was free.
+
+    A lock ends with its process, however that ends. Runs of a deployment wait for each other on the server already,
+    one that a command has begun is known to this home alone.
+    """
+    told = False
+    while not stop.asked():
+        try:
+            turn.enter_context(lock.held(home(), _LOCK))
+        except lock.BusyError:
+            if not told:
+                _shown.warning("another run of the fleet is at work in this home: waiting until it has ended")
+            told = True
+            time.sleep(_TURN_POLL_S)
+        else:
+            return True
+    return False
 
 
 @task(name="plan", task_run_name="plan", persist_result=False, cache_policy=NO_CACHE)
@@ -204,7 +233,7 @@ def cells_of(start: FleetStart, ends: Sequence[BatchEnd], *, stopped: bool) -> t
     One that was to be trained and of which no batch has told has failed, unless the run was stopped.
     """
     batch_of = {name: end for end in ends for name in end.batch.cells}
-    told = {name_of(cell): cell for end in ends if end.outcome for cell in end.outcome.cells}
+    told = {cell.name: cell for end in ends if end.outcome for cell in end.outcome.cells}
     return tuple(_cell(start, planned, batch_of.get(planned.name), told, stopped) for planned in start.plan.cells)
 
 
@@ -217,9 +246,14 @@ def _cell(
     if outcome is None and not stopped:
         failed = _untold(planned, end)
         outcome = _trained_by_an_attempt(start, failed) or failed
-    elif outcome is not None and end.attempts > 1 and outcome.ending == "up to date":
+    elif outcome is not None and end.attempts > 1 and (outcome.ending == "up to date" or _refused(end)):
         outcome = _trained_by_an_attempt(start, outcome) or outcome
     return FleetCell(planned=planned, outcome=outcome, batch=end.batch.name, attempts=end.attempts)
+
+
+def _refused(end: BatchEnd) -> bool:
+    """Whether the newest attempt ended before it could see what the earlier ones have done."""
+    return end.outcome is not None and not end.outcome.processes
 
 
 def _untold(planned: PlannedCell, end: BatchEnd) -> CellOutcome:

@@ -13,9 +13,10 @@ from typing import Any, cast
 import httpx
 from prefect.client.schemas import FlowRun
 from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
 from prefect.runtime import deployment, flow_run
 
-from deployments.api import ask
+from deployments.api import ENDED, ask
 from deployments.processes import at_s
 from deployments.workers import BATCH_OF, Trouble, troubles
 from nightshift.errors import NightshiftError, ServiceError
@@ -28,6 +29,7 @@ from nightshift.plan.options import TrainOptions, settings_of
 from nightshift.plan.outcome import CellOutcome
 from nightshift.settings import home
 from tasks.batch import outcome_of_run
+from tasks.crashed import OUTAGE_S
 from tasks.fleet_progress import progress_of, watcher
 from tasks.signals import StopOnSignal
 
@@ -36,12 +38,13 @@ logger = logging.getLogger("nightshift")
 POLL_S = 1.0
 #: Whether workers live, and whether this run was cancelled in the UI, is asked less often.
 LOOK_S = 5.0
-#: A server that is started again meanwhile has this long.
-_OUTAGE_S = 600.0
 #: How long a stop waits for the batches. A worker kills this process 30 s after it has told it to stop.
 STOP_S, STOP_ON_WORKER_S = 60.0, 22.0
-_FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+#: A batch that failed for want of a service, as of the store that the machines share, is given again after so long.
+AGAIN_S = 20.0
 _AT_ONCE = 200
+# What a server that is away is met with: by our requests, and by Prefect's own client.
+_AWAY = (ServiceError, httpx.HTTPError)
 
 RESUME = "Then: nightshift resume"
 _GOES_ON = "Its batches go on, and the run that took its place waits for them."
@@ -78,6 +81,7 @@ class _Given:
         earlier: flow runs of the attempts before.
         state: of the newest, as the server last told.
         waits_since: when it was first seen to wait for a worker that does not come.
+        failed_at: when it was first seen to have failed without an outcome.
     """
 
     batch: FleetBatch
@@ -86,6 +90,7 @@ class _Given:
     earlier: tuple[str, ...] = ()
     state: dict[str, Any] = field(default_factory=dict)
     waits_since: float | None = None
+    failed_at: float | None = None
 
     @property
     def kind(self) -> str:
@@ -104,6 +109,7 @@ class BatchRuns:
     def __init__(self, start: FleetStart, fleet: FleetConfig, stop: StopOnSignal) -> None:
         self._start, self._fleet, self._stop = start, fleet, stop
         self._planned = {cell.name: cell for cell in start.plan.cells}
+        self._left = list(start.batches)
         self._open: dict[str, _Given] = {}
         self._ends: dict[str, BatchEnd] = {}
         self._began, self._looked, self._answered = time.time(), 0.0, time.monotonic()
@@ -113,26 +119,28 @@ class BatchRuns:
     def run(self) -> tuple[BatchEnd, ...]:
         """Give all batches, wait until each has ended, and return how, in the order given.
 
-        A batch that crashed is given again as a whole: what had ended in it is up to date then.
+        A batch that crashed is given again as a whole: what had ended in it is up to date then. One that was refused
+        for a reason that stays has told that of each of its cells, and is not.
 
         Raises:
             ServiceError: when the server does not answer for long.
             GivenUpError: when this run itself was given up as dead.
         """
-        self._give_all()
-        while self._open and not self._stop.asked():
-            time.sleep(POLL_S)
+        while (self._left or self._open) and not self._stop.asked():
             try:
                 self._step()
-            except (ServiceError, httpx.HTTPError) as error:
+            except _AWAY as error:
                 self._wait_for_server(error)
+            if self._left or self._open:
+                time.sleep(POLL_S)
         if self._open:
             self._stop_all()
         return tuple(self._ends[batch.name] for batch in self._start.batches if batch.name in self._ends)
 
     def _step(self) -> None:
+        self._give_left()
         self._read()
-        for given in [g for g in self._open.values() if g.kind in _FINAL]:
+        for given in [g for g in self._open.values() if g.kind in ENDED]:
             self._settle(given)
         if time.monotonic() - self._looked >= LOOK_S:
             self._looked = time.monotonic()
@@ -144,20 +152,24 @@ class BatchRuns:
 
     def _wait_for_server(self, error: Exception) -> None:
         """Wait for a server that is started again meanwhile, for as long as that may take."""
-        if time.monotonic() - self._answered > _OUTAGE_S:
+        if time.monotonic() - self._answered > OUTAGE_S:
             raise error
         if not self._away:
             self._away = True
             logger.warning("%s Waiting for it; the batches go on.", error)
 
-    def _give_all(self) -> None:
-        in_the_way = {(t.pool, t.queue): t for t in self._troubles(self._start.batches)}
-        for batch in self._start.batches:
+    def _give_left(self) -> None:
+        """Give the batches that have not been given yet; where the server goes away, the rest stay for later."""
+        in_the_way = {(t.pool, t.queue): t for t in self._troubles(self._left)}
+        while self._left and not self._stop.asked():
+            batch = self._left[0]
             trouble = in_the_way.get((batch.pool, batch.queue))
             if trouble is not None:
                 self._give_up(batch, 0, trouble)
-            elif not self._stop.asked():
+            else:
                 self._give(batch, 1)
+            self._left.pop(0)
+            self._answered = time.monotonic()
 
     def _give(self, batch: FleetBatch, attempt: int, earlier: tuple[str, ...] = ()) -> None:
         """Start a batch; the flow run that a crashed run of the fleet has started for it is found again."""
@@ -170,9 +182,8 @@ class BatchRuns:
             "cells": [ref.model_dump(mode="json") for ref in refs],
             "options": options.model_dump(mode="json"),
         }
-        run = cast(
-            FlowRun,
-            run_deployment(
+        try:
+            run = run_deployment(
                 BATCH_OF[batch.pool],
                 parameters=parameters,
                 flow_run_name=batch.name if attempt == 1 else f"{batch.name}, try {attempt}",
@@ -181,10 +192,19 @@ class BatchRuns:
                 tags=["nightshift"],
                 timeout=0,
                 as_subflow=True,
-            ),
-        )
+            )
+        except ObjectNotFound:
+            self._give_up(batch, attempt - 1, self._gone(batch))
+            return
+        run = cast(FlowRun, run)
         self._open[batch.name] = _Given(batch, attempt, str(run.id), earlier)
         logger.info("%s: %d cells, about %.0f s (flow run %s)", batch.name, len(refs), batch.estimated_s, run.id)
+
+    def _gone(self, batch: FleetBatch) -> Trouble:
+        """Return what is wrong with a pool whose deployment was there when this run began."""
+        what = f"the Prefect server has lost what the deployment '{BATCH_OF[batch.pool]}' needs."
+        found = self._troubles([batch])
+        return found[0] if found else Trouble(batch.pool, batch.queue, what, "It is made by: nightshift deploy")
 
     def _ref(self, cell: PlannedCell) -> CellRef:
         return CellRef(subject=cell.subject, family=cell.family, target=cell.target, forced=cell.forced)
@@ -202,7 +222,7 @@ class BatchRuns:
     def _settle(self, given: _Given) -> None:
         """Take the end of a batch, or give it again."""
         batch, outcome = given.batch, _told(given)
-        if outcome is not None and {name_of(cell) for cell in outcome.cells}.issuperset(batch.cells):
+        if outcome is not None and {cell.name for cell in outcome.cells}.issuperset(batch.cells):
             self._end(BatchEnd(batch, given.attempt, outcome))
             return
         before = self._ended_before(given)
@@ -211,6 +231,8 @@ class BatchRuns:
             return
         why = _why(given)
         if given.attempt < self._fleet.dead.tries or before:
+            if _rests(given):
+                return
             self._remark(f"{batch.name} ended without its outcome ({why}) and was given again.")
             self._give(batch, given.attempt + 1, (*given.earlier, given.run_id))
             return
@@ -248,7 +270,7 @@ class BatchRuns:
         own = str(ask(f"flow_runs/{flow_run.id}")[1]["state_type"])
         if own in ("CANCELLING", "CANCELLED"):
             self._stop.wish()
-        elif own in _FINAL:
+        elif own in ENDED:
             raise GivenUpError(f"this run was given up as dead ({own.lower()}) while it worked.", hint=_GOES_ON)
         self._look_for_deleted()
         self._look_at_waiting()
@@ -293,16 +315,26 @@ class BatchRuns:
         for given in self._open.values():
             self._cancel(given)
         deadline = time.monotonic() + (STOP_ON_WORKER_S if deployment.id else STOP_S)
-        while time.monotonic() < deadline:
-            with suppress(ServiceError):
-                self._read()
-            if all(given.kind in _FINAL for given in self._open.values()):
+        while not (answers := self._answers()) or any(given.kind not in ENDED for given in self._open.values()):
+            if time.monotonic() >= deadline:
                 break
             time.sleep(POLL_S)
         for given in list(self._open.values()):
-            if given.kind not in _FINAL:
+            if given.kind not in ENDED:
                 self._remark(f"{given.batch.name} had not stopped when this run ended.")
-            self._end(BatchEnd(given.batch, given.attempt, _told(given)))
+            outcome = None
+            if answers:
+                with suppress(*_AWAY):
+                    outcome = _told(given)
+            self._end(BatchEnd(given.batch, given.attempt, outcome))
+
+    def _answers(self) -> bool:
+        """Ask how the batches stand; tells whether the server has answered."""
+        try:
+            self._read()
+        except ServiceError:
+            return False
+        return True
 
     def _cancel(self, given: _Given) -> None:
         state = {"type": "CANCELLING", "name": "Cancelling", "message": "The run of the fleet is stopping."}
@@ -310,6 +342,14 @@ class BatchRuns:
             ask(f"flow_runs/{given.run_id}/set_state", {"state": state})
         except ServiceError as error:
             logger.warning("%s was not told to stop: %s", given.batch.name, error)
+
+
+def _rests(given: _Given) -> bool:
+    """Whether what a batch has failed for has not had its time to pass; one that crashed needs none."""
+    if given.kind != "FAILED":
+        return False
+    given.failed_at = given.failed_at or time.monotonic()
+    return time.monotonic() - given.failed_at < AGAIN_S
 
 
 def key_of(start: FleetStart, batch: FleetBatch, attempt: int) -> str:
@@ -329,9 +369,9 @@ def _told(given: _Given) -> BatchOutcome | None:
     cells: dict[str, CellOutcome] = {}
     for outcome in told:
         for cell in outcome.cells:
-            known = cells.setdefault(name_of(cell), cell)
-            if known.ending == "up to date" and cell.ending == "trained":
-                cells[name_of(cell)] = cell
+            known = cells.setdefault(cell.name, cell)
+            if known.ending in ("up to date", "failed") and cell.ending == "trained":
+                cells[cell.name] = cell
     return told[0].model_copy(update={"cells": tuple(cells.values())})
 
 
@@ -339,11 +379,6 @@ def _train_options(options: TrainOptions, refs: Sequence[CellRef], families: Seq
     """Return the options for the families of a batch: of the general settings, each gets those that it knows."""
     own = {ref.family: settings_of(options, ref.family, families) for ref in refs}
     return TrainOptions(families=own, config_file=options.config_file, threads=options.threads)
-
-
-def name_of(cell: CellOutcome) -> str:
-    """Return the registry name of a cell."""
-    return f"{cell.subject}.{cell.family}.{cell.target}"
 
 
 def _why(given: _Given) -> str:

@@ -7,13 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from deployments.api import ask
+from deployments.api import ENDED, ask
 from nightshift.plan.fanout import FleetBatch
 from nightshift.plan.fleet_run import FleetStart
 
 #: Estimates give way to this run's own pace once so much of the work is done.
 _OWN_PACE = 0.15
-_ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
 @dataclass(frozen=True)
@@ -85,6 +84,6 @@ def _ended_in(run_id: str, batch: FleetBatch) -> int:
     """Return how many cells of a batch have ended: each is a task of its name."""
     wanted = {
         "flow_runs": {"id": {"any_": [run_id]}},
-        "task_runs": {"name": {"any_": list(batch.cells)}, "state": {"type": {"any_": list(_ENDED)}}},
+        "task_runs": {"name": {"any_": list(batch.cells)}, "state": {"type": {"any_": list(ENDED)}}},
     }
     return int(ask("task_runs/count", wanted)[1])

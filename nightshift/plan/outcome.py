@@ -68,6 +68,11 @@ class CellOutcome(BaseModel):
     version: int | None = None
 
     @property
+    def name(self) -> str:
+        """The registry name."""
+        return f"{self.subject}.{self.family}.{self.target}"
+
+    @property
     def exit_code(self) -> int:
         """The command's exit code for this cell."""
         return _EXIT_CODES[self.ending]

@@ -68,12 +68,20 @@ def test_a_batch_without_room_is_refused_with_the_figures_before_anything_starts
     assert served.task_runs(refused["id"]) == []
 
 
-def test_another_run_reads_how_the_cells_ended_of_a_failed_batch_too_and_of_a_refused_one_nothing(served, runs):
+def test_another_run_reads_how_the_cells_ended_of_a_failed_batch_too(served, runs):
     for name in ("first", "again"):
         outcome = told(served, runs[name])
         assert outcome is not None
         assert outcome.model_dump() == BatchOutcome.model_validate(runs[name]["outcome"]).model_dump()
-    assert told(served, runs["no room"]) is None
+
+
+def test_of_a_refused_batch_another_run_reads_the_refusal_with_its_figures_for_every_cell(served, runs):
+    refused = told(served, runs["no room"])
+    assert refused is not None
+    assert {(c.ending, c.reason in runs["no room"]["message"]) for c in refused.cells} == {("failed", True)}
+    assert "1,000,000,000 MB of disk" in refused.cells[0].reason
+    assert "disk_mb_per_model" in refused.cells[0].hint
+    assert refused.processes == 0
 
 
 def test_a_batch_for_another_run_versions_nothing_and_forces_a_cell_once_in_all_its_tries(served, runs):
@@ -89,6 +97,7 @@ def test_cells_take_turns_at_a_gpu_and_a_limit_that_is_missing_is_named_with_wha
     assert "no concurrency limit 'gpu:none'" in told["missing"]
     assert "configs/pools.yaml" in told["missing"]
     assert "nightshift deploy" in told["missing"]
+    assert "'gpu:off' has no slots" in told["empty"]
     assert told["outside"] is None
 
 

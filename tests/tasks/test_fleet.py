@@ -6,33 +6,18 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from support.datasets import calendar_rows, describe
 
-from nightshift.data.importers.landing import split_and_land
 from nightshift.errors import UsageError
 from nightshift.plan.batch import BatchOutcome
-from nightshift.plan.fanout import FleetBatch, fan_out, to_run
-from nightshift.plan.fleet import Filters, make_plan
+from nightshift.plan.fanout import FleetBatch
 from nightshift.plan.fleet_config import DeadSettings, FleetConfig
-from nightshift.plan.fleet_run import FleetFailedError, FleetOptions, FleetOutcome, FleetStart
+from nightshift.plan.fleet_run import FleetFailedError, FleetOutcome, FleetStart
 from nightshift.plan.outcome import CellOutcome
 from nightshift.plan.state import make_cell
-from nightshift.settings import Home
 from tasks.fleet import _gone_on_with, cells_of, settled
 from tasks.fleet_batches import BatchEnd, key_of
 from tasks.fleet_progress import progress_of
 from tests.plan.trained import leave_trained
-
-
-@pytest.fixture
-def start(home: Home) -> FleetStart:
-    """A run that trains two cells in one batch."""
-    split_and_land(home, calendar_rows(), describe("pump_1"))
-    plan = make_plan(home, FleetConfig(families=("anomaly", "rul")))
-    batches = fan_out(to_run(plan), 1_800, 1)
-    return FleetStart(
-        run_id="r", started_at=plan.made_at, filters=Filters(), options=FleetOptions(), plan=plan, batches=batches
-    )
 
 
 def told(start: FleetStart, *endings: str) -> BatchOutcome:
@@ -42,7 +27,7 @@ def told(start: FleetStart, *endings: str) -> BatchOutcome:
         )
         for c, ending in zip(start.plan.cells, endings, strict=False)
     ]
-    return BatchOutcome(cells=tuple(cells))
+    return BatchOutcome(cells=tuple(cells), processes=1)
 
 
 def endings(start: FleetStart, end: BatchEnd, *, stopped: bool = False) -> list[tuple[str | None, str]]:
@@ -76,6 +61,8 @@ def test_a_cell_that_an_earlier_attempt_has_registered_was_trained_in_this_run(h
     assert (cell.outcome.version, cell.outcome.seconds) == (2, 66)
     # The first attempt's own "up to date" is what it says.
     assert [ending for ending, _ in endings(start, BatchEnd(batch, 1, again.outcome))] == ["up to date", "up to date"]
+    refused = BatchEnd(batch, 2, told(start, "failed", "failed").model_copy(update={"processes": 0}))
+    assert [ending for ending, _ in endings(start, refused)] == ["trained", "failed"]
     untold = BatchEnd(batch, 3, None, "it crashed.")
     assert [ending for ending, _ in endings(start, untold)] == ["trained", "failed"]
 
