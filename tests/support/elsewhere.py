@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pytest
+
+from nightshift.data import outbox
+from nightshift.data.importers.landed_elsewhere import land_folder
+from nightshift.data.splits import split
+from nightshift.data.store import subjects
+from nightshift.errors import DataError, NightshiftError
+from nightshift.settings import Home
+from support.datasets import calendar_rows, describe
 
 
 def describe_pump(subject: str = "pump_1", *, labels: bool = True, **changes: Any) -> dict[str, Any]:
@@ -40,3 +51,37 @@ def write_pump(folder: Path, subject: str = "pump_1", *, seed: int = 0, labels: 
     (folder / "data.csv").write_text("\n".join([",".join(columns), *lines]), encoding="utf-8")
     (folder / "metadata.json").write_text(json.dumps(describe_pump(subject, labels=labels)), encoding="utf-8")
     return folder
+
+
+def write_metadata(folder: Path, **changes: Any) -> None:
+    (folder / "metadata.json").write_text(json.dumps(describe_pump(**changes)))
+
+
+def calendar_folder(folder: Path, **changes: Any) -> Path:
+    """The calendar rows of the other tests, in three files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    metadata = json.loads(describe().model_dump_json()) | changes
+    (folder / "metadata.json").write_text(json.dumps(metadata))
+    for part, rows in split(calendar_rows(), describe().time_kind).items():
+        rows.to_parquet(folder / f"{part}.parquet", index=False)
+    return folder
+
+
+def refused(home: Home, folder: Path, kind: type[NightshiftError] = DataError) -> str:
+    """The one line that a landing is refused with; nothing of it is to be seen."""
+    with pytest.raises(kind) as caught:
+        land_folder(home, folder)
+    assert subjects(home) == ()
+    assert outbox.pending(home) == ()
+    assert not [p for p in home.data.rglob("*") if p.is_file()]
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def change_csv(change: Callable[[pd.DataFrame], object]) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        rows = pd.read_csv(folder / "data.csv", dtype=object)
+        made = change(rows)
+        (made if isinstance(made, pd.DataFrame) else rows).to_csv(folder / "data.csv", index=False)
+
+    return spoil
