@@ -12,12 +12,11 @@ from urllib.parse import quote
 from deployments import pools, processes
 from deployments.api import API_VARIABLE, ask
 from deployments.changes import Change, quiet
-from deployments.processes import WORKER_VARIABLE, ProcessRecord
+from deployments.processes import ProcessRecord
 from nightshift.errors import ConfigError, ServiceError
 from nightshift.plan import lock
-from nightshift.settings import Home
+from nightshift.settings import WORKER_VARIABLE, Home, worker_name
 
-DEFAULT_NAME = "local"
 LOCAL_POOL = "local-pool"
 # Prefect asks for work every 10 s; a night of short batches would wait as long as it works.
 _POLL_S = 2.0
@@ -106,11 +105,6 @@ def stop_workers(home: Home, records: list[ProcessRecord], grace_s: float) -> li
         for record in records:
             processes.forget(home, record.name)
         return ended
-
-
-def worker_name() -> str:
-    """Return how this machine is called among a pool's workers."""
-    return os.environ.get(WORKER_VARIABLE) or DEFAULT_NAME
 
 
 def _commands(home: Home, posts: tuple[Post, ...]) -> dict[Post, tuple[str, ...]]:

@@ -20,10 +20,8 @@ import nightshift
 from deployments.api import HOST
 from nightshift.errors import ServiceError
 from nightshift.files import write_atomic
-from nightshift.settings import HOME_VARIABLE, Home
+from nightshift.settings import HOME_VARIABLE, WORKER_VARIABLE, Home
 
-#: Names this machine among a pool's workers; the slots of its GPU are the concurrency limit `gpu:<name>`.
-WORKER_VARIABLE = "NIGHTSHIFT_WORKER"
 # Prefect gives it to the process of a flow run.
 _RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"
 # A cold start took 7-23 s on two busy cores.

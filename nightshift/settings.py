@@ -27,6 +27,8 @@ MLFLOW_DB_VARIABLE = "NIGHTSHIFT_MLFLOW_DB"
 MLFLOW_ARTIFACTS_VARIABLE = "NIGHTSHIFT_MLFLOW_ARTIFACTS"
 #: A folder of files named like variables, as Docker and Kubernetes mount secrets.
 SECRETS_VARIABLE = "NIGHTSHIFT_SECRETS_DIR"
+#: Names this machine among a pool's workers; the slots of its GPU are the concurrency limit `gpu:<name>`.
+WORKER_VARIABLE = "NIGHTSHIFT_WORKER"
 
 #: Variables that a file of the secrets' folder may stand for; what the environment says comes first.
 SECRETS = (
@@ -201,6 +203,11 @@ def home() -> Home:
     """Return the home: `NIGHTSHIFT_HOME`, else the checkout, else `~/nightshift`."""
     chosen = os.environ.get(HOME_VARIABLE)
     return Home(Path(chosen).expanduser().resolve() if chosen else checkout() or Path.home() / "nightshift")
+
+
+def worker_name() -> str:
+    """Return how this machine is called among a pool's workers."""
+    return os.environ.get(WORKER_VARIABLE) or "local"
 
 
 def secret(name: str) -> SecretStr | None:

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from itertools import count
 
 import httpx
+from prefect.client.orchestration import get_client
 from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.concurrency.sync import concurrency
 from prefect.context import FlowRunContext
+from prefect.exceptions import PrefectException
 
 from nightshift.errors import InterruptedTraining, ServiceError
 from nightshift.plan.cell import Cell
 from nightshift.plan.fleet import GPU_POOL
+from nightshift.settings import WORKER_VARIABLE, worker_name
 
-#: Name of this worker; whoever starts one may set it, for a host can have several.
-WORKER_VARIABLE = "NIGHTSHIFT_WORKER"
 POLL_S = 2.0
+# Tries between two looks whether the limit has slots at all.
+_LOOK_EVERY = 15
 #: A batch that is killed gives its slots back after so long.
 _LEASE_S = 60.0
 
 
 def limit_name() -> str:
     """Return the name of the limit that this worker's GPU has."""
-    return f"gpu:{os.environ.get(WORKER_VARIABLE) or platform.node()}"
+    return f"gpu:{worker_name()}"
 
 
 def gpu_of_run(should_stop: Callable[[], bool]) -> Callable[[Cell], AbstractContextManager[None]] | None:
@@ -45,14 +47,36 @@ def held(name: str, should_stop: Callable[[], bool]) -> Iterator[None]:
 
     Raises:
         InterruptedTraining: when a stop is wished for meanwhile.
-        ServiceError: when the server has no such limit, or does not answer.
+        ServiceError: when the server has no such limit, or one without slots, or does not answer.
     """
     with ExitStack() as slot:
-        while not _taken(slot, name):
+        for tried in count():
+            if _taken(slot, name):
+                break
+            if tried % _LOOK_EVERY == 0:
+                _require_slots(name)
             if should_stop():
                 raise InterruptedTraining("It was stopped while it waited for a GPU.")
             time.sleep(POLL_S)
         yield
+
+
+def _require_slots(name: str) -> None:
+    """Refuse a limit that nobody could ever have a slot of: the server says of it what it says of one that is used up.
+
+    Raises:
+        ServiceError: for a limit of no slots.
+    """
+    try:
+        with get_client(sync_client=True) as client:
+            limit = client.read_global_concurrency_limit_by_name(name)
+    except (httpx.HTTPError, PrefectException):
+        return  # who tries for the next slot tells of it
+    if limit.limit <= 0:
+        raise ServiceError(
+            f"the concurrency limit '{name}' has no slots: no model can use the GPU of this worker.",
+            hint=f"Put '{name}: 1' under `limits` in configs/pools.yaml, then: nightshift deploy.",
+        )
 
 
 def _taken(slot: ExitStack, name: str) -> bool:
@@ -71,7 +95,7 @@ def _taken(slot: ExitStack, name: str) -> bool:
             raise ServiceError(
                 f"the Prefect server has no concurrency limit '{name}' for the GPU of this worker.",
                 hint=f"Put '{name}: 1' under `limits` in configs/pools.yaml, then: nightshift deploy. A worker's name "
-                f"is {WORKER_VARIABLE}, else its host's.",
+                f"is {WORKER_VARIABLE}, else 'local'.",
             ) from None
         raise ServiceError(f"no slot of '{name}' could be had: {error}: {reason}.", hint="Try again.") from error
     return True

@@ -54,13 +54,16 @@ class BatchOptions(BaseModel):
         description="A cell whose processes hold more is stopped; so many cells run at once as have room.",
     )
     disk_mb_per_model: float = Field(
-        default=500.0, ge=0, title="Disk of a model (MB)", description="Must be free for every cell before the start."
+        default=500.0,
+        ge=0,
+        title="Disk of a model (MB)",
+        description="Must be free when a cell starts, for it and those that run.",
     )
     wait_s: float | None = Field(
         default=None,
         ge=0,
         title="Wait (s)",
-        description="How long to wait for a cell that another run trains; empty = until it is done.",
+        description="How long to wait for a cell that another run trains; empty = as long as a cell may take.",
     )
     train: TrainOptions = Field(
         default_factory=TrainOptions, title="Training", description="How to train; each family takes what it knows."
@@ -69,7 +72,9 @@ class BatchOptions(BaseModel):
         default="processes", title="Runner", description="Processes of this machine, or a Dask cluster."
     )
     dask_address: str = Field(
-        default="", title="Dask scheduler", description="Its address; empty = a cluster of this machine, for the batch."
+        default="",
+        title="Dask scheduler",
+        description="Its address; empty = one of this machine, for the batch. There, no cell holds a GPU's limit.",
     )
     for_run: str = Field(
         default="",
@@ -77,12 +82,17 @@ class BatchOptions(BaseModel):
         description="The run that asks for this batch: it versions what was trained, and is told of nothing twice.",
     )
 
+    @property
+    def longest_wait_s(self) -> float | None:
+        """How long a cell that another run trains is waited for; None = until it is done: no cell has a limit."""
+        return self.cell_time_limit_s if self.wait_s is None else self.wait_s
+
 
 class BatchOutcome(BaseModel):
     """How the cells of a batch ended, in the order in which they were asked for.
 
     Attributes:
-        processes: cells that ran at once.
+        processes: cells that ran at once; 0 = the batch was refused before any began.
         seconds: of the whole batch.
     """
 

@@ -32,9 +32,10 @@ class BatchSettings(BaseModel):
         cell_time_limit_s: a cell that takes longer is stopped and has failed.
         cell_memory_gb: resident memory of a cell's processes above which it is stopped and has failed.
         disk_mb_per_model: free disk that each model is expected to need.
+        wait_s: for a cell that another run trains, before it has failed; None = `cell_time_limit_s`.
         target_batch_s: duration that a batch is made for.
         runner: `processes` on the worker's machine, or a `dask` cluster.
-        dask_address: of that cluster's scheduler; "" = a local one, made for the batch.
+        dask_address: of that cluster's scheduler; "" = a local one, made for the batch. Its workers hold no GPU limit.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,6 +44,7 @@ class BatchSettings(BaseModel):
     cell_time_limit_s: float = Field(default=7200.0, gt=0)
     cell_memory_gb: float = Field(default=4.0, gt=0)
     disk_mb_per_model: float = Field(default=500.0, ge=0)
+    wait_s: float | None = Field(default=None, ge=0)
     target_batch_s: float = Field(default=1800.0, gt=0)
     runner: Literal["processes", "dask"] = "processes"
     dask_address: str = ""

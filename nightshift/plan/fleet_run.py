@@ -6,6 +6,7 @@ crash, works on the same plan and starts nothing twice.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -24,6 +25,8 @@ from nightshift.plan.outcome import CellOutcome, ended_badly, gravest
 from nightshift.settings import Home
 
 _PLAN, _OUTCOME, _GOES_ON = "plan.json", "outcome.json", "goes_on_with"
+#: An id names a folder: with no dot and no slash it is none but one of these.
+_RUN_ID = re.compile(r"[0-9A-Za-z-]+")
 
 
 class FleetOptions(BaseModel):
@@ -39,6 +42,12 @@ class FleetOptions(BaseModel):
     )
     cell_memory_gb: float | None = Field(
         default=None, gt=0, title="Memory of a cell (GB)", description="A cell whose processes hold more is stopped."
+    )
+    wait_s: float | None = Field(
+        default=None,
+        ge=0,
+        title="Wait (s)",
+        description="How long to wait for a cell that another run trains; as long as a cell may take, if nothing says.",
     )
     target_batch_s: float | None = Field(
         default=None, gt=0, title="Duration of a batch (s)", description="Cells are put together into such batches."
@@ -149,7 +158,13 @@ class FleetFailedError(NightshiftError):
 
 
 def run_folder(home: Home, run_id: str) -> Path:
-    """Return where a run of the fleet keeps its plan and its outcome."""
+    """Return where a run of the fleet keeps its plan and its outcome.
+
+    Raises:
+        ValueError: for what is no run's id.
+    """
+    if not _RUN_ID.fullmatch(run_id):
+        raise ValueError(f"{run_id!r} is no id of a run of the fleet.")
     return home.work / "fleet" / run_id
 
 
@@ -163,12 +178,12 @@ def read_start(home: Home, run_id: str) -> FleetStart | None:
 
     Of a run that went on with another's plan, it is that one's.
     """
-    folder = run_folder(home, run_id)
-    with suppress(OSError):
-        folder = run_folder(home, (folder / _GOES_ON).read_text(encoding="ascii").strip())
+    with suppress(OSError, ValueError):
+        run_id = (run_folder(home, run_id) / _GOES_ON).read_text(encoding="ascii").strip()
     try:
+        folder = run_folder(home, run_id)
         return FleetStart.model_validate_json((folder / _PLAN).read_bytes())
-    except (OSError, ValidationError):
+    except (OSError, ValueError):
         return None
 
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import fcntl
 import os
+import random
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from nightshift.errors import TransientError
 from nightshift.settings import Home
+
+# A lock that is asked after is free again within this.
+_READER_S = 0.005
 
 
 class BusyError(TransientError):
@@ -60,8 +65,10 @@ def _locked(path: Path, wait: bool) -> int | None:
             if os.fstat(fd).st_ino == path.stat().st_ino:
                 return fd
         except BlockingIOError:
-            os.close(fd)
-            return None
+            if _held_alone(fd):
+                os.close(fd)
+                return None
+            time.sleep(random.uniform(0.0, _READER_S))
         except FileNotFoundError:
             pass
         except BaseException:
@@ -71,13 +78,22 @@ def _locked(path: Path, wait: bool) -> int | None:
 
 
 def is_held(home: Home, name: str) -> bool:
-    """Whether a process holds the lock now."""
+    """Whether a process holds the lock now; keeps nobody from it."""
     path = lock_path(home, name)
     if not path.exists():
         return False
     with path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+        return _held_alone(file.fileno())
+
+
+def _held_alone(fd: int) -> bool:
+    """Whether somebody holds the lock of an open file, not counting who asks just that as this does.
+
+    Askers share the lock for a moment: they do not see each other, and a holder to be tells them from one that stays.
+    """
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    fcntl.flock(fd, fcntl.LOCK_UN)
     return False

@@ -85,7 +85,7 @@ class Batch:
         threads: that each cell may use.
 
     Raises:
-        CapacityError: when the machine has too little memory or disk.
+        CapacityError: when the machine has too little memory or disk for even one cell.
         ServiceError, TransientError: when the store that the machines share cannot be used.
     """
 
@@ -105,7 +105,7 @@ class Batch:
         self._chosen = _known_families(self.cells)
         shared.sync(home)
         room = room_now(home)
-        self._slots = Slots(home, options.processes or room.cores, options.cell_memory_gb)
+        self._slots = Slots(home, options.processes or room.cores, options.cell_memory_gb, options.disk_mb_per_model)
         left = self._left()
         # What cells of other batches hold is free when they have ended: it is waited for.
         later = replace(room, memory_gb=room.memory_gb + self._slots.held_gb())
@@ -171,7 +171,7 @@ class Batch:
 
     def _settle(self, cell: Cell, used: _Used) -> CellOutcome | None:
         """Bring a cell to its end: nothing to do, another run's, or a process of its own."""
-        limit_s = self._options.wait_s
+        limit_s = self._options.longest_wait_s
         began, waited = time.monotonic(), False
         while not self._should_stop():
             found = state(self._home, cell).state

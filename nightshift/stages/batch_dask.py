@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
-from nightshift.errors import ConfigError, ServiceError
+from nightshift.errors import ConfigError, NightshiftError, ServiceError
 from nightshift.plan.batch import BatchOptions, CellRef, each_once
 from nightshift.plan.cell import Cell
 from nightshift.plan.outcome import CellOutcome, outcome_of_error
@@ -28,6 +28,9 @@ from nightshift.stages.batch_limits import room_now
 logger = logging.getLogger("nightshift")
 
 _CONNECT_S = 20.0
+#: How long a cluster may be without workers before its cells have failed.
+PATIENCE_S = 120.0
+_LOOK_S = 5.0
 Gpu = Callable[[Cell], AbstractContextManager[object]]
 
 
@@ -50,11 +53,11 @@ class DaskBatch:
         options: what the batch may use; `processes` is for each of the cluster's machines.
         run_id: the same for every try of one run.
         should_stop: true when all cells are to keep what they have and end.
-        gpu: holds a GPU of this machine; workers elsewhere hold none.
+        gpu: holds a GPU of this machine; workers elsewhere, those of a `dask_address`, hold none.
 
     Raises:
         ConfigError: when Dask is not installed.
-        ServiceError: when no scheduler answers at the address.
+        ServiceError: when no scheduler answers at the address, or it has no workers.
     """
 
     def __init__(
@@ -74,7 +77,12 @@ class DaskBatch:
         self._should_stop = should_stop
         self.processes = options.processes or room_now(home).cores
         self._cluster, self._client = _connected(dask, options, self.processes)
+        self._workers = _Workers(self._client)
         if options.dask_address:
+            if gpu is not None:
+                logger.warning(
+                    "cells on Dask workers hold no GPU limit: give each worker as many threads as it has room"
+                )
             self.processes = sum(self._client.nthreads().values())
         else:
             _here[token] = _Here(should_stop, gpu)
@@ -103,16 +111,59 @@ class DaskBatch:
         while not task.done():
             if self._should_stop():
                 self._stop.set()
+            if self._workers.gone_for() > PATIENCE_S:
+                task.cancel(force=True)
+                stopped = self._should_stop()
+                return None if stopped else outcome_of_error(ref.subject, ref.family, ref.target, _no_workers())
             time.sleep(POLL_S / 4)
         if task.status != "finished":
-            lost = ServiceError(
-                f"its Dask worker was lost, or could not train: {task.exception()}.", hint="Run it again."
-            )
-            return outcome_of_error(ref.subject, ref.family, ref.target, lost)
+            return outcome_of_error(ref.subject, ref.family, ref.target, _lost(task))
         said = task.result()
         outcome = CellOutcome.model_validate_json(said) if said else None
         logger.info("%s: %s", ref.name, f"{outcome.ending}. {outcome.reason}" if outcome else "stopped on request")
         return outcome
+
+
+class _Workers:
+    """Knows for how long a cluster has had no workers; it is asked now and then, whoever wants to know."""
+
+    def __init__(self, client: Any) -> None:
+        self._client, self._lock = client, threading.Lock()
+        self._seen = self._at = time.monotonic()
+
+    def gone_for(self) -> float:
+        """Return the seconds since a worker was seen last."""
+        with self._lock:
+            if time.monotonic() - self._at > _LOOK_S:
+                if self._has_some():
+                    self._seen = time.monotonic()
+                self._at = time.monotonic()
+            return self._at - self._seen
+
+    def _has_some(self) -> bool:
+        try:
+            return bool(self._client.nthreads())
+        except Exception as error:  # whatever Dask raises of a scheduler that has gone: it has no workers for us
+            logger.warning("the Dask scheduler does not answer: %s", error)
+            return False
+
+
+def _no_workers() -> ServiceError:
+    return ServiceError(
+        f"the Dask cluster has had no worker for {PATIENCE_S:g} s.",
+        hint="Start workers (dask worker ADDRESS) and run it again, or set runner: processes.",
+    )
+
+
+def _lost(task: Any) -> Exception:
+    """Return why a task has not come to its end: what a worker has refused, or that it has gone."""
+    try:
+        error = task.exception(timeout=_CONNECT_S)
+    except Exception as other:  # one that was called off has none to tell
+        error = other
+    if isinstance(error, NightshiftError):
+        return error
+    return ServiceError(f"its Dask worker was lost, or could not train: {error}.", hint="Run it again.")
 
 
 @dataclass(frozen=True)
@@ -189,12 +240,21 @@ def _connected(dask: Any, options: BatchOptions, processes: int) -> tuple[Any, A
     """Return the cluster that was made, None for somebody else's, and a client of it."""
     if options.dask_address:
         try:
-            return None, dask.Client(options.dask_address, timeout=_CONNECT_S)
+            client = dask.Client(options.dask_address, timeout=_CONNECT_S)
         except (OSError, ValueError) as error:
             raise ServiceError(
                 f"no Dask scheduler answers at '{options.dask_address}': {error}.",
                 hint="Start one (dask scheduler), or leave dask_address empty for a cluster of this machine.",
             ) from error
+        try:
+            client.wait_for_workers(1, timeout=_CONNECT_S)
+        except TimeoutError:
+            client.close()
+            raise ServiceError(
+                f"the Dask scheduler at '{options.dask_address}' has no workers.",
+                hint=f"Start some: dask worker {options.dask_address}",
+            ) from None
+        return None, client
     # Threads: each cell has a process of its own anyway.
     cluster = dask.LocalCluster(n_workers=1, threads_per_worker=processes, processes=False, dashboard_address=None)
     return cluster, dask.Client(cluster)

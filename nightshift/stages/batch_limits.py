@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from contextlib import suppress
@@ -10,6 +11,8 @@ from pathlib import Path
 
 from nightshift.plan.batch import BatchOptions, CapacityError
 from nightshift.settings import Home
+
+logger = logging.getLogger("nightshift")
 
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -41,16 +44,23 @@ def room_now(home: Home) -> Room:
 def processes_for(cells: int, options: BatchOptions, room: Room) -> int:
     """Return how many of so many cells may run at once.
 
+    Where the disk is too small for all, those go first that are asked for first, and each is held against the disk
+    again when its turn comes (`stages.batch_slots`): a model seldom takes what it may.
+
     Raises:
-        CapacityError: when not even one has the memory, or not all have the disk.
+        CapacityError: when not even one has the memory or the disk.
     """
-    disk_mb = cells * options.disk_mb_per_model
-    if disk_mb > room.disk_mb:
-        raise CapacityError(
-            f"{cells} model{'s' * (cells != 1)} may need {disk_mb:,.0f} MB of disk "
-            f"({options.disk_mb_per_model:g} MB each); "
-            f"{room.disk_mb:,.0f} MB are free.",
-            hint="Free space, train fewer at a time, or lower disk_mb_per_model.",
+    on_disk = cells
+    if options.disk_mb_per_model * cells > room.disk_mb:
+        on_disk = int(room.disk_mb / options.disk_mb_per_model)
+        if not on_disk:
+            raise no_disk(options.disk_mb_per_model, room)
+        logger.warning(
+            "%d models may need %.0f MB of disk, %.0f MB are free: %d at once at most, and what does not fit is left",
+            cells,
+            options.disk_mb_per_model * cells,
+            room.disk_mb,
+            on_disk,
         )
     fitting = int(room.memory_gb / options.cell_memory_gb)
     if cells and not fitting:
@@ -58,7 +68,15 @@ def processes_for(cells: int, options: BatchOptions, room: Room) -> int:
             f"a cell may hold {options.cell_memory_gb:g} GB of memory; {room.memory_gb:.1f} GB are free.",
             hint="Stop what holds the rest, or lower cell_memory_gb.",
         )
-    return max(1, min(options.processes or room.cores, fitting, cells))
+    return max(1, min(options.processes or room.cores, fitting, on_disk))
+
+
+def no_disk(disk_mb: float, room: Room) -> CapacityError:
+    """Return the refusal of a model for which the disk is too full."""
+    return CapacityError(
+        f"a model may need {disk_mb:,g} MB of disk; {room.disk_mb:,.0f} MB are free.",
+        hint="Free space under NIGHTSHIFT_HOME (nightshift prune), or lower disk_mb_per_model; then train it again.",
+    )
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Slots that all batches on one machine share: together they run no more cells at once than it has cores or memory for.
+"""Slots that all batches on one machine share: together they run no more cells at once than it has room for.
 
 A slot is a file lock, which ends with its process. The file says which process the cell is and what it may come to
 hold, so that a start is admitted only where the memory promised to those that run is left too.
@@ -21,7 +21,7 @@ from nightshift.errors import InterruptedTraining
 from nightshift.plan import lock
 from nightshift.plan.batch import CapacityError
 from nightshift.settings import Home
-from nightshift.stages.batch_limits import room_now, usage_of
+from nightshift.stages.batch_limits import Room, no_disk, room_now, usage_of
 
 #: How long a cell waits for memory that no cell of ours holds.
 PATIENCE_S = 60.0
@@ -54,10 +54,11 @@ class Slots:
         home: where the locks are.
         at_once: cells of all batches together.
         memory_gb: that a cell of this batch may hold.
+        disk_mb: that a cell of this batch may need.
     """
 
-    def __init__(self, home: Home, at_once: int, memory_gb: float) -> None:
-        self._home, self._at_once, self._memory_gb = home, at_once, memory_gb
+    def __init__(self, home: Home, at_once: int, memory_gb: float, disk_mb: float = 0.0) -> None:
+        self._home, self._at_once, self._memory_gb, self._disk_mb = home, at_once, memory_gb, disk_mb
         self._own: threading.Semaphore | None = None
         # Machines that share a home do not share their cores.
         self._stem = f"{platform.node() or 'local'}-"
@@ -76,7 +77,7 @@ class Slots:
 
         Raises:
             InterruptedTraining: when a stop is wished for meanwhile.
-            CapacityError: when the memory stays used up although no cell runs.
+            CapacityError: when no cell runs, and the disk is too full or the memory stays used up.
         """
         while self._own is not None and not self._own.acquire(timeout=_POLL_S[1]):
             _go_on(should_stop)
@@ -91,34 +92,39 @@ class Slots:
                 self._own.release()
 
     def _taken(self, should_stop: Callable[[], bool]) -> Slot:
-        """Wait for a free slot with the memory for a cell."""
+        """Wait for a free slot with the memory and the disk for a cell."""
         lacking_since = 0.0
         while True:
             _go_on(should_stop)
             with lock.held(self._home, _ADMISSION, wait=True):
                 others = self._others()
                 fd = self._free()
-                if fd is not None and self._lacking_gb(others) <= 0:
+                room = room_now(self._home)
+                # Those that run may need as much as this one.
+                on_disk = room.disk_mb >= self._disk_mb * (len(others) + 1)
+                if fd is not None and on_disk and self._lacking_gb(others, room) <= 0:
                     return Slot(fd, self._memory_gb)
                 if fd is not None:
                     os.close(fd)
+            if not others and not on_disk:
+                raise no_disk(self._disk_mb, room)
             if others:
                 lacking_since = 0.0
             elif not lacking_since:
                 lacking_since = time.monotonic()
             elif time.monotonic() - lacking_since > PATIENCE_S:
                 raise CapacityError(
-                    f"a cell may hold {self._memory_gb:g} GB of memory; {room_now(self._home).memory_gb:.1f} GB are "
+                    f"a cell may hold {self._memory_gb:g} GB of memory; {room.memory_gb:.1f} GB are "
                     "free, and no other cell runs.",
                     hint="Stop what holds the rest, or lower cell_memory_gb.",
                 )
             # At random, so that no batch is always the first to look.
             time.sleep(random.uniform(*_POLL_S))
 
-    def _lacking_gb(self, others: Iterable[_Noted]) -> float:
+    def _lacking_gb(self, others: Iterable[_Noted], room: Room) -> float:
         """Return by how much the free memory is too little for a cell beside what the running ones may come to hold."""
         promised = sum(max(0.0, other.limit_gb - usage_of(other.pid).memory_gb) for other in others)
-        return self._memory_gb + promised - room_now(self._home).memory_gb
+        return self._memory_gb + promised - room.memory_gb
 
     def _free(self) -> int | None:
         """Return the open file of a slot that is now held, None when there is no free one."""

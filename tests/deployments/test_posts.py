@@ -8,7 +8,7 @@ from deployments import posts, server
 from deployments.declared import prefect_yaml, read
 from nightshift.errors import ConfigError
 from nightshift.plan.fleet_config import load_fleet
-from nightshift.settings import Home
+from nightshift.settings import Home, worker_name
 
 
 def test_every_pool_and_queue_that_a_deployment_names_has_a_worker(home: Home) -> None:
@@ -38,7 +38,7 @@ def test_a_pool_of_another_type_names_the_package_of_its_worker_before_anything_
 
 
 def test_a_machine_may_be_given_a_name_of_its_own(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert posts.worker_name() == "local"
+    assert worker_name() == "local"
     monkeypatch.setenv("NIGHTSHIFT_WORKER", "attic")
     assert all("attic" in command for command in posts._commands(home, posts.POSTS).values())
     assert posts._variables("")["NIGHTSHIFT_WORKER"] == "attic"

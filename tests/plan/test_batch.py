@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nightshift.plan.batch import BatchFailedError, BatchOutcome, CellRef, each_once
+from nightshift.plan.batch import BatchFailedError, BatchOptions, BatchOutcome, CellRef, each_once
 from nightshift.plan.outcome import CellOutcome, Ending
 
 
@@ -19,6 +19,12 @@ def test_a_cell_named_twice_is_one_whatever_name_its_family_has() -> None:
         CellRef(subject="n", family="rul"),
     ]
     assert each_once(cells) == (cells[0], cells[2], cells[3])
+
+
+def test_another_run_is_waited_for_as_long_as_a_cell_may_take_unless_it_is_said() -> None:
+    assert BatchOptions().longest_wait_s is None
+    assert BatchOptions(cell_time_limit_s=7200).longest_wait_s == 7200
+    assert BatchOptions(cell_time_limit_s=7200, wait_s=0).longest_wait_s == 0
 
 
 def test_the_gravest_ending_gives_the_exit_code() -> None:

@@ -7,6 +7,7 @@ import pytest
 from nightshift.errors import NightshiftError
 from nightshift.files import write_atomic
 from nightshift.plan.fleet_config import FleetConfig, load_fleet
+from nightshift.plan.fleet_run import FleetOptions
 from nightshift.settings import Home
 
 
@@ -24,11 +25,12 @@ def test_the_user_s_file_replaces_the_shipped_one_whole(home: Home) -> None:
     config = written(
         home,
         "timezone: Europe/Berlin\nnightly: 30 1 * * MON-FRI\nmachines: [pump_7, motor_3]\nfamilies: [timeseries, rul]\n"
-        "tags: {hall_1: [pump_7], old: [pump_7]}\nbatch: {processes: 2, cell_memory_gb: 1.5}\n",
+        "tags: {hall_1: [pump_7], old: [pump_7]}\nbatch: {processes: 2, cell_memory_gb: 1.5, wait_s: 60}\n",
     )
     assert config.chosen_families == ("forecast", "rul")
     assert (config.timezone, config.nightly) == ("Europe/Berlin", "30 1 * * MON-FRI")
     assert (config.batch.processes, config.batch.cell_memory_gb, config.batch.target_batch_s) == (2, 1.5, 1800)
+    assert (config.batch.wait_s, FleetOptions(wait_s=5).over(config.batch).wait_s) == (60, 5)
     assert config.tags_of("pump_7") == ("hall_1", "old")
     assert config.tags_of("motor_3") == ()
     assert config.named == ("pump_7", "motor_3")

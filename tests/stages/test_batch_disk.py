@@ -30,7 +30,7 @@ from support.flow_scenarios import land
 for subject in ("pump_a", "pump_b"):
     land(home, subject)
 from nightshift.data.store import open_dataset, verify
-from nightshift.plan.batch import BatchOptions, CellRef
+from nightshift.plan.batch import BatchOptions, CapacityError, CellRef
 from nightshift.plan.options import TrainOptions
 from nightshift.plan.state import make_cell, state
 from nightshift.stages.batch import Batch
@@ -71,11 +71,24 @@ with Batch(home, [a, b], options) as batch:
         (root / "filler").unlink()
         tell(outcome, cell)
     tell(batch.run(b), cell)
+# Cells for which there is no room are held against the disk when their turn comes.
+careful = options.model_copy(update={"disk_mb_per_model": 8,
+                                     "train": TrainOptions(settings={**settings, "seed": 77}, threads=1)})
+cell = make_cell(home, "pump_b", "anomaly", params={**settings, "seed": 77})
+with Batch(home, [a, b], careful) as batch:
+    fill(3_000)
+    tell(batch.run(b), cell)
+    try:
+        Batch(home, [a, b], careful)
+    except CapacityError as error:
+        print(json.dumps({"refused": str(error)}), flush=True)
+    (root / "filler").unlink()
+    print(json.dumps({"later": batch.run(b).ending}), flush=True)
 """
 
 
 @pytest.fixture(scope="module")
-def tries(tmp_path_factory: pytest.TempPathFactory, migrated_db: Path) -> list[dict[str, Any]]:
+def told(tmp_path_factory: pytest.TempPathFactory, migrated_db: Path) -> list[dict[str, Any]]:
     folder = tmp_path_factory.mktemp("disk")
     words = [str(folder), str(migrated_db), json.dumps(TINY), json.dumps(LEFT_KB)]
     script = [sys.executable, "-c", SCRIPT, *words]
@@ -84,6 +97,22 @@ def tries(tmp_path_factory: pytest.TempPathFactory, migrated_db: Path) -> list[d
         done = subprocess.run(line, cwd=ROOT / "tests", capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+@pytest.fixture(scope="module")
+def tries(told: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What became of the cell at each level, without what is told of the careful batch."""
+    return told[:-3]
+
+
+def test_a_cell_that_the_disk_has_no_room_for_fails_with_the_figures_and_only_a_batch_of_none_is_refused(told):
+    left, refused, later = told[-3:]
+    assert left["ending"] == "failed"
+    for said in (f"{left['reason']} {left['hint']}", refused["refused"]):
+        assert "a model may need 8 MB of disk; 3 MB are free." in said
+        assert "Free space under NIGHTSHIFT_HOME" in said
+        assert "disk_mb_per_model" in said
+    assert later["later"] == "trained"
 
 
 def test_every_stage_that_the_disk_is_too_small_for_is_one_failed_cell_that_says_so(tries):

@@ -37,12 +37,17 @@ def test_too_little_memory_for_one_cell_is_refused_with_the_figures() -> None:
         processes_for(1, BatchOptions(cell_memory_gb=20), ROOM)
 
 
-def test_too_little_disk_for_all_cells_is_refused_with_the_figures() -> None:
+def test_too_little_disk_for_all_cells_bounds_how_many_run_at_once_and_refuses_none() -> None:
+    assert processes_for(21, BatchOptions(), ROOM) == 4
+    assert processes_for(400, BatchOptions(disk_mb_per_model=4_000), ROOM) == 2
+    assert processes_for(2, BatchOptions(disk_mb_per_model=0), Room(memory_gb=17.0, disk_mb=0.0, cores=8)) == 2
+
+
+def test_too_little_disk_for_one_cell_is_refused_with_the_figures() -> None:
     with pytest.raises(
-        CapacityError, match=r"21 models may need 10,500 MB of disk \(500 MB each\); 10,000 MB are free"
+        CapacityError, match=r"a model may need 10,001 MB of disk; 10,000 MB are free\. Free space .* disk_mb_per_model"
     ):
-        processes_for(21, BatchOptions(), ROOM)
-    assert processes_for(20, BatchOptions(), ROOM) == 4
+        processes_for(3, BatchOptions(disk_mb_per_model=10_001), ROOM)
 
 
 def test_nothing_to_train_needs_no_room() -> None:

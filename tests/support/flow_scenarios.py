@@ -145,7 +145,8 @@ def hold_gpus(_home: Home) -> list[dict[str, Any]]:
     from tasks import gpu
 
     gpu.POLL_S = 0.2
-    api.ask("v2/concurrency_limits/", {"name": "gpu:box", "limit": 1})
+    for name, limit in (("gpu:box", 1), ("gpu:off", 0)):
+        api.ask("v2/concurrency_limits/", {"name": name, "limit": limit})
     running, most, lock, stop = 0, 0, threading.Lock(), threading.Event()
 
     def hold(name: str, stopped: Callable[[], bool] = lambda: False) -> str:
@@ -168,7 +169,15 @@ def hold_gpus(_home: Home) -> list[dict[str, Any]]:
             waiting = pool.submit(hold, "gpu:box", stop.is_set)
             stop.set()
             ended.append(waiting.result(60))
-    return [{"ended": ended, "most": most, "missing": hold("gpu:none"), "outside": gpu.gpu_of_run(stop.is_set)}]
+    return [
+        {
+            "ended": ended,
+            "most": most,
+            "missing": hold("gpu:none"),
+            "empty": hold("gpu:off"),
+            "outside": gpu.gpu_of_run(stop.is_set),
+        }
+    ]
 
 
 def synthesize(home: Home) -> list[dict[str, Any]]:
