@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from prefect import State, flow
+from prefect.states import Cancelled
 
 from flows.parameters import Continues, FleetFamilies, Force, Machines, Only, Tags, Targets
 from nightshift.plan.fleet import Filters
 from nightshift.plan.fleet_run import FleetOptions, FleetOutcome
+from tasks.cell_run import STOPPED
 from tasks.fleet import close, night, plan_fleet, settled, train_batches, version_trained
 
 
@@ -26,7 +28,8 @@ def train_fleet(
     """Train what the fleet needs, in batches on the work pools, and tell how it went.
 
     What is up to date is not trained again. A cell that fails stops no other; the run ends as failed after all were
-    tried. A pool without a worker fails its own cells, with the command that starts one.
+    tried. A pool without a worker fails its own cells, with the command that starts one. While another run of the
+    fleet is at work in this home, it waits.
 
     Args:
         machines: only these; empty = all of the fleet.
@@ -48,6 +51,8 @@ def train_fleet(
     """
     filters = Filters(machines=machines, families=families, targets=targets, tags=tags, only=only, force=force)
     with night() as run:
+        if not run.begun:
+            return Cancelled(message=STOPPED)
         start = plan_fleet(filters, options, continues)
         ends = train_batches(start, run)
         version_trained(start, run)
