@@ -16,7 +16,7 @@ from nightshift.errors import EXIT_OK, ConfigError, ServiceError, UsageError
 
 if TYPE_CHECKING:
     from nightshift.plan.fleet import Filters, FleetPlan
-    from nightshift.plan.fleet_run import FleetOptions, FleetOutcome
+    from nightshift.plan.fleet_run import FleetOptions, FleetOutcome, FleetStart
     from nightshift.settings import Home
     from tasks.fleet_progress import FleetProgress
 
@@ -43,9 +43,9 @@ def add_fleet(commands: Any, argv: Sequence[str]) -> None:
     left = add_command(
         commands,
         "resume",
-        "go on with what the last run of the fleet left undone",
-        about="Train what failed last time, what was cut off, and what the last run of the fleet did not come to. "
-        "A training that has a checkpoint continues from it.",
+        "go on with what the last runs of the fleet left undone",
+        about="Train what failed last time, what was cut off, and what the runs of the fleet since the last one of "
+        "everything did not come to. A training that has a checkpoint continues from it.",
         examples=("nightshift resume", "nightshift resume --machine pump_7"),
     )
     add_filters(left, only=False)
@@ -83,7 +83,7 @@ def _train_fleet(arguments: argparse.Namespace) -> int:
 
     home, filters, options = use_home(), filters_of(arguments), _options(arguments)
     if arguments.command == "resume":
-        filters, options = _as_last_time(home, filters, options)
+        filters, options = _as_before(home, filters, options)
     plan = make_plan(home, load_fleet(home), filters, options.train)
     _refuse_bad_settings(plan, arguments.config or "")
     if arguments.dry_run or not _something_to_do(home, plan):
@@ -105,20 +105,53 @@ def _options(arguments: argparse.Namespace) -> FleetOptions:
     return FleetOptions(processes=arguments.processes, train=TrainOptions(settings=given(arguments), config_file=file))
 
 
-def _as_last_time(home: Home, filters: Filters, options: FleetOptions) -> tuple[Filters, FleetOptions]:
-    """Return what the newest run was asked for, with what is asked for now over it."""
-    from nightshift.plan.fleet_run import newest_start
+def _as_before(home: Home, filters: Filters, options: FleetOptions) -> tuple[Filters, FleetOptions]:
+    """Return what the runs were asked for that left cells undone, with what is asked for now over it.
+
+    Where they were asked for different things, it is that of the most cells left, and a line says so.
+    """
+    from nightshift.plan.fanout import to_run
+    from nightshift.plan.fleet import make_plan
+    from nightshift.plan.fleet_config import load_fleet
+    from nightshift.plan.fleet_run import read_start
+    from nightshift.plan.only import left_over
+
+    names: dict[str, set[str]] = {}
+    for name, run_id in left_over(home).items():
+        names.setdefault(run_id, set()).add(name)
+    starts = [start for run_id in names if (start := read_start(home, run_id))]
+    ways: list[tuple[Filters, FleetOptions]] = []
+    cells: list[set[str]] = []
+    for start in starts:
+        way = _over(start, filters, options)
+        if way not in ways:
+            ways.append(way)
+            cells.append(set())
+        cells[ways.index(way)] |= names[start.run_id]
+    if len(ways) < 2:
+        return ways[0] if ways else (filters, options)
+    fleet = load_fleet(home)
+    open_cells = ({c.name for c in to_run(make_plan(home, fleet, part, own.train))} for part, own in ways)
+    counts = [len(found & own) for found, own in zip(open_cells, cells, strict=True)]
+    best = counts.index(max(counts))
+    if sum(counts) > counts[best]:
+        print(
+            f"What is left comes of runs with different settings; those of the most, {counts[best]} of {sum(counts)} "
+            "cells, serve for all. Others are given as options."
+        )
+    return ways[best]
+
+
+def _over(start: FleetStart, filters: Filters, options: FleetOptions) -> tuple[Filters, FleetOptions]:
+    """Return what a run was asked for, with what is asked for now over it."""
     from nightshift.plan.options import TrainOptions
 
-    last = newest_start(home)
-    if last is None:
-        return filters, options
     own = options.model_dump(exclude_none=True, exclude={"train"})
-    train = last.options.train if options.train == TrainOptions() else options.train
-    force = filters.force or last.filters.force
+    train = start.options.train if options.train == TrainOptions() else options.train
+    force = filters.force or start.filters.force
     return (
         filters.model_copy(update={"force": force}),
-        last.options.model_copy(update={**own, "train": train}),
+        start.options.model_copy(update={**own, "train": train}),
     )
 
 
@@ -151,7 +184,7 @@ def _run(home: Home, plan: FleetPlan, filters: dict[str, Any], options: FleetOpt
         ServiceError: when a pool that has cells has no worker.
         NightshiftError: when something other than single cells fails.
     """
-    from nightshift.cli.running import begin, interrupted
+    from nightshift.cli.running import begin, interrupted, ours
 
     begin(home, _heading(plan), verbose=verbose)
     _check_workers(home, plan)
@@ -162,7 +195,8 @@ def _run(home: Home, plan: FleetPlan, filters: dict[str, Any], options: FleetOpt
     with _view() as show:
         token = watcher.set(show)
         try:
-            ended = train_fleet(**filters, options=options, return_state=True)
+            with ours():
+                ended = train_fleet(**filters, options=options, return_state=True)
         finally:
             watcher.reset(token)
     if ended.is_cancelled():

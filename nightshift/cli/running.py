@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -168,8 +169,17 @@ def shown_run(
     from nightshift.cli.watch import watched
 
     begin(home, heading, verbose=verbose)
-    with watched(home, jobs, later):
+    with watched(home, jobs, later), ours():
         return call()
+
+
+def ours() -> AbstractContextManager[object]:
+    """Tag the flow runs of the body as those of the deployments are, so that one that dies is marked as crashed."""
+    from prefect import tags
+
+    from deployments.changes import TAG
+
+    return tags(TAG)
 
 
 def begin(home: Home, heading: str, *, verbose: bool) -> None:

@@ -53,7 +53,8 @@ class Filters(BaseModel):
     Attributes:
         tags: machines that have one of them.
         only: `landed` = machines with data that they were not trained on; `failed` = what did not end well last time.
-        force: train what is up to date too. What is blocked stays so: the same data would be refused again.
+        force: train what is up to date too; with `failed`, go on with what has begun. What is blocked stays so: the
+            same data would be refused again.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -145,7 +146,7 @@ def make_plan(
     chosen = _chosen("family of the fleet", own, config.chosen_families)
     settings = {family: settings_of(options, family, chosen) for family in chosen}
     file = Path(options.config_file) if options.config_file else None
-    desk = _Desk(home, config, asked.force, datetime.now(UTC), settings, file)
+    desk = _Desk(home, config, asked.force, datetime.now(UTC), settings, file, goes_on=asked.only == "failed")
     wanted = _chosen("target of the fleet", asked.targets, config.targets)
     cells = [
         planned for subject in _machines(home, config, asked) for planned in _cells_of_machine(desk, subject, wanted)
@@ -160,6 +161,7 @@ class _Desk:
     Attributes:
         settings: by family, what a run would set over its config files.
         file: a config file that it would read beside them.
+        goes_on: with what an earlier run has begun: force then concerns whole records alone.
     """
 
     home: Home
@@ -168,6 +170,7 @@ class _Desk:
     now: datetime
     settings: Mapping[str, dict[str, Any]]
     file: Path | None
+    goes_on: bool = False
     meter: DriftMeter = field(init=False)
     durations: Durations = field(init=False)
 
@@ -295,6 +298,8 @@ def _judged(case: _Case) -> _Verdict:
     found = _drift(case)
     drift = (drift_reason(found),) if found else ()
     remarks = (drift_finding(found),) if found else ()
+    # What is not whole is trained anyway; forced, it would begin anew where it could go on from its checkpoint.
+    asked = () if case.desk.goes_on else asked
     return _Verdict(standing.state, (*standing.reasons, *drift, *asked), "".join(asked), remarks)
 
 

@@ -203,7 +203,11 @@ def _why_stale(home: Home, cell: Cell) -> tuple[str, ...]:
         reasons.append(f"config change ({', '.join(changed) or 'limits'})")
     if before.code != cell.code:
         reasons.append("code change")
-    return tuple(reasons) or ("records missing",)
+    if reasons:
+        return tuple(reasons)
+    # Work on a cell begins with the note that it is the newest of its name, and its first record ends its first stage.
+    begun = not (work_folder(home, cell.key) / f"{STAGES[0]}.json").exists()
+    return (f"stopped before {STAGES[0]} ended",) if begun else ("records missing",)
 
 
 def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

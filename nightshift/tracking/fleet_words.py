@@ -25,6 +25,7 @@ _REASONS = {
     "champion older": "old champion",
     "asked for": "asked for",
     "stopped after": "was cut off",
+    "stopped before": "was cut off",
     "trained, not registered": "not registered before",
     "its registration": "not registered before",
 }

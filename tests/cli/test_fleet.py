@@ -9,6 +9,7 @@ from support.datasets import calendar_rows, describe
 
 from nightshift.cli import main
 from nightshift.cli.fleet import print_outcome
+from nightshift.cli.running import ours
 from nightshift.data.importers.landing import split_and_land
 from nightshift.files import write_atomic
 from nightshift.plan.fleet import Filters, make_plan
@@ -82,10 +83,35 @@ def test_resume_trains_as_the_last_run_was_asked_to(fleet: Home, capsys: pytest.
     keep_start(fleet, FleetStart(run_id="r", started_at=plan.made_at, filters=asked, options=options, plan=plan))
     assert main(["resume", "--dry-run"]) == 0
     shown = capsys.readouterr().out
-    assert "config change (cap), asked for (force)" in shown
+    assert "config change (cap)" in shown
     assert "1 cells: 1 stale." in shown
+    assert "different settings" not in shown
     assert main(["resume", "--dry-run", "--cap", "80", "--machine", "pump_1"]) == 0
     assert "1 cells: 1 stale." in capsys.readouterr().out
+
+
+def test_resume_after_runs_with_different_settings_takes_those_of_the_most_cells_left(
+    fleet: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    split_and_land(fleet, calendar_rows(), describe("pump_2"))
+    for subject in ("pump_1", "pump_2"):
+        leave_trained(fleet, make_cell(fleet, subject, "rul"))
+    night, later = FleetOptions(train=TrainOptions(settings={"cap": 90})), FleetOptions(processes=1)
+    for run_id, options, asked in (("night", night, Filters()), ("later", later, Filters(machines=("pump_1",)))):
+        plan = make_plan(fleet, load_fleet(fleet), asked, options.train)
+        keep_start(fleet, FleetStart(run_id=run_id, started_at=plan.made_at, filters=asked, options=options, plan=plan))
+    assert main(["resume", "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    assert "those of the most, 3 of 4 cells, serve for all" in shown
+    assert shown.count("config change (cap)") == 2
+    assert "4 cells: 4 stale." in shown
+
+
+def test_runs_of_the_command_bear_the_tag_that_the_automations_look_for() -> None:
+    from prefect.context import TagsContext
+
+    with ours():
+        assert TagsContext.get().current_tags == {"nightshift"}
 
 
 def test_the_end_counts_the_cells_and_names_each_cause_once(fleet: Home, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,10 +23,12 @@ from nightshift.plan.fleet_run import (
     newest_start,
     note_going_on,
     read_start,
+    run_folder,
 )
+from nightshift.plan.only import left_over
 from nightshift.plan.options import TrainOptions
 from nightshift.plan.outcome import CellOutcome
-from nightshift.plan.state import make_cell, remember
+from nightshift.plan.state import make_cell, remember, state
 from nightshift.settings import Home
 from tests.plan.trained import leave_record, leave_trained
 
@@ -119,12 +121,87 @@ def test_failed_is_what_failed_or_was_cut_off_and_what_the_last_run_did_not_come
     assert only(home, "failed", force=True) == ["pump_1.rul.pi", "pump_2.anomaly.pi", "pump_2.rul.pi"]
 
 
-def test_an_outcome_that_cannot_be_read_leaves_nothing_over(home: Home):
+def test_what_a_night_left_undone_is_not_forgotten_for_a_run_of_another_part(home: Home):
+    for subject in ("pump_1", "pump_2", "pump_3"):
+        land(home, subject)
+    older, night, landing = (
+        start_of(make_plan(home, FLEET, filters), run_id).model_copy(update={"filters": filters})
+        for run_id, filters in (
+            ("older", Filters(machines=("pump_3",))),
+            ("night", Filters(families=("anomaly",))),
+            ("landing", Filters(only="landed", machines=("pump_2",))),
+        )
+    )
+    keep_start(home, older)
+    keep_start(home, night)
+    keep_outcome(home, outcome_of(night, {"pump_3.anomaly.pi": "trained"}))
+    keep_start(home, landing)
+    keep_outcome(home, outcome_of(landing, {"pump_2.anomaly.pi": "trained", "pump_2.rul.pi": "failed"}))
+    left = {"pump_1.anomaly.pi": "night", "pump_2.rul.pi": "landing", "pump_3.rul.pi": "older"}
+    assert left_over(home) == left
+    assert only(home, "failed") == sorted(left)
+    # A run of everything says of every cell how it stands: what came before counts no more.
+    keep_start(home, night.model_copy(update={"filters": Filters()}))
+    keep_start(home, landing)
+    assert left_over(home) == {name: run_id for name, run_id in left.items() if run_id != "older"}
+    # The same run, begun anew: its old outcome is not of this plan.
+    keep_start(home, landing.model_copy(update={"started_at": datetime.now(UTC)}))
+    assert left_over(home)["pump_2.anomaly.pi"] == "landing"
+
+
+@pytest.mark.parametrize("name", ["outcome.json", "plan.json"])
+def test_a_damaged_outcome_tells_of_no_cell_and_a_damaged_plan_is_passed_over(home: Home, name: str):
     land(home, "pump_1")
     start = start_of(make_plan(home, FLEET))
     keep_start(home, start)
-    write_atomic(home.work / "fleet" / "run-1" / "outcome.json", b"{}")
-    assert only(home, "failed") == []
+    keep_outcome(home, outcome_of(start, {"pump_1.rul.pi": "trained"}))
+    assert only(home, "failed") == ["pump_1.anomaly.pi"]
+    write_atomic(home.work / "fleet" / "run-1" / name, b"{}")
+    assert only(home, "failed") == (["pump_1.anomaly.pi", "pump_1.rul.pi"] if name == "outcome.json" else [])
+
+
+def test_to_go_on_with_a_forced_run_forces_whole_records_alone(home: Home):
+    for subject in ("pump_1", "pump_2"):
+        land(home, subject)
+        trained(home, subject)
+    keep_start(home, start_of(make_plan(home, FLEET, Filters(force=True))))
+    begun = make_cell(home, "pump_1", "rul")
+    for path in (home.work / begun.key).glob("*.json"):
+        path.unlink()
+    remember(home, begun)
+    plan = make_plan(home, FLEET, Filters(only="failed", force=True))
+    forced = {c.name: bool(c.forced) for c in plan.to_train}
+    assert forced == {
+        "pump_1.anomaly.pi": True,
+        "pump_1.rul.pi": False,
+        "pump_2.anomaly.pi": True,
+        "pump_2.rul.pi": True,
+    }
+    again = {c.name: bool(c.forced) for c in make_plan(home, FLEET, Filters(force=True)).to_train}
+    assert again == dict.fromkeys(forced, True)
+
+
+def test_a_cell_cut_off_in_its_first_stage_is_one_of_the_landed_and_of_the_cut_off(home: Home):
+    land(home, "pump_1")
+    trained(home, "pump_1")
+    land(home, "pump_1", seed=1)
+    for family in FLEET.chosen_families:
+        remember(home, make_cell(home, "pump_1", family))
+    assert {c.reasons for c in make_plan(home, FLEET).to_train} == {("stopped before load ended",)}
+    assert only(home, "landed") == only(home, "failed") == ["pump_1.anomaly.pi", "pump_1.rul.pi"]
+    # What has left a record that cannot be read was not cut off.
+    cell = make_cell(home, "pump_1", "rul")
+    write_atomic(home.work / cell.key / "load.json", b"{")
+    assert state(home, cell).reason == "records missing"
+
+
+@pytest.mark.parametrize("run_id", ["../../../elsewhere", "..", ".", "", "a/b", "a\n"])
+def test_what_is_no_id_of_a_run_leads_to_no_folder(home: Home, run_id: str):
+    with pytest.raises(ValueError, match="is no id of a run"):
+        run_folder(home, run_id)
+    assert read_start(home, run_id) is None
+    write_atomic(home.work / "fleet" / "run-1" / "goes_on_with", b"../../elsewhere")
+    assert read_start(home, "run-1") is None
 
 
 def test_a_run_that_goes_on_has_the_plan_of_the_one_that_crashed_and_so_has_the_next(home: Home):
