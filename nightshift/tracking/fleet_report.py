@@ -43,6 +43,12 @@ def folder_of(home: Home) -> Path:
     return home.reports / "fleet"
 
 
+def page_of(home: Home, run_id: str) -> Path | None:
+    """Return the report of a run, None when it has none."""
+    there = [path for path in folder_of(home).glob("*.html") if path.name != LATEST]
+    return next((path for path in sorted(there, reverse=True) if _holds(path, "run", run_id)), None)
+
+
 def date_of(moment: datetime, zone: str) -> str:
     """Return the day of a run, in the fleet's zone."""
     return moment.astimezone(ZoneInfo(zone)).date().isoformat()
@@ -92,7 +98,7 @@ def _write(home: Home, run_id: str, started: datetime, ended: datetime, zone: st
     folder = folder_of(home)
     with held(home, "report-fleet", wait=True):
         day = date_of(started, zone)
-        page = _page_of(folder, day, run_id)
+        page = _place_of(folder, day, run_id)
         local = [moment.astimezone(ZoneInfo(zone)) for moment in (started, ended)]
         times = {
             "run_id": run_id,
@@ -126,7 +132,7 @@ def _pages(folder: Path, day: str) -> list[Path]:
     return [*([first] if first.is_file() else []), *itertools.takewhile(Path.is_file, numbered)]
 
 
-def _page_of(folder: Path, day: str, run_id: str) -> Path:
+def _place_of(folder: Path, day: str, run_id: str) -> Path:
     """Return the page of a run: its own when it has one, else the day's next."""
     there = _pages(folder, day)
     own = next((path for path in there if _holds(path, "run", run_id)), None)

@@ -16,7 +16,7 @@ from nightshift.plan.state import State
 from nightshift.settings import Home
 from nightshift.tracking.fleet_cells import as_markdown, matrix_of
 from nightshift.tracking.fleet_facts import causes, changes, drifted, restarts
-from nightshift.tracking.fleet_report import LATEST, folder_of, write_failed_report, write_fleet_report
+from nightshift.tracking.fleet_report import LATEST, folder_of, page_of, write_failed_report, write_fleet_report
 from nightshift.tracking.fleet_words import message, night_of, sentences, verdict
 from tests.plan.test_fleet import land
 from tests.plan.trained import leave_trained
@@ -210,6 +210,7 @@ def test_each_run_of_a_day_has_its_page_and_the_newest_is_latest(home: Home) -> 
     assert 'href="2026-11-21.html"' in second.read_text(encoding="utf-8")
     assert write_fleet_report(home, night, "Europe/Berlin", ["said later"]) == first
     assert "said later" in first.read_text(encoding="utf-8")
+    assert [page_of(home, run) for run in ("one", "two", "three")] == [first, second, None]
 
 
 def test_a_landing_by_day_does_not_hide_the_night(home: Home) -> None:
