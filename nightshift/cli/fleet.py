@@ -235,6 +235,7 @@ def _check_workers(home: Home, plan: FleetPlan) -> None:
 def print_outcome(home: Home, outcome: FleetOutcome) -> None:
     """Print how a run of the fleet ended: counts, what went wrong and what mends it, and where the report lies."""
     from nightshift.cli.show import green, red, yellow
+    from nightshift.tracking.fleet_report import page_of
     from nightshift.tracking.text import seconds
 
     counts = Counter(str(cell.ending) for cell in outcome.tried)
@@ -252,8 +253,8 @@ def print_outcome(home: Home, outcome: FleetOutcome) -> None:
         print(f"  and {len(causes) - _CAUSES_SHOWN} more causes, in the report")
     for remark in outcome.remarks:
         print(f"  {yellow(remark)}")
-    page = home.reports / "fleet" / "latest.html"
-    if page.is_file():
+    page = page_of(home, outcome.run_id)
+    if page is not None:
         print(f"  report  {page.relative_to(home.root)}")
 
 
