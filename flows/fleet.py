@@ -39,7 +39,7 @@ def train_fleet(
         force: train even what is up to date.
         only: everything; landed = machines with new data; failed = what did not end well last time.
         options: how to train; everything left empty comes from the configs.
-        continues: flow run of the fleet that crashed; what is left of its plan is done, and nothing twice.
+        continues: leave empty; else a flow run of the fleet that crashed: what is left of its plan is done.
 
     Returns:
         How every cell ended; a `Cancelled` state when it was stopped on request.

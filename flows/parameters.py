@@ -35,4 +35,4 @@ Tags = Annotated[tuple[str, ...], Field(title="Tags", json_schema_extra={"unique
 Only = Annotated[which.Only, Field(title="Only")]
 #: A flow run's id, or nothing: the server refuses another one when the run is asked for.
 _RUN_ID = "^([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})?$"
-Continues = Annotated[str, Field(title="Continues", description="Leave empty.", pattern=_RUN_ID)]
+Continues = Annotated[str, Field(title="Continues", pattern=_RUN_ID)]
