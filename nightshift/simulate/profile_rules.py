@@ -19,6 +19,8 @@ _SHARES_ADD_UP = 1e-6
 _MIN_ROWS_PER_LIFE = 50
 #: Usage modes that differ by less in load say nothing about load and life.
 _MIN_LOAD_STEP = 0.05
+# 1.15 - 1.1 is a little less than that.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def _shares(where: str, modes: Sequence[UsageMode | FailureModeSpec | None]) -> 
 
 def _usage_problems(modes: Sequence[UsageMode | None]) -> Iterator[Problem]:
     loads = [m.load for m in modes if m is not None]
-    if len(loads) == len(modes) >= 2 and max(loads) - min(loads) < _MIN_LOAD_STEP:
+    if len(loads) == len(modes) >= 2 and max(loads) - min(loads) < _MIN_LOAD_STEP - _ROUNDING:
         text = f"all have a load near {loads[0]:g}; allowed: at least two that differ by {_MIN_LOAD_STEP:g}"
         yield Problem("usage_modes", text)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import gc
 import importlib
+import importlib.util
 import logging
 import sys
 from collections.abc import Iterable, Iterator
@@ -32,6 +33,8 @@ def preload(families: Iterable[str]) -> None:
     libraries = dict.fromkeys(name for module in ours for name in _libraries(module))
     late = (name for library in libraries for name in _LATE_OF.get(library, ()))
     for name in (*ours, *libraries, *_LATE, *late):
+        if importlib.util.find_spec(name.partition(".")[0]) is None:
+            continue  # an extra's, such as a database's driver
         try:
             importlib.import_module(name)
         except Exception as error:

@@ -7,6 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -95,6 +96,8 @@ def fleet(served: Served, webhook: Webhook) -> Iterator[Callable[[str], None]]:
 
     yield write
     path.unlink(missing_ok=True)
+    with suppress(OSError):
+        path.parent.rmdir()
 
 
 def close_in_a_flow(served: Served, outcome: FleetOutcome) -> str:
