@@ -24,26 +24,37 @@ pytestmark = [pytest.mark.scale, pytest.mark.timeout(600)]
 ROOT = Path(__file__).resolve().parents[2]
 # Prints how each cell ended; SIGTERM-like stops are a word on the command line.
 RUN = """
-import json, sys, threading, time
+import json, os, signal, sys, threading, time
 from concurrent.futures import ThreadPoolExecutor
 from nightshift.settings import use_home
 home = use_home()
 from nightshift.errors import NightshiftError
 from nightshift.plan.batch import BatchOptions, CellRef
 from nightshift.progress import read_events
+from nightshift.stages import batch_dask
 from nightshift.stages.batch_dask import DaskBatch
 if __name__ == "__main__":
     cells = [CellRef.model_validate(c) for c in json.loads(sys.argv[1])]
     stop = threading.Event()
 
+    def lose():
+        import distributed
+        watch()
+        with distributed.Client(json.loads(sys.argv[2])["dask_address"]) as client:
+            [pids] = client.run(lambda: (os.getppid(), os.getpid())).values()
+        for pid in pids:  # the nanny first: it would start another worker
+            os.kill(pid, signal.SIGKILL)
+
     def watch():
         while not any(e.stage == "train" for p in home.work.glob("*/progress.jsonl") for e in read_events(p)
                       if cells[0].subject in e.message):
             time.sleep(0.1)
-        stop.set()
 
+    if sys.argv[3] == "lose":
+        batch_dask.PATIENCE_S, batch_dask._LOOK_S = 3.0, 0.5
+        threading.Thread(target=lose, daemon=True).start()
     if sys.argv[3] == "stop":
-        threading.Thread(target=watch, daemon=True).start()
+        threading.Thread(target=lambda: (watch(), stop.set()), daemon=True).start()
     try:
         with DaskBatch(home, cells, BatchOptions.model_validate_json(sys.argv[2]), should_stop=stop.is_set) as batch:
             with ThreadPoolExecutor(batch.callers) as pool:
@@ -72,17 +83,20 @@ def options(address: str = "", **settings: Any) -> BatchOptions:
 
 
 @contextmanager
-def cluster(home: Home, folder: Path) -> Iterator[str]:
+def cluster(home: Home, folder: Path, *, workers: bool = True) -> Iterator[str]:
     """A scheduler and a worker in processes of their own, as on machines of their own."""
+    folder.mkdir(exist_ok=True)
     note = folder / "scheduler.json"
     dask = [sys.executable, "-m"]
     scheduler = [*dask, "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
     worker = [*dask, "distributed.cli.dask_worker", "--nworkers", "1", "--nthreads", "2", "--no-dashboard"]
     lines = [[*scheduler, "--scheduler-file", str(note)], [*worker, "--scheduler-file", str(note)]]
+    lines = lines if workers else lines[:1]
     started = [subprocess.Popen(line, env=environment(home), cwd=folder, stderr=subprocess.DEVNULL) for line in lines]
     try:
         wait = "import sys, distributed; c = distributed.Client(scheduler_file=sys.argv[1], timeout=120)\n"
-        wait += "c.wait_for_workers(1, timeout=120); print(c.scheduler.address)"
+        wait += "c.wait_for_workers(1, timeout=120)\n" if workers else ""
+        wait += "print(c.scheduler.address)"
         line = [sys.executable, "-c", wait, str(note)]
         yield subprocess.run(line, capture_output=True, text=True, check=True).stdout.split()[-1]
     finally:
@@ -112,6 +126,27 @@ def test_workers_elsewhere_train_and_a_stop_reaches_them(dask_home: Home, tmp_pa
         assert (first["ending"], first["version"], bad["ending"]) == ("trained", 1, "failed")
         assert "unknown machine 'pump_zz'" in bad["reason"]
         assert run(dask_home, ("pump_slow",), options(address, n_trees=2_000, reference_rows=2_000), "stop") == [None]
+
+
+def test_a_worker_s_refusal_is_told_in_its_own_words(dask_home: Home) -> None:
+    greedy = options(seed=41).model_copy(update={"disk_mb_per_model": 1e12})
+    (told,) = run(dask_home, ("pump_a",), greedy)
+    assert told["ending"] == "failed"
+    assert "a model may need" in told["reason"]
+    assert "disk_mb_per_model" in told["hint"]
+
+
+def test_a_cluster_without_workers_is_refused_and_one_that_loses_them_is_given_up(
+    dask_home: Home, tmp_path: Path
+) -> None:
+    with cluster(dask_home, tmp_path, workers=False) as address:
+        (refused,) = run(dask_home, ("pump_a",), options(address))
+        assert "has no workers. Start some: dask worker tcp://" in refused["error"]
+    with cluster(dask_home, tmp_path / "b") as address:
+        lost = options(address, n_trees=2_000, reference_rows=2_000, seed=42)
+        (told,) = run(dask_home, ("pump_slow",), lost, "lose")
+    assert told["ending"] == "failed"
+    assert "has had no worker for" in told["reason"]
 
 
 def test_a_scheduler_that_does_not_answer_is_named(dask_home: Home) -> None:
