@@ -91,6 +91,8 @@ def _taken(slot: ExitStack, name: str) -> bool:
         reason = error.__cause__
         if isinstance(reason, httpx.HTTPStatusError) and reason.response.status_code == httpx.codes.LOCKED:
             return False
+        # Of a limit of no slots the server says that more were asked for than there are.
+        _require_slots(name)
         if reason is None:
             raise ServiceError(
                 f"the Prefect server has no concurrency limit '{name}' for the GPU of this worker.",

@@ -142,7 +142,9 @@ class Batch:
         except Exception as error:
             if not isinstance(error, NightshiftError):
                 logger.exception("%s: unforeseen", ref.name)
-            outcome = outcome_of_error(ref.subject, ref.family, ref.target, error)
+            # A stop ends the fork server too, were it still loading what the cells need.
+            stopped = isinstance(error, ServiceError) and self._should_stop()
+            outcome = None if stopped else outcome_of_error(ref.subject, ref.family, ref.target, error)
         if outcome is None:
             logger.warning("%s: stopped on request", ref.name)
             return None
