@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 from deployments import processes
 from deployments.api import HOST
 from deployments.changes import Change, quiet
+from deployments.listeners import Listener
 from deployments.processes import ProcessRecord
 from nightshift.errors import NightshiftError, ServiceError, without_credentials
-from nightshift.files import write_atomic
 from nightshift.plan import lock
 from nightshift.settings import Home, use_home
 
@@ -30,7 +30,6 @@ URI_VARIABLE = "MLFLOW_TRACKING_URI"
 PREFERRED_PORT = 5000
 # Another than the store's own, which the server takes while it comes up.
 _LOCK = "mlflow-server"
-_PORT_TRIES = 3
 
 
 def ensure_mlflow(home: Home, tell: Callable[[Change], None] = quiet) -> str:
@@ -59,7 +58,7 @@ def ensure_mlflow(home: Home, tell: Callable[[Change], None] = quiet) -> str:
     with lock.held(home, _LOCK, wait=True):
         record = _running(home)
         if record is None:
-            record = _start(home)
+            record = _MLFLOW.start(home, _variables(home))
             tell(Change("started", "MLflow", record.url))
         return record.url
 
@@ -90,13 +89,7 @@ def users_choice(home: Home) -> str:
     """Return the tracking URI that the user set, "" when there is none or it is our own server's, now or before."""
     uri = os.environ.get(URI_VARIABLE, "")
     record = processes.read(home, MLFLOW)
-    return "" if uri in (_last_address(home), record.url if record else "") else uri
-
-
-def _last_address(home: Home) -> str:
-    """Return the address of this home's last server; a shell may still export it after `down`."""
-    path = home.run / f"{MLFLOW}-address"
-    return path.read_text(encoding="ascii").strip() if path.is_file() else ""
+    return "" if uri in (_MLFLOW.last_address(home), record.url if record else "") else uri
 
 
 def _running(home: Home) -> ProcessRecord | None:
@@ -108,33 +101,19 @@ def _running(home: Home) -> ProcessRecord | None:
         processes.stop([record])
         return None
     # A caller that was killed while it waited leaves a server that is still coming up.
-    _await(home, record)
+    _MLFLOW.await_ready(home, record)
     return record
 
 
-def _start(home: Home) -> ProcessRecord:
-    preferred = urlsplit(_last_address(home)).port or PREFERRED_PORT
-    for attempt in range(_PORT_TRIES):
-        port = processes.free_port(preferred if attempt == 0 else 0)
-        command = processes.python("-m", "deployments.mlflow_server", "--port", str(port))
-        url = f"http://{HOST}:{port}"
-        record = processes.start(home, MLFLOW, command, port=port, url=url, variables=_variables(home))
-        try:
-            _await(home, record)
-        except ServiceError:
-            processes.stop([record])
-            processes.forget(home, MLFLOW)
-            # Ours is gone and the port is held: another program took it between our look and the server's bind.
-            if processes.bound(port) or attempt + 1 == _PORT_TRIES:
-                raise
-        else:
-            write_atomic(home.run / f"{MLFLOW}-address", url.encode())
-            return record
-    raise AssertionError("the last attempt returns or raises")
-
-
-def _await(home: Home, record: ProcessRecord) -> None:
-    processes.await_ready(home, record, "The MLflow server", lambda: health(record.url))
+_MLFLOW = Listener(
+    name=MLFLOW,
+    title="The MLflow server",
+    port=PREFERRED_PORT,
+    address_file=f"{MLFLOW}-address",
+    command=lambda port: processes.python("-m", "deployments.mlflow_server", "--port", str(port)),
+    url=lambda port: f"http://{HOST}:{port}",
+    health=health,
+)
 
 
 def _variables(home: Home) -> dict[str, str]:

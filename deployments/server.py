@@ -13,14 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from deployments import mlflow_server, posts, processes
 from deployments.api import API_VARIABLE, HOST, health
 from deployments.changes import Change, quiet
+from deployments.listeners import Listener
 from deployments.processes import ProcessRecord
 from nightshift.errors import ServiceError
-from nightshift.files import write_atomic
 from nightshift.plan import lock
 from nightshift.settings import Home
 
@@ -28,7 +27,23 @@ PREFERRED_PORT = 4200
 SERVER = "server"
 #: A batch's stages record their checkpoints within 20 s; the run of the fleet then writes how it ended.
 DOWN_GRACE_S = 45.0
-_PORT_TRIES = 3
+
+
+def _command(port: int) -> tuple[str, ...]:
+    return processes.python(
+        *("-m", "prefect", "--no-prompt", "server", "start", "--host", HOST, "--port", str(port), "--analytics-off")
+    )
+
+
+_PREFECT = Listener(
+    name=SERVER,
+    title="The Prefect server",
+    port=PREFERRED_PORT,
+    address_file="address",
+    command=_command,
+    url=lambda port: f"http://{HOST}:{port}/api",
+    health=health,
+)
 
 # Addresses that this process itself has put into PREFECT_API_URL: they are not the user's choice.
 _set_here: set[str] = set()
@@ -220,14 +235,8 @@ def _users_choice(home: Home) -> str:
     """Return the `PREFECT_API_URL` that the user set, "" when there is none or it is our own server's."""
     url = os.environ.get(API_VARIABLE, "")
     record = processes.read(home, SERVER)
-    ours = _set_here | {_last_address(home), record.url if record else ""}
+    ours = _set_here | {_PREFECT.last_address(home), record.url if record else ""}
     return "" if url in ours else url
-
-
-def _last_address(home: Home) -> str:
-    """Return the address of this home's last server; a shell may still export it after `down`."""
-    path = home.run / "address"
-    return path.read_text(encoding="ascii").strip() if path.is_file() else ""
 
 
 def _running(home: Home) -> ProcessRecord | None:
@@ -239,36 +248,13 @@ def _running(home: Home) -> ProcessRecord | None:
         processes.forget(home, SERVER)
         return None
     # A caller that was killed while it waited leaves a server that is still coming up.
-    _await(home, record)
+    _PREFECT.await_ready(home, record)
     return record
 
 
 def _start(home: Home) -> ProcessRecord:
     home.prefect.mkdir(parents=True, exist_ok=True)
-    last = urlsplit(_last_address(home)).port
-    preferred = last or PREFERRED_PORT
-    for attempt in range(_PORT_TRIES):
-        port = processes.free_port(preferred if attempt == 0 else 0)
-        command = processes.python(
-            *("-m", "prefect", "--no-prompt", "server", "start", "--host", HOST, "--port", str(port), "--analytics-off")
-        )
-        record = processes.start(home, SERVER, command, port=port, url=f"http://{HOST}:{port}/api")
-        try:
-            _await(home, record)
-        except ServiceError:
-            processes.stop([record])
-            processes.forget(home, SERVER)
-            # Ours is gone and the port is held: another program took it between our look and the server's bind.
-            if processes.bound(port) or attempt + 1 == _PORT_TRIES:
-                raise
-        else:
-            write_atomic(home.run / "address", record.url.encode())
-            return record
-    raise AssertionError("the last attempt returns or raises")
-
-
-def _await(home: Home, record: ProcessRecord) -> None:
-    processes.await_ready(home, record, "The Prefect server", lambda: health(record.url))
+    return _PREFECT.start(home)
 
 
 def _use(url: str) -> None:
