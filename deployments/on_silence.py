@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal
 
+from deployments.api import ENDED
 from deployments.changes import TAG
 from deployments.reactions import NIGHTLY, Reaction, Scene, trigger
 from nightshift.plan.fleet_config import DeadSettings
@@ -21,7 +22,7 @@ STUCK = "nightshift: a run that never began has crashed"
 GO_ON = "nightshift: go on with a night that crashed"
 
 _HEARTBEAT = "heartbeat"
-_ENDED = ("Cancelled", "Completed", "Crashed", "Failed")
+_ENDED = tuple(name.capitalize() for name in sorted(ENDED))
 #: Nobody works on a run in these, and nobody is to be heard.
 _PARKED = ("AwaitingRetry", "Paused", "Suspended")
 _PROACTIVE_MIN_S = 10.0

@@ -22,7 +22,7 @@ from nightshift.plan.fleet import FleetPlan
 from nightshift.plan.fleet_config import FleetConfig, load_fleet
 from nightshift.plan.fleet_run import FleetOutcome, outcomes
 from nightshift.settings import home
-from nightshift.tracking.fleet_cells import as_markdown, matrix_of, name_of, standing
+from nightshift.tracking.fleet_cells import as_markdown, matrix_of, standing
 from nightshift.tracking.fleet_report import date_of, write_failed_report, write_fleet_report
 from nightshift.tracking.fleet_words import Message, Night, failed_message, message, night_of, sentences, verdict
 from tasks.artifacts import never_fatal
@@ -134,7 +134,7 @@ def _is_told(config: FleetConfig, night: Night, plan: FleetPlan) -> bool:
 
 def _blocked_before(outcome: FleetOutcome) -> set[str]:
     earlier = (run for run in outcomes(home(), last=_RUNS_BACK) if run.run_id != outcome.run_id)
-    return {name_of(cell) for run in earlier for cell in run.cells if standing(cell).word == "blocked"}
+    return {cell.name for run in earlier for cell in run.cells if standing(cell).word == "blocked"}
 
 
 def _send(config: FleetConfig, night: Night, page: Path | None) -> str:

@@ -244,7 +244,7 @@ def print_outcome(home: Home, outcome: FleetOutcome) -> None:
     causes: dict[tuple[str, str, str], list[str]] = {}
     for cell in outcome.tried:
         if cell.ending in ("failed", "blocked", "unregistered"):
-            name = f"{cell.subject}.{cell.family}.{cell.target}"
+            name = cell.name
             causes.setdefault((cell.ending, cell.reason, cell.hint), []).append(name)
     for (ending, reason, hint), names in list(causes.items())[:_CAUSES_SHOWN]:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""

@@ -118,7 +118,7 @@ class BatchFailedError(NightshiftError):
 
     def __init__(self, outcome: BatchOutcome) -> None:
         bad = outcome.bad
-        listed = "; ".join(f"{c.subject}.{c.family}.{c.target} {c.ending}: {c.reason}" for c in bad)
+        listed = "; ".join(f"{c.name} {c.ending}: {c.reason}" for c in bad)
         good = len(outcome.cells) - len(bad)
         super().__init__(
             f"{len(bad)} of {len(outcome.cells)} cells did not end well: {listed}",

@@ -99,6 +99,11 @@ class FleetCell(BaseModel):
     batch: str = ""
     attempts: int = 0
 
+    @property
+    def name(self) -> str:
+        """The name of its model, or of the machine."""
+        return self.planned.name
+
 
 class FleetOutcome(BaseModel):
     """How a run of the fleet ended: every cell of its plan, in the plan's order.
@@ -144,7 +149,7 @@ class FleetFailedError(NightshiftError):
 
     def __init__(self, outcome: FleetOutcome) -> None:
         bad = outcome.bad
-        listed = "; ".join(f"{c.subject}.{c.family}.{c.target} {c.ending}: {c.reason}" for c in bad[:5])
+        listed = "; ".join(f"{c.name} {c.ending}: {c.reason}" for c in bad[:5])
         more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
         super().__init__(
             f"{len(bad)} of {len(outcome.tried)} cells did not end well: {listed}{more}",

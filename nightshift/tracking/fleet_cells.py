@@ -86,11 +86,6 @@ class Matrix:
     cut: int = 0
 
 
-def name_of(cell: FleetCell) -> str:
-    """Return the name of a cell's model, or of the machine."""
-    return cell.planned.name
-
-
 def standing(cell: FleetCell) -> Standing:
     """Say how a cell stands."""
     planned, outcome = cell.planned, cell.outcome

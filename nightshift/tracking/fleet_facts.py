@@ -23,7 +23,7 @@ from nightshift.plan.outcome import CellOutcome
 from nightshift.plan.past import Trained, past_of
 from nightshift.plan.records import STAGES, read_record, work_folder
 from nightshift.settings import Home
-from nightshift.tracking.fleet_cells import name_of, standing
+from nightshift.tracking.fleet_cells import standing
 from nightshift.tracking.results import LOWER_IS_BETTER
 
 _DRIFT = "D022"
@@ -125,7 +125,7 @@ def changes(home: Home, outcome: FleetOutcome) -> tuple[Change, ...]:
 
 
 def _change(home: Home, trained: CellOutcome) -> Change:
-    name, version = f"{trained.subject}.{trained.family}.{trained.target}", trained.version or 0
+    name, version = trained.name, trained.version or 0
     record = read_record(home, trained.cell_key, "register")
     facts = record.summary if record else {}
     promoted, gate = facts.get("champion") is True, str(facts.get("gate") or "")
@@ -181,7 +181,7 @@ def _cause(own: Sequence[tuple[FleetCell, str, str]]) -> Cause:
         ending=standing(cell).word,
         what=what or "no reason was given",
         hint=hint,
-        names=tuple(name_of(one) for one in cells),
+        names=tuple(one.name for one in cells),
         commands=_commands(cells),
     )
 
@@ -271,7 +271,7 @@ def restarts(home: Home, outcome: FleetOutcome) -> tuple[Restart, ...]:
         if not said and ended and ended.ending == "trained":
             said = _begun_anew(home, ended.cell_key)
         if said or cell.attempts > 1:
-            found.append(Restart(name_of(cell), cell.attempts, said))
+            found.append(Restart(cell.name, cell.attempts, said))
     return tuple(found)
 
 
@@ -283,7 +283,7 @@ def _begun_anew(home: Home, cell_key: str) -> str:
 def cell_costs(outcome: FleetOutcome) -> tuple[Cost, ...]:
     """Return what each tried cell took, the slowest first; those that took nothing are left out."""
     found = [
-        Cost(name_of(c), 1, c.outcome.seconds, c.planned.estimated_s, c.outcome.cpu_s, c.outcome.gpu_s)
+        Cost(c.name, 1, c.outcome.seconds, c.planned.estimated_s, c.outcome.cpu_s, c.outcome.gpu_s)
         for c in outcome.cells
         if c.outcome is not None and c.outcome.seconds > 0 and c.outcome.ending != "up to date"
     ]
@@ -295,8 +295,8 @@ def family_costs(outcome: FleetOutcome) -> tuple[Cost, ...]:
     costs = {cost.name: cost for cost in cell_costs(outcome)}
     groups: dict[str, list[Cost]] = {}
     for cell in outcome.cells:
-        if name_of(cell) in costs:
-            groups.setdefault(cell.planned.family, []).append(costs[name_of(cell)])
+        if cell.name in costs:
+            groups.setdefault(cell.planned.family, []).append(costs[cell.name])
     return tuple(sorted((total(family, own) for family, own in groups.items()), key=lambda cost: -cost.seconds))
 
 
