@@ -72,6 +72,7 @@ class Limits(BaseModel):
         size_mb: wanted upper size of `model.onnx`.
         size_hard_mb: a larger graph is a blocker.
         latency_ms: wanted p99 of one row on one thread.
+        memory_mb: wanted resident memory of a process that has loaded the graph and answered.
         model_types: AutoGluon model keys allowed (GBM, RF, XGB, CAT, XT, NN_TORCH), or () for the family's own.
         ceilings: config key -> greatest value; above is an error.
     """
@@ -81,6 +82,7 @@ class Limits(BaseModel):
     size_mb: float = 250.0
     size_hard_mb: float = 500.0
     latency_ms: float = 50.0
+    memory_mb: float | None = None
     model_types: tuple[str, ...] = ()
     ceilings: dict[str, float] = Field(default_factory=dict)
 

@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 MODEL_FILE = "model.onnx"
 MANIFEST_FILE = "bundle.json"
 CARD_FILE = "MODEL_CARD.md"
+#: Rows with the training library's own answers, as arrays: what a device checks itself against.
+CHECK_FILE = "check.npz"
 
 
 class _Record(BaseModel):
@@ -99,6 +101,50 @@ class Latency(_Record):
     library_p50_ms: float | None = None
 
 
+class Footprint(_Record):
+    """A fresh process that has loaded the bundle and answered one row, on the machine that exported.
+
+    Attributes:
+        memory_mb: resident at most, Python included.
+        start_s: from the start of the process to the first answer.
+    """
+
+    memory_mb: float
+    start_s: float
+
+
+class DeviceCheck(_Record):
+    """What a device has found of a bundle: registry tag `nightshift.device_check`, never written into the bundle.
+
+    Attributes:
+        bundle_id: of the bundle.
+        device: name of the machine.
+        architecture: as `platform.machine()` says, `aarch64`.
+        board: model of the board where the machine tells (`Raspberry Pi 5 Model B`), "" elsewhere.
+        stand_in: why this was not the target's own device, "" where it was.
+        onnxruntime: its version.
+        parity: against the answers that the bundle was shipped with.
+        latency: of one row on one thread.
+        footprint: of a fresh process.
+        temperature_c: of the processor afterwards, None where the machine does not tell.
+        throttled: whether it slowed down meanwhile, None where the machine does not tell.
+        checked_at: ISO 8601, UTC.
+    """
+
+    bundle_id: str
+    device: str
+    architecture: str
+    board: str = ""
+    stand_in: str = ""
+    onnxruntime: str
+    parity: Parity
+    latency: Latency
+    footprint: Footprint
+    temperature_c: float | None = None
+    throttled: bool | None = None
+    checked_at: str
+
+
 class Fingerprints(_Record):
     """What the bundle was made from."""
 
@@ -132,6 +178,7 @@ class BundleManifest(_Record):
     size_bytes: int
     parity: Parity
     latency: Latency
+    footprint: Footprint | None = None
     libraries: dict[str, str] = Field(default_factory=dict)
     opset: int
     oldest_onnxruntime: str = "1.22"

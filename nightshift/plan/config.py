@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nightshift import families
 from nightshift.data.schema import check_subject
@@ -61,6 +61,35 @@ def targets(home: Home) -> tuple[str, ...]:
     """Return the names of the known targets."""
     folders = (home.configs / "targets", packaged_configs() / "targets")
     return tuple(sorted({p.stem for folder in folders if folder.is_dir() for p in folder.glob("*.yaml")}))
+
+
+class TargetDevice(BaseModel):
+    """What the devices of a target are, and whether one of them has a say.
+
+    Not part of a cell's config: another answer here retrains nothing.
+
+    Attributes:
+        architecture: as `platform.machine()` says, `aarch64`; "" for any.
+        require_device_check: whether a challenger waits for a device to have checked it before it becomes champion.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    architecture: str = ""
+    require_device_check: bool = False
+
+
+def target_device(home: Home, target: str) -> TargetDevice:
+    """Return the block `device` of a target's file.
+
+    Raises:
+        UnknownNameError: for an unknown target.
+        ConfigError: for a block that cannot be used.
+    """
+    block = _target(home, target).get("device") or {}
+    if not isinstance(block, Mapping):
+        raise ConfigError(f"targets/{target}.yaml: 'device' must be a mapping of settings.")
+    return validated(TargetDevice, block, f"targets/{target}.yaml device")
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -45,6 +45,10 @@ class Served:
         """This process belongs to the home while the body runs."""
         with an_environment():
             os.environ.update(self.variables)
+            # Prefect keeps the settings of its import, or those of another home that this process has been in since.
+            from prefect.context import refresh_global_settings_context
+
+            refresh_global_settings_context()
             yield
 
     def run(self, name: str) -> list[dict[str, Any]]:
