@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nightshift.cli.show import bold, dim, green, red, yellow
+from nightshift.edge.manifest import BundleManifest
+from nightshift.family import Limits
 from nightshift.findings import Severity
 from nightshift.plan.cell import Cell
 from nightshift.settings import Home
@@ -51,17 +53,30 @@ def _lines(home: Home, result: CellResult) -> Iterator[tuple[str, str]]:
     if stopped:
         yield stopped.stage, f"{stopped.error} {stopped.hint}".strip()
     yield from _figures(result)
-    manifest = result.manifest
-    if manifest:
-        small = manifest.size_bytes <= result.limits.size_mb * 1e6
-        yield "size", _against(size(manifest.size_bytes), f"{result.limits.size_mb:g} MB", small)
-        p99 = manifest.latency.p99_ms
-        yield (
-            "latency",
-            _against(f"{p99:.3g} ms p99", f"{result.limits.latency_ms:g} ms", p99 <= result.limits.latency_ms),
-        )
+    if result.manifest:
+        yield from _measured(result.manifest, result.limits)
     yield from _places(home, result)
     yield from _remarks(result)
+
+
+def _measured(manifest: BundleManifest, limits: Limits) -> Iterator[tuple[str, str]]:
+    """Yield what the device will ask: size, memory, latency, and whether the graph is the model."""
+    yield (
+        "size",
+        _against(size(manifest.size_bytes), f"{limits.size_mb:g} MB", manifest.size_bytes <= limits.size_mb * 1e6),
+    )
+    if manifest.footprint:
+        held = f"{manifest.footprint.memory_mb:.0f} MB"
+        started = f"first answer {manifest.footprint.start_s:.2f} s after its start"
+        small = limits.memory_mb is None or manifest.footprint.memory_mb <= limits.memory_mb
+        aimed = held if limits.memory_mb is None else _against(held, f"{limits.memory_mb:g} MB", small)
+        yield "memory", f"{aimed}; {started}"
+    p99 = manifest.latency.p99_ms
+    yield "latency", _against(f"{p99:.3g} ms p99", f"{limits.latency_ms:g} ms", p99 <= limits.latency_ms)
+    parity = manifest.parity
+    widest = max(parity.max_abs.values(), default=0.0)
+    line = f"{parity.rows:,} rows against the library: {parity.flips} labels differ, scores by {widest:.1g} at most"
+    yield "parity", line if parity.ok else red(line)
 
 
 def _figures(result: CellResult) -> Iterator[tuple[str, str]]:
