@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from nightshift.errors import ServiceError, UnknownNameError
 from nightshift.plan import lock
@@ -22,7 +26,35 @@ PRUNED = "pruned"
 # MLflow's own limits of one page.
 _MAX_MODELS, _MAX_VERSIONS = 1_000, 10_000
 GATE, GATE_REASONS = "nightshift.gate", "nightshift.gate_reasons"
+#: What the gate's tag says.
+PROMOTED, NOT_PROMOTED, BY_HAND = "promoted", "not promoted", "promoted by hand"
+#: Of a version that passed where the fleet's promotion is by hand; and of one that a person then refused.
+WAITS, REFUSED = "waits for a person", "refused by hand"
+#: When and by whom a version was made champion, as JSON.
+PROMOTIONS = "nightshift.promotions"
+By = Literal["gate", "device check", "hand", "rollback"]
 MEMBERS, MEMBERS_CUT = "nightshift.members", "nightshift.members_cut"
+# MLflow refuses longer values of a version's tag; the oldest promotions make room for the newest.
+_MAX_TAG, _MAX_NOTE = 5000, 500
+
+
+class Promotion(BaseModel):
+    """One time that a version was made champion.
+
+    Attributes:
+        at: ISO 8601, UTC.
+        by: who made it.
+        note: a person's reason, "" without one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    at: str
+    by: By
+    note: str = ""
+
+
+_PROMOTIONS = TypeAdapter(tuple[Promotion, ...])
 
 
 @dataclass(frozen=True)
@@ -34,12 +66,14 @@ class Version:
         version: N.
         run_id: of the MLflow run that made it.
         tags: of the version.
+        created_at: ISO 8601, UTC; "" where it is not known.
     """
 
     name: str
     version: int
     run_id: str
     tags: Mapping[str, str]
+    created_at: str = ""
 
     @property
     def bundle_id(self) -> str:
@@ -55,6 +89,15 @@ class Version:
     def is_pending(self) -> bool:
         """Whether its registration has not ended."""
         return self.tags.get(STATE) == PENDING
+
+    @property
+    def promotions(self) -> tuple[Promotion, ...]:
+        """When it was made champion, oldest first; one of before these were noted has the gate's word alone."""
+        try:
+            return _PROMOTIONS.validate_json(self.tags[PROMOTIONS])
+        except (KeyError, ValidationError):
+            by = {PROMOTED: "gate", BY_HAND: "hand"}.get(self.tags.get(GATE, ""))
+            return (Promotion.model_validate({"at": self.created_at, "by": by}),) if by else ()
 
 
 @dataclass(frozen=True)
@@ -105,26 +148,56 @@ def of_cell(store: Store, cell: Cell) -> list[Version]:
     return sorted(found, key=lambda v: -v.version)
 
 
-def promote(store: Store, name: str, version: int) -> Version:
-    """Make a version champion by hand, and return it.
+def crown(store: Store, name: str, version: int, by: By, note: str = "") -> None:
+    """Make a version champion: the one place that sets the alias. Whoever calls it holds the model's register lock.
+
+    The promotion is noted first: history without the alias is one that did not come about, which the alias tells. What
+    is champion already stays as it is.
+    """
+    now = champion(store, name)
+    if now is not None and now.version == version:
+        return
+    with told_apart(store.uri):
+        held = _version(store.client.get_model_version(name, str(version)))
+        kept = [*held.promotions, Promotion(at=_now(), by=by, note=" ".join(note.split())[:_MAX_NOTE])]
+        while len(text := json.dumps([p.model_dump() for p in kept], ensure_ascii=False)) > _MAX_TAG:
+            kept.pop(0)
+        store.client.set_model_version_tag(name, str(version), PROMOTIONS, text)
+        store.client.set_registered_model_alias(name, CHAMPION, str(version))
+
+
+def find(store: Store, name: str, version: int) -> Version:
+    """Return one version that is whole.
+
+    Raises:
+        UnknownNameError: when the model has no such version, or it is being removed.
+        ServiceError: when its registration has not ended.
+    """
+    with told_apart(store.uri):
+        listed = {int(v.version): _version(v) for v in store.client.search_model_versions(f"name = '{name}'")}
+    known = {n: v for n, v in listed.items() if v.tags.get(STATE) != PRUNED}
+    if version not in known:
+        raise UnknownNameError(f"version of {name}", str(version), [str(n) for n in sorted(known)])
+    if known[version].tags.get(STATE) != READY:
+        raise ServiceError(
+            f"version {version} of {name} is not whole yet.", hint="The next `nightshift train` finishes it."
+        )
+    return known[version]
+
+
+def promote(store: Store, name: str, version: int, note: str = "") -> Version:
+    """Make a version champion by hand, and return it as it was before.
 
     Raises:
         UnknownNameError: when the model has no such version.
         ServiceError: when its registration has not ended.
     """
     # The lock of whatever changes the versions of a model: one that is being removed is not promoted.
-    with lock.held(store.home, f"register-{name}", wait=True), told_apart(store.uri):
-        listed = store.client.search_model_versions(f"name = '{name}'")
-        known = {int(v.version): v for v in listed if v.tags.get(STATE) != PRUNED}
-        if version not in known:
-            raise UnknownNameError(f"version of {name}", str(version), [str(v) for v in known])
-        found = _version(known[version])
-        if found.tags.get(STATE) != READY:
-            raise ServiceError(
-                f"version {version} of {name} is not whole yet.", hint="The next `nightshift train` finishes it."
-            )
-        store.client.set_registered_model_alias(name, CHAMPION, str(version))
-        store.client.set_model_version_tag(name, str(version), GATE, "promoted by hand")
+    with lock.held(store.home, f"register-{name}", wait=True):
+        found = find(store, name, version)
+        crown(store, name, version, "hand", note)
+        with told_apart(store.uri):
+            store.client.set_model_version_tag(name, str(version), GATE, BY_HAND)
     return found
 
 
@@ -153,4 +226,10 @@ def _by_alias(store: Store, name: str, alias: str) -> Version | None:
 
 
 def _version(found: ModelVersion) -> Version:
-    return Version(str(found.name), int(found.version), str(found.run_id), dict(found.tags))
+    made = datetime.fromtimestamp(int(found.creation_timestamp or 0) / 1000, UTC).isoformat(timespec="microseconds")
+    return Version(str(found.name), int(found.version), str(found.run_id), dict(found.tags), made)
+
+
+def _now() -> str:
+    """To the microsecond: what a rollback goes back to is told by the order of promotions."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
