@@ -28,35 +28,36 @@ from nightshift.problems.evaluation import Evaluation
 from nightshift.problems.problem import get as problem_of
 from nightshift.settings import Home
 from tests.benchmarks._published import throwaway_home
+from tests.benchmarks._rows import Row, row
 
 FOLDS, REPEATS = 5, 2
 
 
-def fd001() -> list[dict[str, Any]]:
+def fd001() -> list[Row]:
     """Train on FD001 with the shipped config; score the exported graph on the official test (last row of each)."""
     return _in_a_home(lambda home, source: _fd001(home, source / "cmapss_fd001"))
 
 
-def ai4i() -> list[dict[str, Any]]:
+def ai4i() -> list[Row]:
     """Cross-validate AI4I without the mode columns: 5 stratified folds, repeated; threshold = best F1 on validation."""
     return _in_a_home(lambda home, source: _ai4i(home, source / "ai4i2020"))
 
 
-def _fd001(home: Home, source: Path, seed: int | None = None) -> list[dict[str, Any]]:
+def _fd001(home: Home, source: Path, seed: int | None = None) -> list[Row]:
     data = import_cmapss(home, source, seed=seed or 0)
     judged, seconds, graph_rmse = _trained(home, data, "rul", {} if seed is None else {"seed": seed})
     test = {row.who: row.metrics for row in judged.rows if row.part == "test"}
     name = "C-MAPSS FD001 official test, "
     return [
-        _row(f"{name}RMSE, truth capped at 125", graph_rmse, "cycles", limit=12.0),
-        _row(f"{name}RMSE, truth not capped", test["model"]["rmse_uncapped"], "cycles"),
-        _row(f"{name}NASA score", test["model"]["nasa_score"], ""),
-        _row(f"{name}RMSE of the elapsed-time baseline", test["elapsed time"]["rmse"], "cycles"),
-        _row(f"{name}training", seconds, "s"),
+        row("chain", f"{name}RMSE, truth capped at 125", graph_rmse, "cycles", limit=12.0),
+        row("chain", f"{name}RMSE, truth not capped", test["model"]["rmse_uncapped"], "cycles"),
+        row("chain", f"{name}NASA score", test["model"]["nasa_score"], ""),
+        row("chain", f"{name}RMSE of the elapsed-time baseline", test["elapsed time"]["rmse"], "cycles"),
+        row("chain", f"{name}training", seconds, "s"),
     ]
 
 
-def _ai4i(home: Home, source: Path) -> list[dict[str, Any]]:
+def _ai4i(home: Home, source: Path) -> list[Row]:
     data = import_ai4i(home, source)
     rows = pd.concat([data.frame(part) for part in PARTS]).sort_values("run", ignore_index=True)
     f1, pr_auc, alarms = [], [], []
@@ -72,12 +73,12 @@ def _ai4i(home: Home, source: Path) -> list[dict[str, Any]]:
     seconds = time.perf_counter() - started
     name = f"AI4I 2020, {FOLDS} folds x {REPEATS}, "
     return [
-        _row(f"{name}mean F1", np.mean(f1), "", limit=0.82, better="higher"),
-        _row(f"{name}spread of F1 (standard deviation)", np.std(f1), ""),
-        _row(f"{name}lowest F1", np.min(f1), "", better="higher"),
-        _row(f"{name}mean PR-AUC", np.mean(pr_auc), "", better="higher"),
-        _row(f"{name}mean false-alarm rate", np.mean(alarms), ""),
-        _row(f"{name}all fits", seconds, "s"),
+        row("chain", f"{name}mean F1", np.mean(f1), "", limit=0.82, better="higher"),
+        row("chain", f"{name}spread of F1 (standard deviation)", np.std(f1), ""),
+        row("chain", f"{name}lowest F1", np.min(f1), "", better="higher"),
+        row("chain", f"{name}mean PR-AUC", np.mean(pr_auc), "", better="higher"),
+        row("chain", f"{name}mean false-alarm rate", np.mean(alarms), ""),
+        row("chain", f"{name}all fits", seconds, "s"),
     ]
 
 
@@ -116,15 +117,9 @@ def _trained(home: Home, data: Dataset, name: str, flags: dict[str, Any]) -> tup
         return judged, seconds, float(problem.from_sums(sums))
 
 
-def _in_a_home(work: Callable[[Home, Path], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+def _in_a_home(work: Callable[[Home, Path], list[Row]]) -> list[Row]:
     with throwaway_home() as (home, shared):
         return work(home, shared)
-
-
-def _row(name: str, value: Any, unit: str, *, limit: float | None = None, better: str = "lower") -> dict[str, Any]:
-    figure = float("nan") if value is None else float(value)
-    ok = limit is None or (figure <= limit if better == "lower" else figure >= limit)
-    return {"issue": "chain", "name": name, "value": figure, "unit": unit, "limit": limit, "better": better, "ok": ok}
 
 
 def _main() -> None:
@@ -132,10 +127,10 @@ def _main() -> None:
     seeds = range(int(sys.argv[1]) if len(sys.argv) > 1 else 3)
     found = [_in_a_home(lambda home, source, s=seed: _fd001(home, source / "cmapss_fd001", s)) for seed in seeds]
     for rows in zip(*found, strict=True):
-        values = [row["value"] for row in rows]
+        values = [r["value"] for r in rows]
         print(f"{rows[0]['name']}: {np.mean(values):.3f} ± {np.std(values):.3f} {np.round(values, 2)}")
-    for row in ai4i():
-        print(f"{row['name']}: {row['value']:.4f}")
+    for found_row in ai4i():
+        print(f"{found_row['name']}: {found_row['value']:.4f}")
 
 
 if __name__ == "__main__":

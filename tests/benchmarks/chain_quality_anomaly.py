@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 from nightshift.data.importers.nab import import_nab
 from nightshift.families import get
@@ -12,15 +11,16 @@ from nightshift.family import RunContext
 from nightshift.plan.config import resolve
 from nightshift.settings import use_home
 from tests.benchmarks._published import throwaway_home
+from tests.benchmarks._rows import Row, row
 
 
-def nab_machine_temperature() -> list[dict[str, Any]]:
+def nab_machine_temperature() -> list[Row]:
     """Import the real file, train with the shipped config for the `pi` target, and report the test part's row."""
     with throwaway_home() as (home, shared):
         return _rows(home.root, shared / "nab")
 
 
-def _rows(folder: Path, source: Path) -> list[dict[str, Any]]:
+def _rows(folder: Path, source: Path) -> list[Row]:
     home = use_home(folder / "home")
     data = import_nab(home, source)
     resolved = resolve(home, data.subject, "anomaly", "pi")
@@ -36,18 +36,33 @@ def _rows(folder: Path, source: Path) -> list[dict[str, Any]]:
     train = next(row.metrics for row in table if row.part == "train" and row.kind == "model")
     vote = test["vote"]
     return [
-        _row("NAB machine temperature, event recall (test)", vote["event_recall"], "", better="higher"),
-        _row("NAB machine temperature, event recall (train)", train["event_recall"], "", better="higher"),
-        _row("NAB machine temperature, false alarms (test)", vote["false_alarms_per_day"], "1/d", better="lower"),
-        _row("NAB machine temperature, false alarms (train)", train["false_alarms_per_day"], "1/d", better="lower"),
-        _row("NAB machine temperature, F1 of the vote", vote["f1"], "", better="higher"),
-        _row("NAB machine temperature, F1 of the threshold rule", test["threshold rule"]["f1"], "", better="higher"),
-        _row("NAB machine temperature, PR-AUC of the vote", vote["pr_auc"], "", better="higher"),
-        _row("NAB machine temperature, PR-AUC of the rule", test["threshold rule"]["pr_auc"], "", better="higher"),
-        _row("NAB machine temperature, training", seconds, "s", better="lower"),
+        row("chain", "NAB machine temperature, event recall (test)", vote["event_recall"], "", better="higher"),
+        row("chain", "NAB machine temperature, event recall (train)", train["event_recall"], "", better="higher"),
+        row(
+            "chain", "NAB machine temperature, false alarms (test)", vote["false_alarms_per_day"], "1/d", better="lower"
+        ),
+        row(
+            "chain",
+            "NAB machine temperature, false alarms (train)",
+            train["false_alarms_per_day"],
+            "1/d",
+            better="lower",
+        ),
+        row("chain", "NAB machine temperature, F1 of the vote", vote["f1"], "", better="higher"),
+        row(
+            "chain",
+            "NAB machine temperature, F1 of the threshold rule",
+            test["threshold rule"]["f1"],
+            "",
+            better="higher",
+        ),
+        row("chain", "NAB machine temperature, PR-AUC of the vote", vote["pr_auc"], "", better="higher"),
+        row(
+            "chain",
+            "NAB machine temperature, PR-AUC of the rule",
+            test["threshold rule"]["pr_auc"],
+            "",
+            better="higher",
+        ),
+        row("chain", "NAB machine temperature, training", seconds, "s", better="lower"),
     ]
-
-
-def _row(name: str, value: float | None, unit: str, *, better: str) -> dict[str, Any]:
-    figure = float("nan") if value is None else value
-    return {"issue": "chain", "name": name, "value": figure, "unit": unit, "limit": None, "better": better, "ok": True}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 from nightshift.data.importers.csv_file import import_csv
 from nightshift.families import get
@@ -12,18 +11,19 @@ from nightshift.family import RunContext
 from nightshift.plan.config import resolve
 from nightshift.settings import use_home
 from tests.benchmarks._published import throwaway_home
+from tests.benchmarks._rows import Row, row
 
 #: Enough origins that a figure says more than the weather of some days: 56 of the 163 days of the test part.
 _ORIGINS = {"test_origins": 56, "val_origins": 28}
 
 
-def victoria() -> list[dict[str, Any]]:
+def victoria() -> list[Row]:
     """Import the real file, walk the rolling origins with the shipped config, and report the table's headline."""
     with throwaway_home() as (home, shared):
         return _rows(home.root, shared / "vic_electricity" / "vic_electricity.csv")
 
 
-def _rows(folder: Path, csv: Path) -> list[dict[str, Any]]:
+def _rows(folder: Path, csv: Path) -> list[Row]:
     home = use_home(folder / "home")
     data = import_csv(home, csv, "victoria")
     resolved = resolve(home, data.subject, "forecast", "server", params=_ORIGINS)
@@ -40,23 +40,23 @@ def _rows(folder: Path, csv: Path) -> list[dict[str, Any]]:
     n_fits = sum(_ORIGINS.values()) + 1
     limits = {"coverage80_pct": (75.0, 85.0), "coverage95_pct": (90.0, 100.0)}
     rows = [
-        _row("Victoria demand, MASE 24 h ahead", ours["mase"], "", limit=rule["mase"], better="lower"),
-        _row("Victoria demand, MASE of seasonal naive", rule["mase"], "", better="lower"),
-        _row("Victoria demand, MAPE", ours["mape_pct"], "%", better="lower"),
-        _row("Victoria demand, Winkler score 95 % / MAE of seasonal naive", ours["winkler95"], "", better="lower"),
-        _row("Victoria demand, R2 of the day's mean", ours["trend_r2"], "", better="higher"),
-        _row("Victoria demand, time per fit", seconds / n_fits, "s", better="lower"),
+        row("chain", "Victoria demand, MASE 24 h ahead", ours["mase"], "", limit=rule["mase"], better="lower"),
+        row("chain", "Victoria demand, MASE of seasonal naive", rule["mase"], "", better="lower"),
+        row("chain", "Victoria demand, MAPE", ours["mape_pct"], "%", better="lower"),
+        row(
+            "chain",
+            "Victoria demand, Winkler score 95 % / MAE of seasonal naive",
+            ours["winkler95"],
+            "",
+            better="lower",
+        ),
+        row("chain", "Victoria demand, R2 of the day's mean", ours["trend_r2"], "", better="higher"),
+        row("chain", "Victoria demand, time per fit", seconds / n_fits, "s", better="lower"),
     ]
     for name, (low, high) in limits.items():
         level = name.removeprefix("coverage").removesuffix("_pct")
-        row = _row(f"Victoria demand, values inside the {level} % band", ours[name], "%", limit=low, better="higher")
-        rows.append(row | {"ok": low <= row["value"] <= high})
+        made = row(
+            "chain", f"Victoria demand, values inside the {level} % band", ours[name], "%", limit=low, better="higher"
+        )
+        rows.append(made | {"ok": low <= ours[name] <= high})
     return rows
-
-
-def _row(name: str, value: float | None, unit: str, *, limit: float | None = None, better: str) -> dict[str, Any]:
-    figure = float("nan") if value is None else value
-    met = limit is None or (figure >= limit if better == "higher" else figure <= limit)
-    return {
-        "issue": "chain", "name": name, "value": figure, "unit": unit, "limit": limit, "better": better, "ok": met
-    }  # fmt: skip

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from nightshift.plan.cell import Cell
 from nightshift.plan.fleet_config import FleetConfig
@@ -18,8 +17,8 @@ from nightshift.plan.records import STAGES, FileRecord, StageRecord
 from nightshift.plan.state import make_cell
 from nightshift.settings import Home
 from tests.benchmarks._published import ROOT
+from tests.benchmarks._rows import Row, row
 
-Row = dict[str, Any]
 FLEETS = (100, 1_000, 5_000)
 _LIMIT = {1_000: 10.0}
 # As many files as the records of a trained cell name: AutoGluon's own, the bundle, the pages.
@@ -50,13 +49,13 @@ def plan_of_a_fresh_fleet() -> list[Row]:
     for machines in FLEETS:
         seconds = _measured(machines, profiles=False)
         per_cell[machines] = seconds / machines
-        rows.append(_row(f"plan, {machines:,} machines x 4, all fresh", seconds, "s", _LIMIT.get(machines)))
+        rows.append(row("fleet", f"plan, {machines:,} machines x 4, all fresh", seconds, "s", _LIMIT.get(machines)))
     with_profiles = _measured(1_000, profiles=True)
     growth = per_cell[5_000] / per_cell[1_000]
     return [
         *rows,
-        _row("plan, 1,000 machines x 4, all fresh, each with a profile of its own", with_profiles, "s", 10.0),
-        _row("plan, cost of a machine at 5,000 against 1,000", growth, "x", 1.5),
+        row("fleet", "plan, 1,000 machines x 4, all fresh, each with a profile of its own", with_profiles, "s", 10.0),
+        row("fleet", "plan, cost of a machine at 5,000 against 1,000", growth, "x", 1.5),
     ]
 
 
@@ -145,15 +144,3 @@ def _leave_cell(home: Home, cell: Cell, files: dict[str, tuple[FileRecord, ...]]
             summary={"version": 1, "champion": True},
         )
         (work / f"{stage}.json").write_text(record.model_dump_json(indent=1))
-
-
-def _row(name: str, value: float, unit: str, limit: float | None) -> Row:
-    return {
-        "issue": "fleet",
-        "name": name,
-        "value": value,
-        "unit": unit,
-        "limit": limit,
-        "better": "lower",
-        "ok": limit is None or value <= limit,
-    }

@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-import atexit
-import os
-import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nightshift.files import read_yaml
 from nightshift.settings import Home, find_config, packaged_configs
+from tests.benchmarks._home import bench_home, command
 from tests.benchmarks._published import ROOT, shared_data
+from tests.benchmarks._rows import Row, row
 
-Row = dict[str, Any]
 _REPEATS = 5
 _ROWS = 200
 
 
 def help_text() -> Row:
     """`nightshift --help`, the whole command."""
-    return _row("nightshift --help", _median_s("--help"), "s", 0.5, "lower")
+    return row("chain", "nightshift --help", _median_s("--help"), "s", 0.5, "lower")
 
 
 def demo() -> Row:
     """`nightshift demo` in an empty home, the cold start of the server included."""
-    return _row("make demo, packages there", _demo()[1] / 60, "min", 6.0, "lower")
+    return row("chain", "make demo, packages there", _demo()[1] / 60, "min", 6.0, "lower")
 
 
 def up_to_date() -> Row:
@@ -40,7 +36,7 @@ def up_to_date() -> Row:
     home, _ = _demo()
     config = find_config(home, "", "demo")
     words = ("train", "classification", "--machine", _demo_subject(), "--config", str(config))
-    return _row("nightshift train on an up-to-date cell", _median_s(*words, home=home), "s", 2.0, "lower")
+    return row("chain", "nightshift train on an up-to-date cell", _median_s(*words, home=home), "s", 2.0, "lower")
 
 
 def single_row() -> list[Row]:
@@ -51,8 +47,8 @@ def single_row() -> list[Row]:
     """
     home, _ = _demo()
     rows = _one_row(home, _demo_subject())
-    _command("import", "ai4i", str(shared_data() / "ai4i2020"), home=home)
-    _command("train", "classification", "--machine", "ai4i_2020", home=home)
+    command("import", "ai4i", str(shared_data() / "ai4i2020"), home=home)
+    command("train", "classification", "--machine", "ai4i_2020", home=home)
     return rows + _one_row(home, "ai4i_2020")
 
 
@@ -80,10 +76,10 @@ def _one_row(home: Home, subject: str) -> list[Row]:
     carrying = sum(1 for name in fitted.summary if name.startswith("weight_"))
     what = f"{subject}, {carrying} member{'s' if carrying != 1 else ''}, one row"
     return [
-        _row(f"{what}: AutoGluon predict with persist()", library * 1e3, "ms", None, "lower"),
-        _row(f"{what}: exported classifier, features included", graph * 1e3, "ms", None, "lower"),
-        _row(f"{what}: times faster than AutoGluon", library / graph, "x", 200.0, "higher"),
-        _row(f"{what}: labels that agree", float(np.mean(np.equal(same, told))), "share", None, "higher"),
+        row("chain", f"{what}: AutoGluon predict with persist()", library * 1e3, "ms", None, "lower"),
+        row("chain", f"{what}: exported classifier, features included", graph * 1e3, "ms", None, "lower"),
+        row("chain", f"{what}: times faster than AutoGluon", library / graph, "x", 200.0, "higher"),
+        row("chain", f"{what}: labels that agree", float(np.mean(np.equal(same, told))), "share", None, "higher"),
     ]
 
 
@@ -96,16 +92,15 @@ def whole_suite() -> Row:
         check=True,
         stdout=subprocess.DEVNULL,
     )
-    return _row("make test", (time.perf_counter() - start) / 60, "min", 12.0, "lower")
+    return row("chain", "make test", (time.perf_counter() - start) / 60, "min", 12.0, "lower")
 
 
 @cache
 def _demo() -> tuple[Home, float]:
     """Run the demo once, and return its home and the seconds it took; its server ends with this process."""
-    home = Home(Path(tempfile.mkdtemp(prefix="nightshift-bench-")))
-    atexit.register(_clean, home)
+    home = bench_home()
     start = time.perf_counter()
-    _command("demo", home=home)
+    command("demo", home=home)
     return home, time.perf_counter() - start
 
 
@@ -113,26 +108,11 @@ def _demo_subject() -> str:
     return str(read_yaml(packaged_configs() / "demo.yaml")["synthesis"]["machine"])
 
 
-def _clean(home: Home) -> None:
-    _command("down", home=home)
-    shutil.rmtree(home.root, ignore_errors=True)
-
-
-def _command(*words: str, home: Home | None = None) -> None:
-    environment = {k: v for k, v in os.environ.items() if k not in ("PREFECT_API_URL", "NIGHTSHIFT_HOME")}
-    if home is not None:
-        environment["NIGHTSHIFT_HOME"] = str(home.root)
-    command = [sys.executable, "-m", "nightshift.cli", *words]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(words)} ended with {done.returncode}: {done.stderr[-2000:]}")
-
-
 def _median_s(*words: str, home: Home | None = None) -> float:
     seconds = []
     for _ in range(_REPEATS):
         start = time.perf_counter()
-        _command(*words, home=home)
+        command(*words, home=home)
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds)
 
@@ -150,8 +130,3 @@ def _frame(features: Any, fitted: Any) -> Any:
     import pandas as pd
 
     return pd.DataFrame(features, columns=list(fitted.tabular.notes.columns))
-
-
-def _row(name: str, value: float, unit: str, limit: float | None, better: str) -> Row:
-    ok = limit is None or (value >= limit if better == "higher" else value <= limit)
-    return {"issue": "chain", "name": name, "value": value, "unit": unit, "limit": limit, "better": better, "ok": ok}

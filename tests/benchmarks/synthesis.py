@@ -8,15 +8,14 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from nightshift.settings import Home
 from nightshift.simulate.profile import load_profile, profile_names
 from nightshift.simulate.quality.report import GeneratorScores, QualityReport, ratio_name
 from tests.benchmarks._home import bench_home, command
 from tests.benchmarks._published import ROOT
+from tests.benchmarks._rows import Row, row
 
-Row = dict[str, Any]
 MACHINE = "motor_siemens_1la7_001"
 ROWS = 50_000
 _TABLE = ROOT / "build" / "machines.md"
@@ -50,16 +49,17 @@ def physics_speed() -> list[Row]:
     per_row = {rows: s / rows for rows, s in seconds.items()}
     limits = {50_000: 1.0}
     rows = [
-        _row(f"physics, {n:,} rows x 8 sensors, one core", s, "s", limits.get(n), "lower") for n, s in seconds.items()
+        row("synthesize", f"physics, {n:,} rows x 8 sensors, one core", s, "s", limits.get(n), "lower")
+        for n, s in seconds.items()
     ]
     growth = per_row[1_000_000] / per_row[100_000]
-    return [*rows, _row("physics, cost of a row at 1,000,000 against 100,000", growth, "x", 1.5, "lower")]
+    return [*rows, row("synthesize", "physics, cost of a row at 1,000,000 against 100,000", growth, "x", 1.5, "lower")]
 
 
 def whole_flow() -> Row:
     """`nightshift synthesize`, the whole command in an empty home, the cold start of the server included."""
     seconds = command("synthesize", MACHINE, "--rows", str(ROWS), home=bench_home())
-    return _row(f"nightshift synthesize {MACHINE}, {ROWS:,} rows", seconds / 60, "min", 3.0, "lower")
+    return row("synthesize", f"nightshift synthesize {MACHINE}, {ROWS:,} rows", seconds / 60, "min", 3.0, "lower")
 
 
 def shipped_machines() -> list[Row]:
@@ -76,13 +76,21 @@ def shipped_machines() -> list[Row]:
     def worst(what: str, values: dict[str, float], unit: str, limit: float, better: str) -> Row:
         pick = min if better == "higher" else max
         name = pick(values, key=lambda n: values[n])
-        return _row(f"ten machines, {what} (worst: {name})", values[name], unit, limit, better)
+        return row("synthesize", f"ten machines, {what} (worst: {name})", values[name], unit, limit, better)
 
     gate = {name: {line.name: line.value or 0.0 for line in own.gates} for name, own in chosen.items()}
     tvae = {name: report.score("tvae") for name, report in found.items()}
     return [
-        _row("ten machines, passed their gate", float(sum(r.passed for r in found.values())), "", 10.0, "higher"),
-        _row(
+        row(
+            "synthesize",
+            "ten machines, passed their gate",
+            float(sum(r.passed for r in found.values())),
+            "",
+            10.0,
+            "higher",
+        ),
+        row(
+            "synthesize",
             "ten machines, where the TVAE lands",
             float(sum(r.chosen == "tvae" for r in found.values())),
             "",
@@ -152,16 +160,3 @@ def _roll_s(rows: int, repeats: int) -> float:
     line = [*one_core, sys.executable, "-c", _ROLL, MACHINE, str(rows), str(repeats)]
     done = subprocess.run(line, cwd=ROOT, env={**os.environ, **threads}, capture_output=True, text=True, check=True)
     return float(done.stdout)
-
-
-def _row(name: str, value: float, unit: str, limit: float | None, better: str) -> Row:
-    ok = limit is None or (value >= limit if better == "higher" else value <= limit)
-    return {
-        "issue": "synthesize",
-        "name": name,
-        "value": value,
-        "unit": unit,
-        "limit": limit,
-        "better": better,
-        "ok": ok,
-    }
