@@ -21,6 +21,7 @@ _TITLES = {
     "failed": "failed last time, to train again",
     "training": "being trained now",
     "blocked": "blocked",
+    "awaiting device check": "awaiting their device check (nightshift verify --all)",
     "fresh": "fresh",
 }
 _NOTHING = {

@@ -18,7 +18,7 @@ from nightshift.errors import EXIT_INTERRUPTED, EXIT_OK
 from nightshift.plan.cell import Cell
 from nightshift.plan.options import TrainOptions, settings_of
 from nightshift.plan.records import Job
-from nightshift.plan.state import State, make_cell, newest, state
+from nightshift.plan.state import TRAINED, make_cell, newest, state
 from nightshift.settings import Home
 from nightshift.tracking.results import family_rank
 from nightshift.tracking.unversioned import outstanding
@@ -137,12 +137,12 @@ def _nothing_to_do(asked: Asked, cells: Sequence[Cell]) -> bool:
     if asked.force:
         return False
     states = [state(asked.home, cell) for cell in cells]
-    settled = [s.state is State.FRESH or (s.record and s.record.status == "not_applicable") for s in states]
+    settled = [s.state in TRAINED or (s.record and s.record.status == "not_applicable") for s in states]
     # Versioning is the flow's last step: one that failed is made up for by a run that finds its stages done.
     if not all(settled) or outstanding(asked.home, asked.subject):
         return False
     for cell, found in zip(cells, states, strict=True):
-        print_closing(asked.home, cell, "up to date" if found.state is State.FRESH else "not applicable")
+        print_closing(asked.home, cell, "up to date" if found.state in TRAINED else "not applicable")
     print("\nNothing to do: data, config and code are unchanged. --force trains anyway.")
     return True
 

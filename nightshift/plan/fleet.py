@@ -29,7 +29,7 @@ from nightshift.plan.only import chosen as chosen_of
 from nightshift.plan.options import TrainOptions, settings_of
 from nightshift.plan.past import Past, past_of, utc
 from nightshift.plan.shared import sync
-from nightshift.plan.state import CellState, State, make_cell, state
+from nightshift.plan.state import TRAINED, CellState, State, make_cell, state
 from nightshift.settings import Home
 
 GPU_POOL, PI_POOL = "gpu-pool", "pi-pool"
@@ -43,7 +43,7 @@ _BEHIND = ("new data", "never trained", "trained, not registered", "its registra
 NO_DATA = "no data has landed"
 ASKED_FOR = "asked for (force)"
 # What waits first, what cannot go on next, what needs nothing last.
-_ORDER = (State.STALE, State.FAILED, State.TRAINING, State.BLOCKED, State.FRESH)
+_ORDER = (State.STALE, State.FAILED, State.TRAINING, State.BLOCKED, State.AWAITING, State.FRESH)
 _TRAINS = (State.STALE, State.FAILED)
 
 
@@ -292,9 +292,9 @@ def _judged(case: _Case) -> _Verdict:
     if standing.state in (State.BLOCKED, State.TRAINING):
         return _Verdict(standing.state, standing.reasons)
     asked = (ASKED_FOR,) if case.desk.force else ()
-    if standing.state is State.FRESH:
+    if standing.state in TRAINED:
         again = (*_too_old(case), *asked)
-        return _Verdict(State.STALE, again, "; ".join(again)) if again else _Verdict(State.FRESH, standing.reasons)
+        return _Verdict(State.STALE, again, "; ".join(again)) if again else _Verdict(standing.state, standing.reasons)
     found = _drift(case)
     drift = (drift_reason(found),) if found else ()
     remarks = (drift_finding(found),) if found else ()

@@ -37,6 +37,13 @@ class State(StrEnum):
     TRAINING = "training"
     FAILED = "failed"
     BLOCKED = "blocked"
+    AWAITING = "awaiting device check"
+
+
+#: There is nothing to train.
+TRAINED = (State.FRESH, State.AWAITING)
+#: What a register record's summary says of a version that its target's device has not checked yet.
+DEVICE, AWAITS = "device", "awaiting"
 
 
 @dataclass(frozen=True)
@@ -117,8 +124,9 @@ def _of_whole(home: Home, cell: Cell, key: str, records: Mapping[str, StageRecor
     elif is_open(home, key):
         reasons = ("its registration did not end",)
     elif register and "report" in records:
-        where = State.FRESH
-        reasons = (f"version {register.summary.get('version')}, trained {register.started_at[:16]}",)
+        number, awaits = register.summary.get("version"), register.summary.get(DEVICE) == AWAITS
+        where = State.AWAITING if awaits else State.FRESH
+        reasons = (f"version {number}, trained {register.started_at[:16]}",)
     else:
         decisive = None
         reasons = (f"stopped after {list(records)[-1]}",) if records else _why_stale(home, cell)

@@ -25,7 +25,7 @@ from nightshift.plan.cell import Cell
 from nightshift.plan.options import settings_of
 from nightshift.plan.outcome import UNCHANGED, CellOutcome, outcome_of, outcome_of_error
 from nightshift.plan.records import STAGES, StageRecord, read_record, work_folder, write_record
-from nightshift.plan.state import State, make_cell, state
+from nightshift.plan.state import TRAINED, State, make_cell, state
 from nightshift.settings import Home
 from nightshift.stages.batch_cell import unforced_if_begun
 from nightshift.stages.batch_children import Child, Children
@@ -167,7 +167,7 @@ class Batch:
         for ref in self.cells:
             with suppress(NightshiftError):
                 cell = self._cell(ref)
-                if cell.forced or state(self._home, cell).state is not State.FRESH:
+                if cell.forced or state(self._home, cell).state not in TRAINED:
                     left.append(cell)
         return left
 
@@ -186,7 +186,7 @@ class Batch:
                 waited = True
                 time.sleep(POLL_S)
                 continue
-            if found is State.FRESH and (waited or not cell.forced):
+            if found in TRAINED and (waited or not cell.forced):
                 return outcome_of(self._home, cell, "up to date", reason=_ELSEWHERE if waited else UNCHANGED)
             end, outcome = self._train(cell, used)
             if end != "busy":

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from nightshift.edge.manifest import BundleManifest, Interface
+from nightshift.edge.manifest import BundleManifest, DeviceCheck, Interface
 from nightshift.family import Limits
 from nightshift.findings import Finding, blockers, finding
 from nightshift.problems.evaluation import Evaluation, UnitStatistics
@@ -81,7 +81,9 @@ class GateInput:
         margin: see the module.
         findings: of all stages of the challenger's cell.
         champion: None when there is none yet.
-        device_latency_ms: p99 measured on the device itself, once it has checked the bundle.
+        device: what a device has found of the bundle, None before one has checked it; its figures then count, not
+            those of the machine that exported.
+        awaits_device: the target wants a device's word first: until there is one, nothing is said of speed and memory.
     """
 
     problem: Problem
@@ -91,7 +93,8 @@ class GateInput:
     margin: float
     findings: tuple[Finding, ...] = ()
     champion: Champion | None = None
-    device_latency_ms: float | None = None
+    device: DeviceCheck | None = None
+    awaits_device: bool = False
 
 
 class GateDecision(BaseModel):
@@ -100,7 +103,8 @@ class GateDecision(BaseModel):
     Attributes:
         promote: whether the challenger may become champion without a person.
         reasons: why, one line each.
-        findings: G001 to G004.
+        findings: G001 to G005.
+        awaiting: nothing but a device's check is missing.
         difference: challenger minus champion in the primary metric, positive = better; None without a comparison.
         bound: the lower end of its interval.
         margin: the largest accepted loss, in the metric's unit.
@@ -111,6 +115,7 @@ class GateDecision(BaseModel):
     promote: bool
     reasons: tuple[str, ...]
     findings: tuple[Finding, ...] = ()
+    awaiting: bool = False
     difference: float | None = None
     bound: float | None = None
     margin: float | None = None
@@ -133,8 +138,12 @@ def decide(given: GateInput) -> GateDecision:
     if given.champion is not None:
         compared, verdict = _against_champion(given, given.champion)
         found += compared
+    awaiting = given.awaits_device and given.device is None and not refused and not found
+    if awaiting:
+        found.append(finding("G005", "awaiting its device check"))
     refused += [f.what for f in found]
     return GateDecision(
+        awaiting=awaiting,
         promote=not refused,
         reasons=tuple(refused) or (_praise(given, verdict),),
         findings=tuple(found),
@@ -191,9 +200,35 @@ def _faults(given: GateInput) -> Iterator[str]:
     size_mb = manifest.size_bytes / _MEGABYTE
     if size_mb > limits.size_mb:
         yield f"size {size_mb:.1f} MB is above the target's {limits.size_mb:g} MB"
-    latency_ms = given.device_latency_ms if given.device_latency_ms is not None else manifest.latency.p99_ms
+    if given.device is not None:
+        yield from device_faults(given.device, limits)
+    elif not given.awaits_device:
+        memory_mb = manifest.footprint.memory_mb if manifest.footprint else None
+        yield from _too_much(manifest.latency.p99_ms, memory_mb, limits)
+
+
+def device_faults(check: DeviceCheck, limits: Limits) -> Iterator[str]:
+    """Yield what a device has found wrong with a bundle, nothing when it may hold it.
+
+    Args:
+        check: what it has found.
+        limits: of the target.
+    """
+    parity = check.parity
+    if not parity.ok:
+        wide = {k: v for k, v in parity.max_abs.items() if v > parity.tolerance.get(k, 0.0)}
+        said = [f"{k} differs by up to {v:.3g}, accepted {parity.tolerance.get(k, 0.0):.3g}" for k, v in wide.items()]
+        if parity.flips:
+            said.insert(0, f"{parity.flips} of {parity.rows} rows are labelled otherwise")
+        yield f"on {check.device} the graph is not the model: {'; '.join(said) or 'its answers differ'}"
+    yield from _too_much(check.latency.p99_ms, check.footprint.memory_mb, limits, f" on {check.device}")
+
+
+def _too_much(latency_ms: float, memory_mb: float | None, limits: Limits, where: str = "") -> Iterator[str]:
     if latency_ms > limits.latency_ms:
-        yield f"latency p99 {latency_ms:.1f} ms is above the target's {limits.latency_ms:g} ms"
+        yield f"latency p99 {latency_ms:.1f} ms{where} is above the target's {limits.latency_ms:g} ms"
+    if memory_mb is not None and limits.memory_mb is not None and memory_mb > limits.memory_mb:
+        yield f"memory {memory_mb:.0f} MB{where} is above the target's {limits.memory_mb:g} MB"
 
 
 def _against_baselines(given: GateInput) -> Iterator[Finding]:
@@ -304,9 +339,17 @@ def _praise(given: GateInput, verdict: _Verdict | None) -> str:
     line = f"{judged.primary} {own:.4g}"
     if best:
         line += f" beats baseline {best[0]} ({best[1]:.4g})"
+    checked = f"; {checked_by(given.device)}" if given.device else ""
     if given.champion is None or verdict is None or verdict.bound is None:
-        return f"{line}; the first champion"
+        return f"{line}; the first champion{checked}"
     return (
         f"{line}; not worse than champion v{given.champion.version} "
-        f"({verdict.difference:+.4g}, bound {verdict.bound:+.4g}, margin {verdict.margin:.4g})"
+        f"({verdict.difference:+.4g}, bound {verdict.bound:+.4g}, margin {verdict.margin:.4g}){checked}"
     )
+
+
+def checked_by(check: DeviceCheck) -> str:
+    """Say which device has checked a bundle, and what it was when it was not the target's own."""
+    board = f" ({check.board})" if check.board else ""
+    stands_in = f", a stand-in: {check.stand_in}" if check.stand_in else ""
+    return f"checked on {check.device}{board}{stands_in}"

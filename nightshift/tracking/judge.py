@@ -9,9 +9,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from nightshift.edge.manifest import BundleManifest
-from nightshift.errors import BundleError, ServiceError, first_line
+from nightshift.edge.manifest import BundleManifest, DeviceCheck
+from nightshift.errors import BundleError, ServiceError, UnknownNameError, first_line
 from nightshift.plan.cell import Cell
+from nightshift.plan.config import TargetDevice, target_device
 from nightshift.problems import problem as problems
 from nightshift.problems.evaluation import Evaluation
 from nightshift.settings import Home
@@ -22,7 +23,9 @@ from nightshift.tracking.mlflow_store import Store, told_apart
 from nightshift.tracking.versions import MEMBERS, MEMBERS_CUT, Version
 
 
-def decide(home: Home, store: Store, finished: Finished, holder: Version | None) -> gate.GateDecision:
+def decide(
+    home: Home, store: Store, finished: Finished, holder: Version | None, device: DeviceCheck | None = None
+) -> gate.GateDecision:
     """Gather what the gate asks, and ask it.
 
     Args:
@@ -30,8 +33,10 @@ def decide(home: Home, store: Store, finished: Finished, holder: Version | None)
         store: of the registry.
         finished: the challenger.
         holder: the present champion, None when there is none.
+        device: what a device has found of the challenger, None before one has checked it.
 
     Raises:
+        ConfigError: when the target's file cannot be used.
         TransientError: when MLflow cannot be reached.
     """
     return gate.decide(
@@ -43,8 +48,22 @@ def decide(home: Home, store: Store, finished: Finished, holder: Version | None)
             margin=finished.config.margin,
             findings=finished.findings,
             champion=_judged(home, store, finished, holder) if holder else None,
+            device=device,
+            awaits_device=device_of(home, finished.cell.target).require_device_check,
         )
     )
+
+
+def device_of(home: Home, target: str) -> TargetDevice:
+    """Return what the devices of a target are; of a target that is gone, that none of them has a say.
+
+    Raises:
+        ConfigError: when the target's file cannot be used.
+    """
+    try:
+        return target_device(home, target)
+    except UnknownNameError:
+        return TargetDevice()
 
 
 def contender(home: Home, store: Store, cell: Cell, held: Version) -> champions.Contender:
@@ -58,7 +77,7 @@ def contender(home: Home, store: Store, cell: Cell, held: Version) -> champions.
     try:
         manifest = _checked(folder, held)
     except BundleError:
-        folder, manifest = _downloaded(home, store, held)
+        folder, manifest = downloaded(home, store, held)
     try:
         stored = runs.read_artifact(store, held.run_id, EVALUATION_FILE)
         evaluation = Evaluation.model_validate_json(stored)
@@ -91,8 +110,13 @@ def _checked(folder: Path, held: Version) -> BundleManifest:
     return manifest
 
 
-def _downloaded(home: Home, store: Store, held: Version) -> tuple[Path, BundleManifest]:
-    """Fetch MLflow's copy once; it is kept under its hash."""
+def downloaded(home: Home, store: Store, held: Version) -> tuple[Path, BundleManifest]:
+    """Fetch MLflow's copy of a version once; it is kept under its hash.
+
+    Raises:
+        NotComparableError: when MLflow has no whole one.
+        TransientError: when MLflow cannot be reached.
+    """
     kept = home.machinery / "bundles" / held.bundle_id
     try:
         return kept, _checked(kept, held)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nightshift.edge.manifest import BundleManifest, Column, Latency, Parity
+from nightshift.edge.manifest import BundleManifest, Column, DeviceCheck, Footprint, Latency, Parity
 from nightshift.family import Limits
 from nightshift.findings import finding
 from nightshift.problems import problem as problems
@@ -69,10 +69,26 @@ def given(**change: Any) -> GateInput:
         problem=problems.get("anomaly"),
         manifest=manifest(),
         evaluation=evaluation(),
-        limits=Limits(size_mb=50, latency_ms=10),
+        limits=Limits(size_mb=50, latency_ms=10, memory_mb=100),
         margin=0.02,
     )
     return replace(whole, **change)
+
+
+def check(p99_ms: float = 2.0, memory_mb: float = 80.0, flips: int = 0, **change: Any) -> DeviceCheck:
+    """What a board has found."""
+    found = DeviceCheck(
+        bundle_id="b" * 64,
+        device="pi-5",
+        architecture="aarch64",
+        board="Raspberry Pi 5 Model B",
+        onnxruntime="1.22.1",
+        parity=Parity(rows=256, max_abs={"score": 0.5 * flips}, tolerance={"score": 1e-6}, flips=flips, ok=not flips),
+        latency=Latency(p50_ms=1, p99_ms=p99_ms, runs=300),
+        footprint=Footprint(memory_mb=memory_mb, start_s=0.9),
+        checked_at="2026-01-01T00:00:00Z",
+    )
+    return found.model_copy(update=change)
 
 
 def champion(challenger: UnitStatistics, present: UnitStatistics, **change: Any) -> Champion:
@@ -98,7 +114,10 @@ def test_the_first_good_model_becomes_champion() -> None:
         ({"findings": (finding("E001", "the graph is not the model"),)}, "blocker E001"),
         ({"manifest": manifest(size_bytes=60_000_000)}, "size 60.0 MB"),
         ({"manifest": manifest(latency=Latency(p50_ms=1, p99_ms=12, runs=300))}, "latency p99 12.0 ms"),
-        ({"device_latency_ms": 30.0}, "latency p99 30.0 ms"),
+        ({"manifest": manifest(footprint=Footprint(memory_mb=140.2, start_s=1))}, "memory 140 MB is above the"),
+        ({"device": check(p99_ms=30)}, "latency p99 30.0 ms on pi-5 is above the target's 10 ms"),
+        ({"device": check(memory_mb=788)}, "memory 788 MB on pi-5 is above the target's 100 MB"),
+        ({"device": check(flips=3)}, "on pi-5 the graph is not the model: 3 of 256 rows are labelled otherwise; score"),
         ({"manifest": manifest(parity=Parity(rows=9, max_abs={}, tolerance={}, flips=2, ok=False))}, "2 flips"),
     ],
 )
@@ -111,7 +130,22 @@ def test_a_fault_that_has_its_own_finding_stops_it(change: dict[str, Any], reaso
 
 def test_what_the_device_measured_counts_and_not_the_exporting_machine() -> None:
     slow_here = manifest(latency=Latency(p50_ms=1, p99_ms=12, runs=300))
-    assert decide(given(manifest=slow_here, device_latency_ms=3.0)).promote
+    decision = decide(given(manifest=slow_here, device=check()))
+    assert decision.promote
+    assert decision.reasons[0].endswith("; checked on pi-5 (Raspberry Pi 5 Model B)")
+    stand_in = check(board="", device="desk", stand_in="x86_64 in place of aarch64")
+    assert "checked on desk, a stand-in: x86_64 in place of aarch64" in decide(given(device=stand_in)).reasons[0]
+
+
+def test_a_target_that_wants_its_devices_word_waits_for_it_and_for_nothing_else() -> None:
+    slow_here = manifest(latency=Latency(p50_ms=1, p99_ms=12, runs=300))
+    decision = decide(given(manifest=slow_here, awaits_device=True))
+    assert (decision.promote, decision.awaiting) == (False, True)
+    assert decision.reasons == ("awaiting its device check",)
+    assert [f.code for f in decision.findings] == ["G005"]
+    assert decide(given(manifest=slow_here, awaits_device=True, device=check())).promote
+    worse = decide(given(evaluation=evaluation(0.5, 0.5), awaits_device=True))
+    assert (worse.awaiting, [f.code for f in worse.findings]) == (False, ["G001"])
 
 
 @pytest.mark.parametrize(
