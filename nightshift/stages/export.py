@@ -10,7 +10,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,13 +22,17 @@ from numpy.typing import NDArray
 from nightshift.data.dataset import Dataset
 from nightshift.data.schema import TimeKind
 from nightshift.data.store import open_dataset
+from nightshift.edge import probe
 from nightshift.edge.bench import measure
+from nightshift.edge.check_rows import make_check
 from nightshift.edge.manifest import (
     CARD_FILE,
+    CHECK_FILE,
     MANIFEST_FILE,
     MODEL_FILE,
     BundleManifest,
     Fingerprints,
+    Footprint,
     Latency,
     Parity,
     sha256_bytes,
@@ -57,17 +61,24 @@ _COST_KEYS = re.compile(
     r"reference_rows|window_rows|n_neighbors|epochs|hidden|layers|changepoints)$"
 )
 _PROVENANCE = ("numpy", "onnx", "onnxruntime")
+_UNMEASURED = Latency(p50_ms=0, p99_ms=0, runs=0)
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A graph, and what was measured on it."""
+    """A graph, and what was measured on it; `check` is the content of `check.npz`."""
 
     graph: bytes
     opset: int
     parity: Parity
-    latency: Latency
-    size_bytes: int
+    latency: Latency = _UNMEASURED
+    footprint: Footprint | None = None
+    check: bytes = b""
+
+    @property
+    def size_bytes(self) -> int:
+        """Of `model.onnx`."""
+        return len(self.graph)
 
 
 def run(cell: Cell, ctx: StageContext) -> StageResult:
@@ -93,15 +104,15 @@ def run(cell: Cell, ctx: StageContext) -> StageResult:
     place = ctx.home.models / ".staging" / cell.key
     with _fresh_folder(place) as folder:
         write_atomic(folder / MODEL_FILE, graph)
-        provisional = Exported(graph, opset, parity, Latency(p50_ms=0, p99_ms=0, runs=0), len(graph))
-        _write_described(folder, _manifest(cell, data, family, fitted, evaluation, provisional), evaluation)
-        latency = _latency(Model.load(folder), family, fitted, inputs)
-        exported = Exported(graph, opset, parity, latency, len(graph))
+        first = Exported(graph, opset, parity)
+        _write_described(folder, _manifest(cell, data, family, fitted, evaluation, first), evaluation)
+        exported = _measured(folder, first, family, fitted, inputs, given.seed)
+        write_atomic(folder / CHECK_FILE, exported.check)
         _write_described(folder, _manifest(cell, data, family, fitted, evaluation, exported), evaluation)
         given.step(3, 4, "files")
         _copy_native(ctx.work(cell) / "native", folder / "native")
     given.note(*_remarks(cell, evaluation, exported, limits))
-    files = tuple(place / name for name in (MODEL_FILE, MANIFEST_FILE, CARD_FILE))
+    files = tuple(place / name for name in (MODEL_FILE, MANIFEST_FILE, CARD_FILE, CHECK_FILE))
     return StageResult(files=files, summary=_summary(exported), findings=tuple(given.findings))
 
 
@@ -114,6 +125,28 @@ def _graph(family: Family, fitted: Any, given: RunContext) -> tuple[bytes, int]:
     except BundleError as error:
         raise ExportError(f"the exported graph cannot be served: {error.what}", hint=error.hint) from error
     return graph, next((o.version for o in model.opset_import if not o.domain), 0)
+
+
+def _measured(
+    folder: Path, first: Exported, family: Family, fitted: Any, inputs: Mapping[str, NDArray[Any]], seed: int
+) -> Exported:
+    """Measure the bundle in `folder` in a fresh process and here, and let the library answer the check rows.
+
+    Raises:
+        ExportError: when a fresh process cannot serve it.
+    """
+    outputs = tuple(output.name for output in fitted.interface.outputs)
+    running = probe.start(folder)
+    try:
+        # The library answers meanwhile; latency is measured when both are done, on a machine that is as calm as it was.
+        check = make_check(inputs, lambda rows: family.predict(fitted, rows), outputs, seed=seed)
+        footprint = running.result()
+    except BundleError as error:
+        raise ExportError(f"the exported graph cannot be served: {error.what}", hint=error.hint) from error
+    finally:
+        running.stop()
+    latency = _latency(Model.load(folder), family, fitted, inputs)
+    return replace(first, latency=latency, footprint=footprint, check=check)
 
 
 def _parity_finding(parity: Parity) -> Finding:
@@ -156,6 +189,14 @@ def _remarks(cell: Cell, evaluation: Evaluation, exported: Exported, limits: Lim
             f"one row takes {exported.latency.p99_ms:.1f} ms (p99, here), '{cell.target}' wants at most "
             f"{limits.latency_ms:g} ms.",
             remedy=_remedy(cell, evaluation.members, "latency"),
+        )
+    held = exported.footprint
+    if held is not None and limits.memory_mb is not None and held.memory_mb > limits.memory_mb:
+        yield finding(
+            "E005",
+            f"a process that has loaded it and answered holds {held.memory_mb:.0f} MB, '{cell.target}' wants at most "
+            f"{limits.memory_mb:g} MB.",
+            remedy=_remedy(cell, evaluation.members, "size"),
         )
 
 
@@ -237,10 +278,14 @@ def _manifest(
         fingerprints=Fingerprints(
             dataset=cell.dataset, config=cell.config_fingerprint, code=cell.code, cell_key=cell.key
         ),
-        hashes={MODEL_FILE: sha256_bytes(exported.graph)},
+        hashes={
+            MODEL_FILE: sha256_bytes(exported.graph),
+            **({CHECK_FILE: sha256_bytes(exported.check)} if exported.check else {}),
+        },
         size_bytes=exported.size_bytes,
         parity=exported.parity,
         latency=exported.latency,
+        footprint=exported.footprint,
         libraries=_versions(family),
         opset=exported.opset,
         created_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
@@ -300,5 +345,7 @@ def _summary(exported: Exported) -> dict[str, str | int | float | bool | None]:
         "latency_p50_ms": exported.latency.p50_ms,
         "latency_p99_ms": exported.latency.p99_ms,
         "library_p50_ms": exported.latency.library_p50_ms,
+        "memory_mb": exported.footprint.memory_mb if exported.footprint else None,
+        "start_s": exported.footprint.start_s if exported.footprint else None,
         "sha256": sha256_bytes(exported.graph),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from nightshift.edge.manifest import BundleManifest
+from nightshift.edge.manifest import CHECK_FILE, BundleManifest
 from nightshift.problems.evaluation import Evaluation
 
 _ANSWERS = {
@@ -93,6 +93,14 @@ def _served(manifest: BundleManifest) -> Iterator[str]:
     )
     if latency.runs:
         yield f"- One row, one thread, where it was exported: p50 {latency.p50_ms:.3g} ms, p99 {latency.p99_ms:.3g} ms."
+    held = manifest.footprint
+    if held is not None:
+        yield (
+            f"- A fresh process that has loaded it and answered one row: {held.memory_mb:.0f} MB resident at most, "
+            f"Python included; {held.start_s:.2g} s from its start, where it was exported."
+        )
+    if CHECK_FILE in manifest.hashes:
+        yield f"- `{CHECK_FILE}` holds rows with the training library's answers: `nightshift-edge verify` on a device."
     yield ""
     yield "```python"
     yield "from nightshift.edge.runtime import Model"

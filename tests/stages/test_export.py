@@ -12,7 +12,9 @@ from support.machine import land_demo
 
 from nightshift import families
 from nightshift.data.dataset import Dataset
-from nightshift.edge.manifest import CARD_FILE, MANIFEST_FILE, MODEL_FILE, sha256_bytes
+from nightshift.edge.check import check_bundle
+from nightshift.edge.check_rows import read_check
+from nightshift.edge.manifest import CARD_FILE, CHECK_FILE, MANIFEST_FILE, MODEL_FILE, sha256_bytes
 from nightshift.edge.runtime import Model
 from nightshift.errors import NightshiftError
 from nightshift.family import Limits
@@ -75,7 +77,7 @@ def test_the_bundle_is_whole_and_answers_like_the_library(cell_home: Home, train
     np.testing.assert_array_equal(got["vote"], want["vote"])
     np.testing.assert_allclose(got["score"], want["score"], atol=family.tolerances(fitted)["score"])
     assert (folder / "native").is_dir()
-    assert {Path(f.path).name for f in record.files} == {MODEL_FILE, MANIFEST_FILE, CARD_FILE}
+    assert {Path(f.path).name for f in record.files} == {MODEL_FILE, MANIFEST_FILE, CARD_FILE, CHECK_FILE}
     assert {e.stage for e in events} == {"export"}
     assert [p.name for p in folder.parent.iterdir()] == [trained.key], "nothing half-made is left beside it"
 
@@ -94,6 +96,9 @@ def test_the_manifest_says_what_was_measured_and_what_it_was_made_from(
     assert manifest.parity.rows > 100
     assert manifest.latency.runs >= 300
     assert manifest.latency.library_p50_ms is not None
+    assert manifest.footprint is not None
+    assert 20 < manifest.footprint.memory_mb < 250
+    assert 0 < manifest.footprint.start_s < 60
     assert manifest.trained_until == data.metadata.parts["val"].last
     assert set(manifest.metrics) == {"train", "val", "test"}
     assert manifest.baselines
@@ -108,17 +113,30 @@ def test_the_card_tells_quality_beside_baselines_and_how_to_load(cell_home: Home
     assert all(column.name in card for column in manifest.interface.columns)
     assert all(name in card for name in manifest.baselines)
     assert "p99" in card
+    assert "MB resident at most" in card
     assert 'Model.load("this folder")' in card
+
+
+def test_the_bundle_checks_itself_with_the_librarys_answers(cell_home: Home, trained: Cell) -> None:
+    run_stage("export", trained, StageContext(cell_home))
+    folder = cell_home.models / ".staging" / trained.key
+    check = check_bundle(folder, runs=20)
+    assert check.parity.ok
+    assert 100 < check.parity.rows <= 256
+    assert check.bundle_id == sha256_bytes((folder / MANIFEST_FILE).read_bytes())
+    inputs, _ = read_check(folder, Model.load(folder).manifest)
+    assert np.isnan(inputs["window"][-1]).all(), "the row where every reading is missing is one of them"
 
 
 def test_above_the_targets_wishes_names_keys_and_the_dearest_member(
     cell_home: Home, trained: Cell, data: Dataset
 ) -> None:
-    record, folder = export_with(cell_home, trained, data, size_mb=0.001, latency_ms=1e-6)
+    record, folder = export_with(cell_home, trained, data, size_mb=0.001, latency_ms=1e-6, memory_mb=1)
     assert record.status == "done"
     assert folder.is_dir()
     found = {f.code: f for f in record.findings}
-    assert {"E002", "E003"} <= found.keys()
+    assert {"E002", "E003", "E005"} <= found.keys()
+    assert "wants at most 1 MB" in found["E005"].what
     assert "wants at most 0.001 MB" in found["E002"].what
     assert "n_trees=15" in found["E002"].remedy
     assert "reference_rows=200" in found["E002"].remedy

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from nightshift.edge.check_rows import make_check
 from nightshift.edge.manifest import (
+    CHECK_FILE,
     MANIFEST_FILE,
     MODEL_FILE,
     BundleManifest,
@@ -87,13 +93,29 @@ def manifest(graph: bytes, **changes: Any) -> BundleManifest:
     return BundleManifest(**{**given, **changes})
 
 
-def write_bundle(folder: Path, graph: bytes | None = None, **changes: Any) -> Path:
-    """Write a bundle and return its folder."""
+def write_bundle(folder: Path, graph: bytes | None = None, *, check: bytes | None = None, **changes: Any) -> Path:
+    """Write a bundle, with a `check.npz` where one is given, and return its folder."""
     model = graph if graph is not None else sum_graph()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MODEL_FILE).write_bytes(model)
+    if check is not None:
+        (folder / CHECK_FILE).write_bytes(check)
+        changes.setdefault("hashes", {MODEL_FILE: sha256_bytes(model), CHECK_FILE: sha256_bytes(check)})
     (folder / MANIFEST_FILE).write_text(manifest(model, **changes).model_dump_json(indent=1), encoding="utf-8")
     return folder
+
+
+def sum_check(flips: int = 0, rows: int = 40) -> bytes:
+    """Rows with what a library would answer that agrees with `sum_graph`, but for `flips` labels."""
+    window = np.random.default_rng(3).uniform(0, 8, (rows, 2, 3)).astype(np.float32)
+
+    def library(given: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        value = given["window"][:, -1].sum(axis=1)
+        label = (value > 10).astype(np.int64)
+        label[:flips] ^= 1
+        return {"value": value, "label": label}
+
+    return make_check({"window": window}, library, ("value", "label"))
 
 
 def forecast_bundle(folder: Path, timezone: str = "UTC") -> Path:

@@ -1,0 +1,80 @@
+"""A device checks a bundle: the same answers as the training library, in what time, in how much memory."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from nightshift.edge import machine, probe
+from nightshift.edge.agree import any_differs, max_abs_delta
+from nightshift.edge.bench import measure
+from nightshift.edge.check_rows import read_check
+from nightshift.edge.manifest import DeviceCheck, Parity
+from nightshift.edge.runtime import Model
+
+#: Rows on which latency is measured, in turn.
+_LATENCY_ROWS = 100
+
+
+def check_bundle(folder: Path | str, *, architecture: str = "", device: str = "", runs: int = 300) -> DeviceCheck:
+    """Check a bundle on this machine.
+
+    What does not agree or is too slow is a figure of the result, not an error: whoever asked judges.
+
+    Args:
+        folder: of the bundle.
+        architecture: of the target's devices, `aarch64`; on another machine the result says that this one stands in.
+        device: name of this machine; its host name when left out.
+        runs: calls in a round of the latency measurement.
+
+    Raises:
+        BundleError: when the bundle is damaged, holds no check rows, or cannot answer.
+    """
+    place = Path(folder)
+    model = Model.load(place)
+    inputs, want = read_check(place, model.manifest)
+    bits = machine.throttle_bits()
+    parity = compare(want, model.run(inputs), model.manifest.parity.tolerance)
+    latency = measure(model, {name: values[:_LATENCY_ROWS] for name, values in inputs.items()}, runs=runs)
+    after = machine.throttle_bits()
+    return DeviceCheck(
+        bundle_id=model.bundle_id,
+        device=device or platform.node(),
+        architecture=machine.architecture(),
+        board=machine.board(),
+        stand_in=machine.stand_in(architecture),
+        onnxruntime=ort.__version__,
+        parity=parity,
+        latency=latency,
+        footprint=probe.footprint(place),
+        temperature_c=machine.temperature_c(),
+        throttled=machine.slowed_down(bits, after),
+        checked_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+    )
+
+
+def compare(
+    want: Mapping[str, NDArray[Any]], got: Mapping[str, NDArray[Any]], tolerance: Mapping[str, float]
+) -> Parity:
+    """Hold a device's answers against the training library's, `(rows, ...)` each by output name."""
+    n_rows = len(next(iter(want.values())))
+    worst = {name: max_abs_delta(values, got[name]) for name, values in want.items() if _is_float(values)}
+    flipped = np.zeros(n_rows, np.bool_)
+    for name, values in want.items():
+        if not _is_float(values):
+            flipped |= any_differs(values, got[name])
+    flips = int(flipped.sum())
+    ok = flips == 0 and all(delta <= tolerance.get(name, 0.0) for name, delta in worst.items())
+    accepted = {name: tolerance.get(name, 0.0) for name in worst}
+    return Parity(rows=n_rows, max_abs=worst, tolerance=accepted, flips=flips, ok=ok)
+
+
+def _is_float(values: NDArray[Any]) -> bool:
+    return bool(np.issubdtype(values.dtype, np.floating))

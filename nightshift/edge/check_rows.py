@@ -1,0 +1,88 @@
+"""`check.npz`: rows that are shipped with a bundle, and what the training library itself answers to them."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nightshift.edge.manifest import CHECK_FILE, BundleManifest, sha256_bytes
+from nightshift.errors import BundleError
+
+Arrays = Mapping[str, NDArray[Any]]
+
+#: A bundle carries at most so many rows, and fewer where windows are large.
+CHECK_ROWS, CHECK_BYTES = 256, 2_000_000
+_IN, _OUT = "in_", "out_"
+_AGAIN = "Fetch the bundle again."
+
+
+def choose(inputs: Arrays, bytes_a_row: int, *, seed: int = 0) -> NDArray[np.intp]:
+    """Return which rows to ship, `(n,)` ascending: spread over all of them without the rhythm in which they were made.
+
+    The last row, where every reading is missing, is always one of them.
+    """
+    n_rows = len(next(iter(inputs.values())))
+    wanted = min(n_rows, CHECK_ROWS, max(2, CHECK_BYTES // max(1, bytes_a_row)))
+    if not wanted:
+        return np.zeros(0, np.intp)
+    drawn = np.random.default_rng(seed).choice(n_rows - 1, wanted - 1, replace=False)
+    return np.sort(np.append(drawn, n_rows - 1)).astype(np.intp)
+
+
+def make_check(inputs: Arrays, answer: Callable[[Arrays], Arrays], outputs: tuple[str, ...], *, seed: int = 0) -> bytes:
+    """Return the bytes of a `check.npz`.
+
+    Args:
+        inputs: rows to choose from, by input name, all with the same first dimension.
+        answer: the training library.
+        outputs: names of the answers to keep.
+        seed: of the choice.
+    """
+    one = {name: values[:1] for name, values in inputs.items()}
+    small = answer(one)
+    bytes_a_row = sum(a.nbytes for a in one.values()) + sum(np.asarray(small[name]).nbytes for name in outputs)
+    rows = choose(inputs, bytes_a_row, seed=seed)
+    chosen = {name: values[rows] for name, values in inputs.items()}
+    want = answer(chosen)
+    arrays = {_IN + name: values for name, values in chosen.items()}
+    arrays |= {_OUT + name: np.asarray(want[name]) for name in outputs}
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its stub takes the names for its own arguments
+    return file.getvalue()
+
+
+def read_check(folder: Path, manifest: BundleManifest) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+    """Return (inputs, the training library's answers) that a bundle was shipped with.
+
+    Raises:
+        BundleError: when the bundle has none, or they are altered or not for this model.
+    """
+    if CHECK_FILE not in manifest.hashes:
+        raise BundleError(
+            f"the bundle holds no rows to check itself with: it lists no {CHECK_FILE}, as bundles made since do.",
+            hint="Train it again.",
+        )
+    try:
+        raw = (folder / CHECK_FILE).read_bytes()
+    except OSError as error:
+        raise BundleError(f"{CHECK_FILE} of the bundle cannot be read.", hint=_AGAIN) from error
+    if sha256_bytes(raw) != manifest.hashes[CHECK_FILE]:
+        raise BundleError(f"{CHECK_FILE} of the bundle is not what bundle.json says.", hint=_AGAIN)
+    try:
+        with np.load(io.BytesIO(raw), allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise BundleError(f"{CHECK_FILE} of the bundle holds no arrays.", hint=_AGAIN) from error
+    inputs = {name.removeprefix(_IN): values for name, values in arrays.items() if name.startswith(_IN)}
+    answers = {name.removeprefix(_OUT): values for name, values in arrays.items() if name.startswith(_OUT)}
+    listed = {output.name for output in manifest.interface.outputs}
+    if not inputs or set(answers) != listed:
+        raise BundleError(f"{CHECK_FILE} of the bundle answers {sorted(answers)}, expected {sorted(listed)}.")
+    return inputs, answers
