@@ -15,6 +15,8 @@ MANIFEST_FILE = "bundle.json"
 CARD_FILE = "MODEL_CARD.md"
 #: Rows with the training library's own answers, as arrays: what a device checks itself against.
 CHECK_FILE = "check.npz"
+#: Key of the artifact by which a board tells what it has found.
+CHECK_ARTIFACT = "device-check"
 
 
 class _Record(BaseModel):
@@ -83,6 +85,8 @@ class Parity(_Record):
         tolerance: output -> largest accepted.
         flips: rows whose integer output differs.
         ok: all within tolerance and no flip.
+        cases: what the rows are, with how many of each (`real`, `on a split`, `infinite`); empty = not told.
+        batches: sizes of batches whose answers were compared with those of the same rows one by one.
     """
 
     rows: int
@@ -90,6 +94,8 @@ class Parity(_Record):
     tolerance: dict[str, float]
     flips: int
     ok: bool
+    cases: dict[str, int] = Field(default_factory=dict)
+    batches: tuple[int, ...] = ()
 
 
 class Latency(_Record):

@@ -26,7 +26,7 @@ from nightshift.graphs.features import (
     compute_features,
     compute_table_features,
 )
-from nightshift.graphs.parity import adversarial_windows, split_thresholds, thresholds_by_column
+from nightshift.graphs.parity import CasedInputs, adversarial_windows, split_thresholds, thresholds_by_column
 from nightshift.trainer.samples import column_order
 from nightshift.trainer.tabular import TabularModel, TrainingTable
 from nightshift.trainer.tabular_config import TabularConfig
@@ -149,7 +149,7 @@ def add_answer(graph: Graph, fitted: WindowedModel) -> str:
     return add_predictor(graph, features, fitted.spec.feature_names, fitted.tabular.predictor)
 
 
-def hard_windows(fitted: WindowedModel, model: onnx.ModelProto, data: Dataset) -> NDArray[np.float32]:
+def hard_windows(fitted: WindowedModel, model: onnx.ModelProto, data: Dataset) -> CasedInputs:
     """Return windows of val, and windows that sit on splits of the trees, a step beside them, missing, and extreme."""
     run = data.runs("val")
     rows = np.arange(len(run))[:: max(1, len(run) // _PARITY_ROWS)]

@@ -44,7 +44,7 @@ from nightshift.graphs.features import (
     compute_features,
     compute_table_features,
 )
-from nightshift.graphs.parity import adversarial_rows
+from nightshift.graphs.parity import CasedInputs, adversarial_windows
 from nightshift.problems import anomaly_judge as judge
 from nightshift.problems.anomaly import PROBLEM
 from nightshift.problems.evaluation import Evaluation, Member
@@ -255,7 +255,7 @@ class AnomalyFamily:
         """Return windows of val, and the same with newest readings on tree splits, missing, and extreme."""
         rows = np.arange(len(data.runs("val")))[:: max(1, len(data.runs("val")) // _PARITY_ROWS)]
         real = build_windows(data.matrix("val"), data.runs("val"), fitted.spec.window_rows, rows)
-        return {"window": _hard_windows(fitted, real)}
+        return _hard_windows(fitted, real)
 
     def tolerances(self, fitted: AnomalyModel) -> Mapping[str, float]:
         """Scores are computed in double and agree to 1e-9; what is left is the float32 they are cast to."""
@@ -340,15 +340,17 @@ def _notes(fitted: AnomalyModel, source: str) -> list[str]:
     ]
 
 
-def _hard_windows(fitted: AnomalyModel, real: NDArray[np.float32]) -> NDArray[np.float32]:
+def _hard_windows(fitted: AnomalyModel, real: NDArray[np.float32]) -> CasedInputs:
     """Real windows, then ones whose newest row is adversarial, then ones that are extreme or missing throughout."""
     splits = {column: _raw_splits(fitted, column) for column in range(real.shape[2])}
-    newest = adversarial_rows(real[:, -1, :], splits, per_column=_SPLITS_PER_COLUMN)
-    hard = np.resize(real, (len(newest), *real.shape[1:]))
-    hard[:, -1, :] = newest
+    newest = adversarial_windows(real[:, -1:, :], splits, per_column=_SPLITS_PER_COLUMN)
+    hard = np.resize(real, (len(newest.case), *real.shape[1:]))
+    hard[:, -1, :] = newest["window"][:, 0, :]
     big = np.finfo(np.float32).max
-    whole = [np.full_like(real[:1], value) for value in (np.nan, np.inf, -np.inf, big, -big, 0.0)]
-    return np.concatenate([hard, *whole])
+    throughout = {"missing": (np.nan,), "infinite": (np.inf, -np.inf), "extreme": (big, -big, 0.0)}
+    whole = [np.full_like(real[:1], value) for values in throughout.values() for value in values]
+    case = [name for name, values in throughout.items() for _ in values]
+    return CasedInputs({"window": np.concatenate([hard, *whole])}, np.concatenate([newest.case, case]))
 
 
 def _raw_splits(fitted: AnomalyModel, column: int) -> NDArray[np.float32]:

@@ -158,7 +158,7 @@ class ClassificationFamily:
 
     def parity_inputs(self, fitted: WindowedModel, data: Dataset, ctx: RunContext) -> dict[str, NDArray[Any]]:
         """Return windows of val and adversarial ones."""
-        return {"window": hard_windows(fitted, self.export(fitted, ctx), data)}
+        return hard_windows(fitted, self.export(fitted, ctx), data)
 
     def tolerances(self, fitted: WindowedModel) -> Mapping[str, float]:
         """Members answer in float32, so that their mean may differ in the last place."""

@@ -1,11 +1,13 @@
 """Rows on which a converted model is most likely to differ from its library, and the figures of the comparison.
 
 Random rows hide converter faults: a threshold that is off by one float32 step misroutes one row in a thousand.
+Infinite readings are missing readings, to every family's library side and to its graph alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,17 +26,33 @@ _TREE_OPS = {"TreeEnsembleRegressor", "TreeEnsembleClassifier"}
 EXTREMES = np.array([0.0, -0.0, 1e-45, -1e-45, 1e-35, -1e-35, 1e-30, 1e9, -1e9, 1e30, -1e30], np.float32)
 #: Rows are compared in slices of about this many input values, which bounds the memory of large windows.
 CHUNK_VALUES = 8_000_000
+#: A runtime may compute a large batch by other code than one row: tree nodes do from some dozens of rows on.
+BATCHES = (0, 1, 2, 7, 1_000)
+#: So many rows are asked one by one, spread over all cases.
+_ONE_BY_ONE_ROWS = 128
+
+
+class CasedInputs(dict[str, NDArray[Any]]):
+    """Inputs by name that tell what each row is there for.
+
+    Attributes:
+        case: `(rows,)`, `real` or what was done to the row.
+    """
+
+    def __init__(self, inputs: Arrays, case: NDArray[np.str_]) -> None:
+        super().__init__(inputs)
+        self.case = case
 
 
 def compare(
     model: bytes, library: Callable[[Arrays], Arrays], inputs: Arrays, tolerances: Mapping[str, float]
 ) -> Parity:
-    """Run the graph and the training library on the same inputs.
+    """Run the graph and the training library on the same inputs, and the graph on the same rows in other batches.
 
     Args:
         model: the serialised graph.
         library: answers inputs with the training library, by output name.
-        inputs: by name, all with the same first dimension.
+        inputs: by name, all with the same first dimension; `CasedInputs` are counted by case.
         tolerances: float output -> largest accepted absolute difference, in the output's unit.
 
     Returns:
@@ -44,22 +62,81 @@ def compare(
 
     session = open_session(model)
     names = [output.name for output in session.get_outputs()]
+
+    def graph(part: Arrays) -> Arrays:
+        return dict(zip(names, session.run(None, dict(part)), strict=True))
+
     n_rows = len(next(iter(inputs.values())))
-    worst = dict.fromkeys(tolerances, 0.0)
-    flips = 0
+    told = _Differences(tolerances)
     for start, stop in _slices(inputs, n_rows):
         part = {name: values[start:stop] for name, values in inputs.items()}
-        got = dict(zip(names, session.run(None, dict(part)), strict=True))
-        want = library(part)
-        flipped = np.zeros(stop - start, np.bool_)
-        for name in names:
-            if np.issubdtype(got[name].dtype, np.floating):
-                worst[name] = max(worst.get(name, 0.0), max_abs_delta(want[name], got[name]))
+        told.add(library(part), graph(part))
+    batches = _compare_batches(graph, inputs, told) if n_rows else ()
+    return Parity(
+        rows=n_rows,
+        max_abs=told.worst,
+        tolerance=dict(tolerances),
+        flips=told.flips,
+        ok=told.flips == 0 and all(delta <= tolerances.get(name, 0.0) for name, delta in told.worst.items()),
+        cases=_count(inputs.case) if isinstance(inputs, CasedInputs) else {},
+        batches=batches,
+    )
+
+
+class _Differences:
+    """The largest difference of each float output so far, and the rows with another integer output."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.worst = dict.fromkeys(names, 0.0)
+        self.flips = 0
+
+    def add(self, want: Arrays, got: Arrays) -> None:
+        flipped = np.zeros(len(next(iter(got.values()))), np.bool_)
+        misshapen = False
+        for name, values in got.items():
+            if np.issubdtype(values.dtype, np.floating):
+                self.worst[name] = max(self.worst.get(name, 0.0), max_abs_delta(want[name], values))
             else:
-                flipped |= _any_differs(np.asarray(want[name]), got[name])
-        flips += int(flipped.sum())
-    ok = flips == 0 and all(delta <= tolerances.get(name, 0.0) for name, delta in worst.items())
-    return Parity(rows=n_rows, max_abs=worst, tolerance=dict(tolerances), flips=flips, ok=ok)
+                flipped |= _any_differs(np.asarray(want[name]), values)
+                misshapen |= np.shape(want[name]) != values.shape
+        # An answer of no rows can be wrong by its shape alone.
+        self.flips += max(int(flipped.sum()), int(misshapen))
+
+
+def _compare_batches(graph: Callable[[Arrays], Arrays], inputs: Arrays, told: _Differences) -> tuple[int, ...]:
+    """Ask the graph the same rows one by one and in batches.
+
+    Returns:
+        The sizes compared; the largest is smaller where so many windows would fill the memory.
+    """
+    n_rows = len(next(iter(inputs.values())))
+    largest = min(BATCHES[-1], max(1, CHUNK_VALUES // max(1, _values_a_row(inputs))))
+    rows = np.linspace(0, n_rows - 1, largest).astype(np.int64)
+    drawn = {name: values[rows] for name, values in inputs.items()}
+    at_once = graph(drawn)
+    asked = np.unique(np.linspace(0, largest - 1, _ONE_BY_ONE_ROWS).astype(np.int64))
+    alone = _in_batches(graph, drawn, asked, 1)
+    told.add(alone, {name: values[asked] for name, values in at_once.items()})
+    for size in BATCHES[2:-1]:
+        told.add(alone, _in_batches(graph, drawn, asked, size))
+    nothing = graph({name: values[:0] for name, values in drawn.items()})
+    told.add({name: values[:0] for name, values in alone.items()}, nothing)
+    return tuple(sorted({*BATCHES[:-1], largest}))
+
+
+def _in_batches(
+    graph: Callable[[Arrays], Arrays], inputs: Arrays, rows: NDArray[np.int64], size: int
+) -> dict[str, NDArray[Any]]:
+    parts = [
+        graph({name: values[rows[start : start + size]] for name, values in inputs.items()})
+        for start in range(0, len(rows), size)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _count(case: NDArray[np.str_]) -> dict[str, int]:
+    """Return the rows of each case, in the order in which they first come."""
+    return {str(name): int((case == name).sum()) for name in dict.fromkeys(case.tolist())}
 
 
 def max_abs_delta(want: NDArray[Any], got: NDArray[Any]) -> float:
@@ -76,15 +153,18 @@ def max_abs_delta(want: NDArray[Any], got: NDArray[Any]) -> float:
 def _any_differs(want: NDArray[Any], got: NDArray[Any]) -> NDArray[np.bool_]:
     if want.shape != got.shape:
         return np.ones(len(got), np.bool_)
-    differs: NDArray[np.bool_] = (want != got).reshape(len(got), -1).any(axis=1)
+    differs: NDArray[np.bool_] = (want != got).any(axis=tuple(range(1, want.ndim)))
     return differs
 
 
 def _slices(inputs: Arrays, n_rows: int) -> Iterator[tuple[int, int]]:
-    values_a_row = sum(int(np.prod(values.shape[1:], dtype=np.int64)) for values in inputs.values())
-    step = max(1, CHUNK_VALUES // max(1, values_a_row))
+    step = max(1, CHUNK_VALUES // max(1, _values_a_row(inputs)))
     for start in range(0, n_rows, step):
         yield start, min(start + step, n_rows)
+
+
+def _values_a_row(inputs: Arrays) -> int:
+    return sum(int(np.prod(values.shape[1:], dtype=np.int64)) for values in inputs.values())
 
 
 def split_thresholds(model: onnx.ModelProto) -> dict[int, Float32]:
@@ -146,7 +226,7 @@ def thresholds_by_column(
 
 
 def adversarial_rows(rows: Float32, thresholds: Mapping[int, Float32], *, per_column: int = 100) -> Float32:
-    """Build rows that sit where converters fail.
+    """Build rows of features that sit where converters fail.
 
     Args:
         rows: `(n, f)` real rows; each is used as it is, and in turn as the background of the made-up ones.
@@ -155,16 +235,18 @@ def adversarial_rows(rows: Float32, thresholds: Mapping[int, Float32], *, per_co
 
     Returns:
         `(m, f)`: the rows themselves; one column exactly on a threshold, one float32 step below and above it; NaN in
-        each column, in every second one and in all; extremes in each column.
+        each column, in every second one and in all; extremes in each column. Features are never infinite.
     """
-    return adversarial_windows(rows[:, None, :], thresholds, per_column=per_column)[:, 0, :]
+    made = adversarial_windows(rows[:, None, :], thresholds, per_column=per_column)
+    changed: Float32 = made["window"][made.case != "infinite", 0, :]
+    return changed
 
 
-def adversarial_windows(windows: Float32, thresholds: Mapping[int, Float32], *, per_column: int = 100) -> Float32:
-    """Build windows that sit where converters fail, as `adversarial_rows` does for rows.
+def adversarial_windows(windows: Float32, thresholds: Mapping[int, Float32], *, per_column: int = 100) -> CasedInputs:
+    """Build windows of readings that sit where converters fail, as `adversarial_rows` does for features.
 
     A column is set to its value throughout the window in every second window, so that last, mean, minimum and maximum
-    all sit on the threshold, and in the newest row alone in the others.
+    all sit on the threshold, and in the newest row alone in the others. Readings may be infinite too.
 
     Args:
         windows: `(n, window_rows, columns)` real windows, oldest row first.
@@ -172,31 +254,44 @@ def adversarial_windows(windows: Float32, thresholds: Mapping[int, Float32], *, 
         per_column: at most this many thresholds of a column.
 
     Returns:
-        `(m, window_rows, columns)`.
+        `window` `(m, window_rows, columns)`, with what each is there for.
     """
     made = list(_one_column_changes(windows.shape[2], thresholds, per_column))
     background = np.resize(np.arange(len(windows)), len(made))
     changed = windows[background]
-    for i, (window, (column, value)) in enumerate(zip(changed, made, strict=True)):
-        window[slice(None) if i % 2 else -1, column] = value
+    for i, (window, change) in enumerate(zip(changed, made, strict=True)):
+        window[slice(None) if i % 2 else -1, change.column] = change.value
     missing = np.repeat(windows[:1], 2, axis=0)
     missing[0, :, ::2] = np.nan
     missing[1] = np.nan
-    return np.concatenate([windows, changed, missing]).astype(np.float32)
+    case = ["real"] * len(windows) + [change.case for change in made] + ["missing"] * 2
+    return CasedInputs({"window": np.concatenate([windows, changed, missing]).astype(np.float32)}, np.array(case))
 
 
-def _one_column_changes(
-    n_columns: int, thresholds: Mapping[int, Float32], per_column: int
-) -> Iterator[tuple[int, np.float32]]:
-    up, down = np.float32(np.inf), np.float32(-np.inf)
+@dataclass(frozen=True)
+class _Change:
+    """A value put into one column of a window, and what it is called."""
+
+    case: str
+    column: int
+    value: np.float32
+
+
+def _one_column_changes(n_columns: int, thresholds: Mapping[int, Float32], per_column: int) -> Iterator[_Change]:
+    up, down, nan = np.float32(np.inf), np.float32(-np.inf), np.float32(np.nan)
     for column in range(n_columns):
         at = np.asarray(thresholds.get(column, np.zeros(0)), np.float32)
         if len(at) > per_column:
             at = at[np.linspace(0, len(at) - 1, per_column).astype(np.int64)]
         with np.errstate(over="ignore"):  # a library writes "always" as the largest float32, whose next is infinite
-            around = [np.nextafter(at, up), np.nextafter(at, down)]
-        for value in np.concatenate([at, *around, EXTREMES]):
-            if np.isfinite(value):
-                yield column, value
-        for _ in range(3):
-            yield column, np.float32(np.nan)
+            cases = {
+                "on a split": at,
+                "one step above": np.nextafter(at, up),
+                "one step below": np.nextafter(at, down),
+                "extreme": EXTREMES,
+            }
+        for case, values in cases.items():
+            yield from (_Change(case, column, value) for value in values if np.isfinite(value))
+        # Twice each, so that one fills the window and the other its newest row alone.
+        yield from (_Change("infinite", column, value) for value in (up, up, down, down))
+        yield from (_Change("missing", column, value) for value in (nan, nan, nan))

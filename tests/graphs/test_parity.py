@@ -77,7 +77,8 @@ def test_chunks_add_up(rows: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> Non
     made = adversarial_rows(rows, split_thresholds(model))
     whole = compare(model.SerializeToString(), library, {"window": made}, {"value": 0.0})
     monkeypatch.setattr(harness, "CHUNK_VALUES", 7)
-    assert compare(model.SerializeToString(), library, {"window": made}, {"value": 0.0}) == whole
+    parts = compare(model.SerializeToString(), library, {"window": made}, {"value": 0.0})
+    assert parts.model_copy(update={"batches": whole.batches}) == whole
 
 
 @pytest.mark.parametrize(
@@ -132,10 +133,79 @@ def test_made_up_rows_sit_on_and_beside_thresholds_and_miss_values(rows: np.ndar
 
 def test_windows_sit_on_a_threshold_throughout_or_in_the_newest_row(rows: np.ndarray) -> None:
     windows = np.repeat(rows[:, None, :], 4, axis=1)
-    made = adversarial_windows(windows, {0: np.array([0.5, 0.6], np.float32)})
+    made = adversarial_windows(windows, {0: np.array([0.5, 0.6], np.float32)})["window"]
     whole = (made[:, :, 0] == made[:, -1:, 0]).all(axis=1)
     assert whole[len(rows) :].any()
     assert (~whole[len(rows) :]).any()
+
+
+def test_every_row_says_what_it_is_there_for_and_infinities_come_as_readings_only(rows: np.ndarray) -> None:
+    thresholds = {0: np.array([0.5], np.float32)}
+    made = adversarial_windows(np.repeat(rows[:, None, :], 3, axis=1), thresholds)
+    window = made["window"]
+    assert set(made.case) == {
+        "real",
+        "on a split",
+        "one step above",
+        "one step below",
+        "extreme",
+        "infinite",
+        "missing",
+    }
+    for where in (slice(None), -1):
+        assert all((window[made.case == "infinite"][:, where, 0] == value).any() for value in (np.inf, -np.inf))
+    assert np.isfinite(window[made.case != "missing"][:, 0]).sum() < window[made.case != "missing"][:, 0].size
+    assert not np.isnan(window[made.case != "missing"]).any()
+    assert (window[made.case == "on a split"][:, -1, 0] == np.float32(0.5)).all()
+    assert not np.isinf(adversarial_rows(rows, thresholds)).any()
+    graph = last_value_graph()
+    parity = compare(graph, lambda inputs: {"value": inputs["window"][:, -1, :1]}, made, {"value": 0.0})
+    assert parity.ok
+    assert parity.cases["real"] == len(rows)
+    assert sum(parity.cases.values()) == parity.rows == len(window)
+
+
+def last_value_graph() -> bytes:
+    graph = Graph("last")
+    window = graph.input("window", "float32", ["batch", 3, 2])
+    newest = graph.add("Gather", window, graph.const(-1, "int64"), axis=1)
+    graph.output(graph.add("Gather", newest, graph.const([0], "int64"), axis=1), "value", "float32", ["batch", 1])
+    return graph.build().SerializeToString()
+
+
+def batch_graph(op: str) -> bytes:
+    """A graph whose answers hang on the other rows of the batch."""
+    graph = Graph("batch")
+    window = graph.input("window", "float32", ["batch", 2])
+    whole = graph.add(op, window, graph.const([0], "int64"), keepdims=1)
+    graph.output(graph.add("Add", window, whole), "value", "float32", ["batch", 2])
+    return graph.build().SerializeToString()
+
+
+def test_an_answer_that_hangs_on_its_batch_is_found(rows: np.ndarray) -> None:
+    window = rows.copy()
+    window[:, :] = 1.0
+
+    def mean_added(inputs: harness.Arrays) -> harness.Arrays:
+        return {"value": inputs["window"] + inputs["window"].mean(axis=0)}
+
+    def sum_added(inputs: harness.Arrays) -> harness.Arrays:
+        return {"value": inputs["window"] + inputs["window"].sum(axis=0)}
+
+    # All rows being equal, their mean is the same in every batch, and their sum is not.
+    same = compare(batch_graph("ReduceMean"), mean_added, {"window": window}, {"value": 1e-6})
+    assert same.ok
+    assert same.batches == (0, 1, 2, 7, 1000)
+    other = compare(batch_graph("ReduceSum"), sum_added, {"window": window}, {"value": 1e-6})
+    assert not other.ok
+    assert other.max_abs == {"value": 999.0}
+
+
+def test_large_windows_are_compared_in_smaller_batches(rows: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(harness, "CHUNK_VALUES", 60)
+    window = np.ones_like(rows)
+    parity = compare(batch_graph("ReduceMean"), lambda inputs: {"value": inputs["window"] * 2}, {"window": window}, {})
+    assert parity.batches == (0, 1, 2, 7, 30)
 
 
 def test_thresholds_of_a_columns_statistics_are_put_together() -> None:
