@@ -16,6 +16,8 @@ from nightshift.settings import Home
 
 #: What trains a batch of cells, by pool.
 BATCH_OF = {GPU_POOL: "train-batch/gpu", PI_POOL: "train-batch/pi"}
+#: What checks a bundle on a board, and where boards ask for such runs.
+DEVICE_CHECK, DEVICE_PLACE = "verify-on-device/device", (PI_POOL, "device")
 #: A worker asks every few seconds; a queue that nobody has asked for so long has none.
 POLLED_S = 60.0
 
@@ -49,13 +51,14 @@ def troubles(home: Home, places: Iterable[tuple[str, str]], url: str = "") -> tu
 
 
 def _trouble(home: Home, pool: str, queue: str, url: str) -> Trouble | None:
-    what, hint = _of_pool(home, pool, url)
+    deployment = DEVICE_CHECK if (pool, queue) == DEVICE_PLACE else BATCH_OF.get(pool, "")
+    what, hint = _of_pool(home, pool, deployment, url)
     if not what:
         what, hint = _of_queue(pool, queue, url)
     return Trouble(pool, queue, what, hint) if what else None
 
 
-def _of_pool(home: Home, pool: str, url: str) -> tuple[str, str]:
+def _of_pool(home: Home, pool: str, deployment: str, url: str) -> tuple[str, str]:
     path = f"work_pools/{quote(pool)}"
     status, found = ask(path, accept=(404,), url=url)
     if status == 404:
@@ -68,7 +71,6 @@ def _of_pool(home: Home, pool: str, url: str) -> tuple[str, str]:
         )
     if found["is_paused"]:
         return f"the work pool '{pool}' is paused.", f"prefect work-pool resume {pool}"
-    deployment = BATCH_OF.get(pool, "")
     if deployment and ask(f"deployments/name/{deployment}", accept=(404,), url=url)[0] == 404:
         return f"the Prefect server has no deployment '{deployment}'.", "It is made by: nightshift deploy"
     return "", ""
@@ -83,9 +85,10 @@ def _of_queue(pool: str, queue: str, url: str) -> tuple[str, str]:
     polled = found.get("last_polled")
     if polled is None or time.time() - at_s(polled) > POLLED_S:
         start = f"prefect worker start --pool {pool}" + (f" --work-queue {queue}" if queue != "default" else "")
+        board = (pool, queue) == DEVICE_PLACE
         return (
             f"no worker takes runs from '{pool}'" + (f", queue '{queue}'." if queue != "default" else "."),
-            f"Start one: nightshift up (on another machine: {start})",
+            f"On the board: {start}" if board else f"Start one: nightshift up (on another machine: {start})",
         )
     return "", ""
 
