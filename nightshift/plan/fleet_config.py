@@ -115,6 +115,8 @@ class FleetConfig(BaseModel):
         targets: that each model is built for.
         tags: tag -> ids, to ask for a part of the fleet.
         champion_max_age_days: a champion that is older is trained again; None = never for its age.
+        promotion: what the gate lets pass becomes champion at once, or when a person says so.
+        promotion_wait_h: how long a person is asked; afterwards `nightshift promote` is left.
         batch: how they are trained.
         notify: a Prefect notification block, `<type>/<name>` such as `slack-webhook/night`; "" = tell nobody.
         notify_on: of trouble only, or of every night.
@@ -132,6 +134,8 @@ class FleetConfig(BaseModel):
     targets: tuple[str, ...] = Field(default=("pi",), min_length=1)
     tags: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     champion_max_age_days: float | None = Field(default=30.0, gt=0)
+    promotion: Literal["automatic", "by_hand"] = "automatic"
+    promotion_wait_h: float = Field(default=168.0, gt=0)
     batch: BatchSettings = BatchSettings()
     notify: str = Field(default="", pattern=r"^([\w-]+/[\w-]+)?$")
     notify_on: Literal["trouble", "always"] = "trouble"

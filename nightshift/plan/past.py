@@ -1,7 +1,8 @@
 """What earlier trainings of a model left behind: who is champion, on which data, and how long each took.
 
 Read from the bundles' own notes and the register records. MLflow's alias alone says who is champion; what the gate
-decided stands in the record too, and a plan of thousands of cells cannot open MLflow. A promotion by hand is not seen.
+decided stands in the record too, and a plan of thousands of cells cannot open MLflow. Whoever changes the champion
+later notes it in the records of this home.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from nightshift.files import write_atomic
+from nightshift.plan import lock
 from nightshift.plan.records import STAGES
 from nightshift.settings import Home
 
@@ -24,6 +27,7 @@ MAX_VERSIONS = 10
 
 _VERSION = re.compile(r"v(\d+)")
 _CELL_KEY = re.compile(r"[0-9a-f]{64}")
+_GATE_SAID = "; the gate said: "
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Trained:
     Attributes:
         dataset: fingerprint of what it was trained on.
         at: when it was registered, UTC.
-        promoted: the gate made it champion.
+        promoted: it became champion, and none before it took its place again.
         seconds: of all stages.
     """
 
@@ -52,7 +56,7 @@ class Past:
 
     @property
     def champion(self) -> Trained | None:
-        """The newest version that the gate promoted."""
+        """The newest version that was promoted, and not taken back since."""
         return next((v for v in self.versions if v.promoted), None)
 
     @property
@@ -69,12 +73,25 @@ class Past:
 def past_of(home: Home, subject: str, family: str, target: str) -> Past:
     """Return what is known of a model's versions; what cannot be read is left out."""
     folder = home.models / family / subject / target
-    try:
-        numbers = sorted((int(m[1]) for p in folder.iterdir() if (m := _VERSION.fullmatch(p.name))), reverse=True)
-    except OSError:
-        return Past(())
-    found = (_trained(home, folder / f"v{number}", number) for number in numbers[:MAX_VERSIONS])
+    found = (_trained(home, folder / f"v{number}", number) for number in _numbers(folder)[:MAX_VERSIONS])
     return Past(tuple(version for version in found if version))
+
+
+def note_champion(home: Home, name: str, version: int) -> None:
+    """Let the register records of a model say who is champion: the version, and none that is newer.
+
+    Args:
+        name: `<subject>.<family>.<target>`.
+    """
+    folder = _folder(home, name)
+    for number in _numbers(folder):
+        if number >= version:
+            _rewrite(home, folder, number, {"champion": number == version})
+
+
+def note_gate(home: Home, name: str, version: int, word: str) -> None:
+    """Put a person's word before the gate's in the register record of a version, where this home has it."""
+    _rewrite(home, _folder(home, name), version, {"gate": word})
 
 
 def seconds_of(home: Home, cell_key: str) -> float | None:
@@ -94,6 +111,45 @@ def utc(text: str) -> datetime:
     """
     moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _folder(home: Home, name: str) -> Path:
+    subject, family, target = name.rsplit(".", 2)
+    return home.models / family / subject / target
+
+
+def _numbers(folder: Path) -> list[int]:
+    """Return the versions that a model's folder holds, newest first."""
+    try:
+        return sorted((int(m[1]) for p in folder.iterdir() if (m := _VERSION.fullmatch(p.name))), reverse=True)
+    except OSError:
+        return []
+
+
+def _rewrite(home: Home, folder: Path, version: int, facts: dict[str, Any]) -> None:
+    """Change facts of a version's register record; a cell that is being trained is left alone."""
+    try:
+        key = str(json.loads((folder / f"v{version}" / "bundle.json").read_bytes())["fingerprints"]["cell_key"])
+        if not _CELL_KEY.fullmatch(key):
+            return
+        with lock.held(home, key):
+            for work in _folders(home, key):
+                register = _record(work, "register")
+                if register and register["summary"].get("version") == version:
+                    _write(work / "register.json", register, facts)
+                    return
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, lock.BusyError):
+        return
+
+
+def _write(path: Path, register: dict[str, Any], facts: dict[str, Any]) -> None:
+    summary = register["summary"]
+    if "gate" in facts:
+        said = str(summary.get("gate") or "nothing").rpartition(_GATE_SAID)[2]
+        facts = {**facts, "gate": f"{facts['gate']}{_GATE_SAID}{said}"}
+    changed = {**register, "summary": {**summary, **facts}}
+    if changed != register:
+        write_atomic(path, json.dumps(changed, indent=1, ensure_ascii=False).encode())
 
 
 def _trained(home: Home, bundle: Path, version: int) -> Trained | None:

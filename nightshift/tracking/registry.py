@@ -30,12 +30,14 @@ from nightshift.plan import journal, lock
 from nightshift.plan.cell import Cell
 from nightshift.plan.records import StageRecord, record_files, work_folder, write_record
 from nightshift.settings import Home
-from nightshift.tracking import runs, versions
+from nightshift.tracking import device, runs, versions
 from nightshift.tracking.finished import LOGGED, Finished, read_finished, staging_folder, version_folder
 from nightshift.tracking.gate import GateDecision
-from nightshift.tracking.judge import decide
+from nightshift.tracking.judge import decide, device_of
 from nightshift.tracking.mlflow_store import Store, open_store, told_apart
+from nightshift.tracking.promotion import conclude
 from nightshift.tracking.unversioned import dvc_file
+from nightshift.tracking.verdict import facts_of
 
 logger = logging.getLogger("nightshift")
 
@@ -60,6 +62,7 @@ class Registered:
         folder: of its bundle.
         bundle_id: SHA-256 of its `bundle.json`.
         decision: the gate's; None before it was asked.
+        verdict: what was done about it.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Registered:
     folder: Path
     bundle_id: str
     decision: GateDecision | None = None
+    verdict: str = ""
 
     def summary(self, home: Home, uri: str) -> Summary:
         """Return what the stage record keeps."""
@@ -83,9 +87,7 @@ class Registered:
             "dvc": dvc_file(home, "models", self.bundle_id).relative_to(home.root).as_posix(),
         }
         if self.decision is not None:
-            verdict = "promoted" if self.decision.promote else "not promoted"
-            facts["champion"] = self.decision.promote
-            facts["gate"] = f"{verdict}: {'; '.join(self.decision.reasons)}"
+            facts |= facts_of(self.decision, self.verdict)
         return facts
 
 
@@ -165,7 +167,8 @@ def _all_steps(home: Home, store: Store, cell: Cell, say: Callable[[str], None])
     _write_stage_record(home, store, cell, done, datetime.now(UTC), 0.0)
     _make_ready(store, done)
     say(f"asking the gate about version {version}")
-    return replace(done, decision=_ask_gate(home, store, finished, done))
+    decision = _ask_gate(home, store, finished, done)
+    return replace(done, decision=decision, verdict=conclude(store, done.name, done.version, decision))
 
 
 def _find_bundle(home: Home, store: Store, cell: Cell) -> Finished:
@@ -242,20 +245,17 @@ def _make_ready(store: Store, done: Registered) -> None:
 
 
 def _ask_gate(home: Home, store: Store, finished: Finished, done: Registered) -> GateDecision:
-    """Step 5."""
+    """Ask the gate, and keep its word with the run; step 5 is to do as it says."""
     holder = versions.champion(store, done.name)
     if holder is not None and holder.version == done.version:
         decision = GateDecision(promote=True, reasons=("champion already",))
     else:
-        decision = decide(home, store, finished, holder)
+        # A version that is registered once more may have been checked since the first time.
+        awaits = device_of(home, finished.cell.target).require_device_check
+        check = device.known(versions.find(store, done.name, done.version)) if awaits else None
+        decision = decide(home, store, finished, holder, check)
     with told_apart(store.uri):
         runs.log_gate(store, done.run_id, decision.model_dump_json(indent=1))
-        reasons = "; ".join(decision.reasons)[:_MAX_TAG]
-        store.client.set_model_version_tag(done.name, str(done.version), versions.GATE_REASONS, reasons)
-        if decision.promote:
-            store.client.set_registered_model_alias(done.name, versions.CHAMPION, str(done.version))
-        verdict = "promoted" if decision.promote else "not promoted"
-        store.client.set_model_version_tag(done.name, str(done.version), versions.GATE, verdict)
     return decision
 
 

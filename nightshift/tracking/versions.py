@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from nightshift.errors import ServiceError, UnknownNameError
-from nightshift.plan import lock
 from nightshift.plan.cell import Cell
 from nightshift.tracking import runs
 from nightshift.tracking.mlflow_store import Store, told_apart
@@ -32,6 +31,8 @@ PROMOTED, NOT_PROMOTED, BY_HAND = "promoted", "not promoted", "promoted by hand"
 WAITS, REFUSED = "waits for a person", "refused by hand"
 #: When and by whom a version was made champion, as JSON.
 PROMOTIONS = "nightshift.promotions"
+#: A person's reason for the word in the gate's tag.
+NOTE = "nightshift.gate_note"
 By = Literal["gate", "device check", "hand", "rollback"]
 MEMBERS, MEMBERS_CUT = "nightshift.members", "nightshift.members_cut"
 # MLflow refuses longer values of a version's tag; the oldest promotions make room for the newest.
@@ -183,22 +184,6 @@ def find(store: Store, name: str, version: int) -> Version:
             f"version {version} of {name} is not whole yet.", hint="The next `nightshift train` finishes it."
         )
     return known[version]
-
-
-def promote(store: Store, name: str, version: int, note: str = "") -> Version:
-    """Make a version champion by hand, and return it as it was before.
-
-    Raises:
-        UnknownNameError: when the model has no such version.
-        ServiceError: when its registration has not ended.
-    """
-    # The lock of whatever changes the versions of a model: one that is being removed is not promoted.
-    with lock.held(store.home, f"register-{name}", wait=True):
-        found = find(store, name, version)
-        crown(store, name, version, "hand", note)
-        with told_apart(store.uri):
-            store.client.set_model_version_tag(name, str(version), GATE, BY_HAND)
-    return found
 
 
 def delete(store: Store, held: Version) -> None:

@@ -57,6 +57,7 @@ def test_machines_of_tags_belong_to_a_fleet_of_all_machines(home: Home) -> None:
         ("machines: [7]", "expected `all` or a list of names, got [7]."),
         ("families: {anomaly: yes}", "'families': Value error, expected `all` or a list of names"),
         ("machines: [pump_7]\ntags: {hall_1: [pump_8]}", "tag 'hall_1' names 'pump_8'"),
+        ("promotion: manual", "'promotion': Input should be 'automatic' or 'by_hand', got 'manual'."),
         ("champion_max_age_days: 0", "'champion_max_age_days': Input should be greater than 0, got 0"),
         ("- all", "fleet.yaml must hold a mapping"),
     ],

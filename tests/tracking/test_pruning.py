@@ -21,7 +21,7 @@ from nightshift.plan.cell import Cell
 from nightshift.plan.fleet_config import RetentionSettings
 from nightshift.plan.records import work_folder
 from nightshift.settings import Home
-from nightshift.tracking import registry, versioning, versions
+from nightshift.tracking import promotion, registry, versioning, versions
 from nightshift.tracking.finished import read_bundle, version_folder
 from nightshift.tracking.mlflow_store import open_store
 from nightshift.tracking.pruning import Pruned, look, prune
@@ -73,7 +73,7 @@ def history(tmp_path_factory: pytest.TempPathFactory, migrated_db: Path) -> Iter
         told = History(home)
         for _ in range(3):
             told.goes_on()
-        versions.promote(told.store, told.name, 1)
+        promotion.promote(told.store, told.name, 1)
         yield told
 
 
@@ -195,7 +195,7 @@ def test_what_somebody_works_on_is_left_with_its_data_and_the_bytes_are_those_th
     history: History, tmp_path: Path
 ) -> None:
     history.goes_on()
-    versions.promote(history.store, history.name, 1)
+    promotion.promote(history.store, history.name, 1)
     with lock.held(history.home, f"register-{history.name}"):
         left = prune(history.home, LIMITS)
     assert f"{history.name} version 3 is left: somebody works on it" in left.remarks
@@ -208,4 +208,4 @@ def test_what_somebody_works_on_is_left_with_its_data_and_the_bytes_are_those_th
     assert history.registered() == {1, 4}
     assert done.freed == pytest.approx(before - after, rel=0.2)
     with pytest.raises(UnknownNameError):
-        versions.promote(history.store, history.name, 3)
+        promotion.promote(history.store, history.name, 3)

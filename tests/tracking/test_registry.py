@@ -22,7 +22,7 @@ from nightshift.plan.cell import Cell
 from nightshift.plan.records import read_record
 from nightshift.plan.state import State, state
 from nightshift.settings import Home
-from nightshift.tracking import registry, runs, versions
+from nightshift.tracking import promotion, registry, runs, versions
 from nightshift.tracking.finished import staging_folder, version_folder
 from nightshift.tracking.mlflow_store import Store, open_store
 from tests.tracking.bundles import a_cell, finish, threshold_for
@@ -165,12 +165,12 @@ def test_a_worse_challenger_leaves_the_champion_and_a_better_one_takes_its_place
     assert challenger is not None
     assert (champion.version, challenger.version) == (3, 3)
     assert all_versions(store, name)[2][versions.GATE] == "not promoted"
-    versions.promote(store, name, 2)
+    promotion.promote(store, name, 2)
     by_hand = versions.champion(store, name)
     assert by_hand is not None
     assert by_hand.version == 2
     with pytest.raises(UnknownNameError):
-        versions.promote(store, name, 9)
+        promotion.promote(store, name, 9)
 
 
 def test_a_champion_whose_folder_was_deleted_is_fetched_from_mlflow(place: Home, store: Store, data: Dataset) -> None:

@@ -1,0 +1,177 @@
+"""Who becomes champion: by the gate's word, by a person's, or by going back to the one before.
+
+MLflow's alias alone says who is champion. A version's tags say how it came to that, and the register records of this
+home repeat it for plans and reports, which open no MLflow. Alias first, records then: what a crash leaves undone is
+done by the same command again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from nightshift.errors import NightshiftError, ServiceError
+from nightshift.plan import lock
+from nightshift.plan.fleet_config import load_fleet
+from nightshift.plan.past import note_champion, note_gate
+from nightshift.settings import Home
+from nightshift.tracking import versions
+from nightshift.tracking.gate import GateDecision
+from nightshift.tracking.mlflow_store import Store, told_apart
+from nightshift.tracking.versions import CHAMPION, GATE, GATE_REASONS, READY, STATE, By, Held, Promotion, Version
+
+logger = logging.getLogger("nightshift")
+
+# MLflow refuses longer values of a version's tag.
+_MAX_TAG = 5000
+
+
+@dataclass(frozen=True)
+class Crowned:
+    """A change of champion.
+
+    Attributes:
+        version: champion now.
+        before: champion until then, None when there was none, or it is the same.
+    """
+
+    version: Version
+    before: Version | None = None
+
+
+def conclude(store: Store, name: str, version: int, decision: GateDecision, by: By = "gate") -> str:
+    """Do as the gate says, and return the verdict that its tag has. The caller holds the model's register lock.
+
+    Where the fleet's promotion is by hand, a version that passes waits for a person.
+    """
+    holder = versions.champion(store, name)
+    is_champion = holder is not None and holder.version == version
+    verdict = versions.NOT_PROMOTED
+    if decision.promote:
+        verdict = versions.WAITS if not is_champion and asks_a_person(store.home) else versions.PROMOTED
+    if verdict == versions.PROMOTED:
+        versions.crown(store, name, version, by)
+    with told_apart(store.uri):
+        reasons = "; ".join(decision.reasons)[:_MAX_TAG]
+        store.client.set_model_version_tag(name, str(version), GATE_REASONS, reasons)
+        store.client.set_model_version_tag(name, str(version), GATE, verdict)
+    return verdict
+
+
+def asks_a_person(home: Home) -> bool:
+    """Whether the fleet's promotion is by hand; also where its config cannot be read: nobody is promoted unasked."""
+    try:
+        return load_fleet(home).promotion == "by_hand"
+    except NightshiftError as error:
+        logger.warning("A person is asked before a promotion: %s", error.what)
+        return True
+
+
+def promote(store: Store, name: str, version: int, note: str = "") -> Crowned:
+    """Make a version champion by hand.
+
+    Raises:
+        UnknownNameError: when the model has no such version, or it is being removed.
+        ServiceError: when its registration has not ended.
+    """
+    with lock.held(store.home, f"register-{name}", wait=True):
+        before = versions.champion(store, name)
+        found = versions.find(store, name, version)
+        versions.crown(store, name, version, "hand", note)
+        _tell(store, found, versions.BY_HAND, note)
+    return Crowned(found, before if before is not None and before.version != version else None)
+
+
+def refuse(store: Store, name: str, version: int, note: str = "") -> Version:
+    """Note that a person has refused a version that waited; the champion stays.
+
+    Raises:
+        UnknownNameError: when the model has no such version, or it is being removed.
+        ServiceError: when it is champion meanwhile, or its registration has not ended.
+    """
+    with lock.held(store.home, f"register-{name}", wait=True):
+        found = versions.find(store, name, version)
+        holder = versions.champion(store, name)
+        if holder is not None and holder.version == version:
+            raise ServiceError(
+                f"version {version} of {name} is champion already: it cannot be refused any more.",
+                hint="`nightshift rollback` goes back to the champion before.",
+            )
+        _tell(store, found, versions.REFUSED, note)
+    return found
+
+
+def rollback(store: Store, name: str, note: str = "") -> Crowned:
+    """Go back to the champion before the present one.
+
+    Raises:
+        ServiceError: when there is no champion, or none before it that is still there.
+    """
+    with lock.held(store.home, f"register-{name}", wait=True):
+        held = versions.inventory(store, name).get(name, [])
+        now = next((h.version for h in held if CHAMPION in h.aliases), None)
+        target = before(held)
+        if now is None or target is None:
+            raise ServiceError(
+                _no_way_back(name, now),
+                hint="`nightshift history` lists the versions; any of them is made champion by: nightshift promote",
+            )
+        versions.crown(store, name, target.version, "rollback", note or f"from version {now.version}")
+        note_champion(store.home, name, target.version)
+    return Crowned(target, now)
+
+
+def before(held: Sequence[Held]) -> Version | None:
+    """Return the version that a rollback would make champion, None when there is none.
+
+    Champions are a stack: a rollback takes the top away, so that the next one goes further back and not forth again.
+    """
+    now = next((h.version.version for h in held if CHAMPION in h.aliases), None)
+    if now is None:
+        return None
+    whole = {h.version.version: h.version for h in held if h.version.tags.get(STATE) == READY}
+    below = [number for number in _stack(held, now)[:-1] if number in whole and number != now]
+    return whole[below[-1]] if below else None
+
+
+def waiting(held: Iterable[Held]) -> Version | None:
+    """Return the newest version of a model that waits for a person; older ones it stands for."""
+    own = [h.version for h in held if h.version.tags.get(GATE) == versions.WAITS and CHAMPION not in h.aliases]
+    return max(own, key=lambda version: version.version, default=None)
+
+
+def _stack(held: Sequence[Held], now: int) -> list[int]:
+    """Return the champions that led to the present one, oldest first; what never came about is left out."""
+    stack: list[int] = []
+    for number, promotion in in_order(held):
+        if promotion.by == "rollback" and number in stack:
+            del stack[len(stack) - stack[::-1].index(number) :]
+        elif stack[-1:] != [number]:
+            stack.append(number)
+    if now in stack:
+        return stack[: len(stack) - stack[::-1].index(now)]
+    return [*stack, now]
+
+
+def in_order(held: Iterable[Held]) -> list[tuple[int, Promotion]]:
+    """Return all promotions of a model, oldest first, each with its version."""
+    found = [(h.version.version, promotion) for h in held for promotion in h.version.promotions]
+    return sorted(found, key=lambda one: (one[1].at, one[0]))
+
+
+def _no_way_back(name: str, now: Version | None) -> str:
+    if now is None:
+        return f"{name} has no champion."
+    return f"{name} has no champion before version {now.version} that is still there."
+
+
+def _tell(store: Store, found: Version, verdict: str, note: str) -> None:
+    """Note a person's word in the tag and in the records."""
+    with told_apart(store.uri):
+        store.client.set_model_version_tag(found.name, str(found.version), GATE, verdict)
+        if note:
+            store.client.set_model_version_tag(found.name, str(found.version), versions.NOTE, note[:_MAX_TAG])
+    if verdict == versions.BY_HAND:
+        note_champion(store.home, found.name, found.version)
+    note_gate(store.home, found.name, found.version, verdict + (f" ({' '.join(note.split())})" if note else ""))
