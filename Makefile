@@ -7,6 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 READY_SCALE := $(VENV)/.ready-scale
+ARM64 := build/arm64
 # A file to each process at a time: a model that a fixture trains is shared within its file.
 TWO := -n 2 --dist loadfile
 # One more where many tests wait for servers; tests/conftest.py says which files are begun first.
@@ -15,10 +16,10 @@ THREE := -n 3 --dist loadfile --no-loadscope-reorder
 FAST := -m "not slow and not scale" tests/test_*.py $(addprefix tests/,plan edge problems data simulate tasks cli)
 export PYTHON
 
-.PHONY: help demo test test-scale check bench up down
+.PHONY: help demo test test-scale test-arm64 check bench up down
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml constraints.txt
 	.ci/venv $(VENV)
@@ -35,6 +36,10 @@ test: $(READY) ## every test
 
 test-scale: $(READY_SCALE) ## a fleet on several machines: Postgres, an S3 server, Dask (docs/scale.md says what it needs)
 	$(BIN)/python -m pytest -q -m scale
+
+test-arm64: $(READY) ## the edge runtime on arm64 under emulation, without a board: needs Debian 12, no root
+	.ci/arm64 $(ARM64) $(BIN)/python
+	NIGHTSHIFT_ARM64=$(abspath $(ARM64)) $(BIN)/python -m pytest -q -m arm64 tests/arm64
 
 check: $(READY) ## format, lint, types, layers and the fast tests; the pre-commit hook
 	$(BIN)/ruff format --check .
