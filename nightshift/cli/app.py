@@ -21,6 +21,7 @@ from nightshift.cli.serve import add_serve
 from nightshift.cli.show import print_error, red
 from nightshift.cli.synthesize import add_synthesize
 from nightshift.cli.train import add_train
+from nightshift.cli.verify import add_verify
 from nightshift.errors import EXIT_CELL_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, NightshiftError, UnknownNameError
 
 ABOUT = (
@@ -54,6 +55,7 @@ def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     add_plan(commands)
     add_fleet(commands, argv)
     add_look(commands)
+    add_verify(commands)
     add_predict(commands)
     add_history(commands)
     add_prune(commands)

@@ -95,6 +95,22 @@ def _figures(result: CellResult) -> Iterator[tuple[str, str]]:
         yield metric, red(line) if aim and not aim.met else line
 
 
+def _device(result: CellResult) -> Iterator[tuple[str, str]]:
+    """Yield what the target's device has found, or that it is waited for."""
+    cell, where = result.cell, result.fact("register", "device")
+    if where == "awaiting":
+        yield (
+            "device",
+            yellow(f"awaiting its check: nightshift verify {cell.subject} {cell.family} --target {cell.target}"),
+        )
+    elif where:
+        stand_in = result.fact("register", "device_stand_in")
+        word = f"{where} on {result.fact('register', 'device_on')}{f', a stand-in: {stand_in}' if stand_in else ''}"
+        p99, held = result.fact("register", "device_p99_ms"), result.fact("register", "device_memory_mb")
+        line = f"{word}; {p99} ms p99, {held} MB"
+        yield "device", red(line) if where == "failed" else line
+
+
 def _against(measured: str, limit: str, met: bool) -> str:
     text = f"{measured}, target ≤ {limit}"
     return text if met else red(f"{text} missed")
@@ -107,6 +123,7 @@ def _places(home: Home, result: CellResult) -> Iterator[tuple[str, str]]:
     gate = result.fact("register", "gate")
     if gate:
         yield "gate", str(gate)
+    yield from _device(result)
     if result.bundle:
         yield "ONNX", str(result.bundle / "model.onnx")
     dvc = result.fact("register", "dvc")

@@ -48,6 +48,7 @@ class CellOutcome(BaseModel):
         value: of the shipped model, on the headline part.
         baseline: the best baseline's value of the same metric.
         version: registry version, None when it has none.
+        device: `awaiting`, `passed` or `failed` where the target's device has a say, "" elsewhere.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,6 +67,7 @@ class CellOutcome(BaseModel):
     value: float | None = None
     baseline: float | None = None
     version: int | None = None
+    device: str = ""
 
     @property
     def name(self) -> str:
@@ -140,6 +142,7 @@ def outcome_of(home: Home, cell: Cell, ending: Ending, *, reason: str = "", hint
         value=_number(facts.get("value")),
         baseline=_number(facts.get("best_baseline_value")),
         version=int(version) if isinstance(version, (int, str)) and str(version).isdigit() else None,
+        device=str((registered.summary.get("device") if registered else "") or ""),
     )
 
 
