@@ -12,6 +12,7 @@ from nightshift.plan.fleet import Filters
 from nightshift.plan.fleet_run import FleetOptions, FleetOutcome
 from tasks.cell_run import STOPPED
 from tasks.fleet import close, night, plan_fleet, settled, train_batches, version_trained
+from tasks.fleet_device import check_on_devices
 
 
 @flow(name="train-fleet", flow_run_name="fleet", persist_result=True, result_serializer="json")
@@ -55,6 +56,7 @@ def train_fleet(
             return Cancelled(message=STOPPED)
         start = plan_fleet(filters, options, continues)
         ends = train_batches(start, run)
+        check_on_devices(start, run)
         version_trained(start, run)
         outcome = close(start, ends, run)
     return settled(outcome)

@@ -42,6 +42,7 @@ from tasks import logs, morning
 from tasks.cell_run import STOPPED
 from tasks.crashed import left_by
 from tasks.fleet_batches import BatchEnd, BatchRuns, GivenUpError
+from tasks.fleet_device import with_devices
 from tasks.signals import StopOnSignal
 from tasks.version import version
 from tasks.waiting import call_off_waiting
@@ -205,7 +206,7 @@ def close(start: FleetStart, ends: Sequence[BatchEnd], night: Night) -> FleetOut
         started_at=start.started_at,
         ended_at=datetime.now(UTC),
         filters=start.filters,
-        cells=cells_of(start, ends, stopped=night.stop.asked()),
+        cells=with_devices(cells_of(start, ends, stopped=night.stop.asked())),
         ended="cancelled" if night.stop.asked() else "completed",
         remarks=night.remarks,
     )

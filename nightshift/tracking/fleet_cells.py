@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from nightshift.plan.fleet_run import FleetCell
-from nightshift.plan.state import State
+from nightshift.plan.state import AWAITS, State
 from nightshift.tracking.results import family_rank
 from nightshift.tracking.text import number
 
@@ -22,6 +22,7 @@ SMALL_FLEET = 30
 MAX_ROWS = 200
 
 _DOES_NOT_APPLY = "does not apply"
+_AWAITS = str(State.AWAITING)
 _MARKS: dict[Kind, str] = {"trained": "●", "fresh": "○", "failed": "✕", "blocked": "■", "waits": "…", "none": "–"}
 _ENDINGS: dict[str, tuple[str, Kind, int]] = {
     "trained": ("trained", "trained", 1),
@@ -90,6 +91,8 @@ def standing(cell: FleetCell) -> Standing:
     """Say how a cell stands."""
     planned, outcome = cell.planned, cell.outcome
     reasons = ", ".join(planned.reasons)
+    if outcome is not None and outcome.device == AWAITS and outcome.ending in ("trained", "up to date"):
+        return Standing(_AWAITS, "waits", 1, reasons)
     if outcome is not None:
         word, kind, grave = _ENDINGS[outcome.ending]
         why = " – ".join(part for part in (reasons, outcome.reason) if part) if grave == 1 else outcome.reason
@@ -100,6 +103,8 @@ def standing(cell: FleetCell) -> Standing:
         return Standing(_DOES_NOT_APPLY, "none", 0, reasons.removeprefix(f"{_DOES_NOT_APPLY}: "))
     if planned.state is State.BLOCKED:
         return Standing("blocked", "blocked", 2, reasons)
+    if planned.state is State.AWAITING:
+        return Standing(_AWAITS, "waits", 1, reasons)
     if planned.state is State.TRAINING:
         return Standing("another run's", "waits", 1, reasons)
     return Standing("not tried", "waits", 1, reasons)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from nightshift.plan.fleet_run import FleetCell, FleetOutcome, read_start
+from nightshift.plan.state import State
 from nightshift.settings import Home
 from nightshift.tracking import fleet_facts as facts
 from nightshift.tracking.fleet_cells import standing
@@ -16,6 +17,8 @@ from nightshift.tracking.text import number, seconds
 # A line of a message is read on a phone.
 _LONGEST = 180
 _CAUSES_TOLD = 4
+# What the gate says of a version that lacks nothing else.
+_AWAITING = "awaiting its device check"
 _REASONS = {
     "never trained": "first trainings",
     "new data": "new data",
@@ -164,7 +167,10 @@ def _champions(night: Night) -> Iterator[str]:
         parts[-1] += f", {rest:,} within the gate's margin" if rest else ""
     if first:
         parts.append(f"{_many(first, 'model')} got {'its' if first == 1 else 'their'} first champion")
-    refused = len(night.changes) - len(new)
+    waits = night.count(str(State.AWAITING))
+    if waits:
+        parts.append(f"{_many(waits, 'model')} {'awaits its' if waits == 1 else 'await their'} device check")
+    refused = sum(not c.promoted and _AWAITING not in c.gate for c in night.changes)
     if refused:
         parts.append(f"the gate kept {_many(refused, 'new version')} as challenger")
     if parts:
