@@ -16,6 +16,7 @@ from nightshift.cli.parser import Parser
 from nightshift.cli.plan import add_plan
 from nightshift.cli.predict import add_predict
 from nightshift.cli.profile import add_profile
+from nightshift.cli.promote import add_promote
 from nightshift.cli.prune import add_prune
 from nightshift.cli.serve import add_serve
 from nightshift.cli.show import print_error, red
@@ -56,6 +57,7 @@ def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     add_fleet(commands, argv)
     add_look(commands)
     add_verify(commands)
+    add_promote(commands)
     add_predict(commands)
     add_history(commands)
     add_prune(commands)
