@@ -94,6 +94,46 @@ class BundleError(NightshiftError):
     exit_code = EXIT_USAGE
 
 
+class ColumnError(BundleError):
+    """A column that the model reads is missing, or one was given that it does not know."""
+
+
+class UnitError(BundleError):
+    """A column in another unit than the model takes."""
+
+
+class ShapeError(BundleError):
+    """An array of another shape than the model takes."""
+
+
+class DtypeError(BundleError):
+    """Values of another type than the model takes: an array's dtype, or text where a number belongs."""
+
+
+class OrderError(BundleError):
+    """Columns, or rows, in another order than the model takes them."""
+
+
+class CorruptFileError(BundleError):
+    """A file of a bundle that is not, byte for byte, what the bundle says."""
+
+
+class SwappedFileError(CorruptFileError):
+    """A file of a bundle that is whole in itself and belongs to something else."""
+
+
+class UnknownOpError(BundleError):
+    """A graph with an operator that is not standard, or that this runtime does not know."""
+
+
+class NewerFormatError(BundleError):
+    """A bundle, or a graph in it, of a newer format than this runtime reads."""
+
+
+class SignatureError(BundleError):
+    """A bundle that is not signed with this device's key."""
+
+
 class ServiceError(NightshiftError):
     """A service (Prefect, MLflow, DVC remote) that cannot be reached or used."""
 

@@ -23,32 +23,48 @@ _IN, _OUT = "in_", "out_"
 _AGAIN = "Fetch the bundle again."
 
 
-def choose(inputs: Arrays, bytes_a_row: int, *, seed: int = 0) -> NDArray[np.intp]:
-    """Return which rows to ship, `(n,)` ascending: spread over all of them without the rhythm in which they were made.
+def choose(n_rows: int, bytes_a_row: int, cases: NDArray[np.str_] | None = None, *, seed: int = 0) -> NDArray[np.intp]:
+    """Return which rows to ship, `(n,)` ascending: drawn, so that no rhythm in which they were made is followed.
 
-    The last row, where every reading is missing, is always one of them.
+    Args:
+        n_rows: to choose from.
+        bytes_a_row: of its inputs and answers.
+        cases: `(n_rows,)` what each row is there for; of each case some are taken, half of the rows in all.
+        seed: of the draw.
     """
-    n_rows = len(next(iter(inputs.values())))
     wanted = min(n_rows, CHECK_ROWS, max(2, CHECK_BYTES // max(1, bytes_a_row)))
-    if not wanted:
-        return np.zeros(0, np.intp)
-    drawn = np.random.default_rng(seed).choice(n_rows - 1, wanted - 1, replace=False)
-    return np.sort(np.append(drawn, n_rows - 1)).astype(np.intp)
+    order = np.random.default_rng(seed).permutation(n_rows)
+    first: list[NDArray[np.intp]] = []
+    if cases is not None:
+        kinds = np.unique(cases)
+        share = max(1, wanted // (2 * len(kinds)))
+        first = [order[cases[order] == kind][:share] for kind in kinds]
+    taken = np.concatenate([*first, order])
+    _, at = np.unique(taken, return_index=True)
+    return np.sort(taken[np.sort(at)][:wanted]).astype(np.intp)
 
 
-def make_check(inputs: Arrays, answer: Callable[[Arrays], Arrays], outputs: tuple[str, ...], *, seed: int = 0) -> bytes:
+def make_check(
+    inputs: Arrays,
+    answer: Callable[[Arrays], Arrays],
+    outputs: tuple[str, ...],
+    *,
+    cases: NDArray[np.str_] | None = None,
+    seed: int = 0,
+) -> bytes:
     """Return the bytes of a `check.npz`.
 
     Args:
         inputs: rows to choose from, by input name, all with the same first dimension.
         answer: the training library.
         outputs: names of the answers to keep.
+        cases: `(rows,)` what each row is there for, where it is known.
         seed: of the choice.
     """
     one = {name: values[:1] for name, values in inputs.items()}
     small = answer(one)
     bytes_a_row = sum(a.nbytes for a in one.values()) + sum(np.asarray(small[name]).nbytes for name in outputs)
-    rows = choose(inputs, bytes_a_row, seed=seed)
+    rows = choose(len(next(iter(inputs.values()))), bytes_a_row, cases, seed=seed)
     chosen = {name: values[rows] for name, values in inputs.items()}
     want = answer(chosen)
     arrays = {_IN + name: values for name, values in chosen.items()}

@@ -15,6 +15,8 @@ MANIFEST_FILE = "bundle.json"
 CARD_FILE = "MODEL_CARD.md"
 #: Rows with the training library's own answers, as arrays: what a device checks itself against.
 CHECK_FILE = "check.npz"
+#: Digests of `bundle.json`, which lists those of the other files.
+SIGNATURE_FILE = "bundle.sig"
 #: Key of the artifact by which a board tells what it has found.
 CHECK_ARTIFACT = "device-check"
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nightshift.edge.manifest import BundleManifest, Column
-from nightshift.errors import BundleError, nearest
+from nightshift.errors import BundleError, ColumnError, DtypeError, OrderError, UnitError, nearest
 
 TIME, RUN = "time", "run"
 _MISSING = frozenset({"", "nan", "na", "n/a", "null", "none", "-"})
@@ -102,7 +102,7 @@ class _Reader:
 
     def read(self, table: Mapping[str, Sequence[str]]) -> Rows:
         columns = self._manifest.interface.columns
-        found = self._by_name(list(table), columns)
+        found = find_columns(list(table), columns)
         values = np.empty((len(self._lines), len(columns)), np.float32)
         for i, column in enumerate(columns):
             cells = table[found[column.name]]
@@ -113,70 +113,98 @@ class _Reader:
         civil = self._civil(time, run) if time and self._manifest.time_kind == "calendar" else None
         return Rows(values, run.astype(np.intp), civil, time, runs)
 
-    def _by_name(self, names: Sequence[str], columns: Sequence[Column]) -> dict[str, str]:
-        """Return bundle column -> header, and hold stated units against the bundle's."""
-        found = {name: name for name in names}
-        units: dict[str, str] = {}
-        for name in names:
-            match = _UNIT.fullmatch(name)
-            if match and name not in {c.name for c in columns}:
-                found.setdefault(match["name"], name)
-                units[match["name"]] = match["unit"].strip()
-        for column in columns:
-            if column.name not in found:
-                raise BundleError(f"column '{column.name}' is missing.", hint=nearest(column.name, names))
-            stated = units.get(column.name)
-            if stated is not None and stated != column.unit:
-                raise BundleError(
-                    f"column '{column.name}' is in '{stated}', the model takes '{column.unit or 'no unit'}'.",
-                    hint="Convert the column.",
-                )
-        return found
-
     def _numbers(self, name: str, cells: Sequence[str]) -> NDArray[np.float32]:
         out = np.empty(len(cells), np.float64)
         for i, cell in enumerate(cells):
-            text = cell.replace(",", ".") if self._decimal_comma else cell
             try:
-                out[i] = np.nan if text.strip().lower() in _MISSING else float(text)
+                out[i] = number(cell.replace(",", ".") if self._decimal_comma else cell)
             except ValueError:
-                raise BundleError(
-                    f"line {self._lines[i]}, column '{name}': '{cell[:40]}' is no number.",
-                    hint="Leave a missing value empty.",
-                ) from None
+                raise no_number(f"line {self._lines[i]}, column '{name}'", cell) from None
         with np.errstate(over="ignore"):
             return out.astype(np.float32)
 
     @staticmethod
     def _codes(column: Column, cells: Sequence[str]) -> NDArray[np.float32]:
-        code = {value: i for i, value in enumerate(column.categories)}
+        code = codes(column)
         return np.array([code.get(cell, column.unseen_code) for cell in cells], np.float32)
 
     def _civil(self, cells: Sequence[str], run: NDArray[np.intp]) -> NDArray[np.int64]:
         """Return wall-clock seconds as if UTC; time must not go back within a run."""
-        zone = _zone(self._manifest.timezone)
+        zone = zone_of(self._manifest.timezone)
         civil = np.empty(len(cells), np.int64)
         instant = np.empty(len(cells), np.float64)
         for i, cell in enumerate(cells):
             try:
-                civil[i], instant[i] = _clock(cell, zone)
-            except (ValueError, OverflowError, OSError):
-                raise BundleError(
-                    f"line {self._lines[i]}, column '{TIME}': '{cell[:40]}' is no time.",
-                    hint="Write ISO 8601, 2026-01-31T13:00:00Z, or epoch seconds.",
-                ) from None
-        # In autumn a naive clock shows one hour twice, and its second pass reads as the first.
-        slack_s = 0.0 if zone is UTC else _HOUR_S
-        back = np.flatnonzero((np.diff(instant) < -slack_s) & (np.diff(run) == 0))
+                civil[i], instant[i] = clock(cell, zone)
+            except DtypeError as error:
+                raise DtypeError(f"line {self._lines[i]}, {error.what}", hint=error.hint) from None
+        back = np.flatnonzero((np.diff(instant) < -slack_s(zone)) & (np.diff(run) == 0))
         if back.size:
-            raise BundleError(
-                f"line {self._lines[int(back[0]) + 1]}: time goes back within a run.",
-                hint="Sort the rows by run and time, oldest first.",
-            )
+            raise time_goes_back(f"line {self._lines[int(back[0]) + 1]}")
         return civil
 
 
-def _zone(name: str) -> tzinfo:
+def find_columns(names: Sequence[str], columns: Sequence[Column]) -> dict[str, str]:
+    """Return bundle column -> header, and hold units stated in the headers against the bundle's.
+
+    Raises:
+        ColumnError: for a column that is missing.
+        UnitError: for one in another unit.
+    """
+    found = {name: name for name in names}
+    units: dict[str, str] = {}
+    for name in names:
+        match = _UNIT.fullmatch(name)
+        if match and name not in {c.name for c in columns}:
+            found.setdefault(match["name"], name)
+            units[match["name"]] = match["unit"].strip()
+    for column in columns:
+        if column.name not in found:
+            raise ColumnError(f"column '{column.name}' is missing.", hint=nearest(column.name, names))
+        stated = units.get(column.name)
+        if stated is not None and stated != column.unit:
+            raise UnitError(
+                f"column '{column.name}' is in '{stated}', the model takes '{column.unit or 'no unit'}'.",
+                hint="Convert the column.",
+            )
+    return {column.name: found[column.name] for column in columns}
+
+
+def number(text: str) -> float:
+    """Return a number as written; NaN for what people write where a value is missing.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    return float("nan") if text.strip().lower() in _MISSING else float(text)
+
+
+def codes(column: Column) -> dict[str, int]:
+    """Return category -> code of a text column."""
+    return {value: i for i, value in enumerate(column.categories)}
+
+
+def no_number(where: str, cell: object) -> DtypeError:
+    """Return the error for text where a number belongs."""
+    return DtypeError(f"{where}: '{str(cell)[:40]}' is no number.", hint="Leave a missing value empty.")
+
+
+def time_goes_back(where: str) -> OrderError:
+    """Return the error for rows that are not in the order of time."""
+    return OrderError(f"{where}: time goes back within a run.", hint="Sort the rows by run and time, oldest first.")
+
+
+def slack_s(zone: tzinfo) -> float:
+    """Return by how much a clock may go back: in autumn a naive one shows an hour twice, both read as the first."""
+    return 0.0 if zone is UTC else _HOUR_S
+
+
+def zone_of(name: str) -> tzinfo:
+    """Return a time zone by its IANA name.
+
+    Raises:
+        BundleError: when this device does not know it.
+    """
     if name == "UTC":
         return UTC
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -189,13 +217,23 @@ def _zone(name: str) -> tzinfo:
         ) from error
 
 
-def _clock(cell: str, zone: tzinfo) -> tuple[int, float]:
-    """Return (civil seconds, seconds since the epoch) of a time as written; an ambiguous hour is the first."""
+def clock(cell: str, zone: tzinfo) -> tuple[int, float]:
+    """Return (civil seconds, seconds since the epoch) of a time as written; an ambiguous hour is the first.
+
+    Raises:
+        DtypeError: when it is no time.
+    """
     try:
-        moment = datetime.fromtimestamp(float(cell), UTC)
-    except ValueError:
-        moment = datetime.fromisoformat(cell)
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=zone)
-    wall = moment.astimezone(zone)
-    return calendar.timegm(wall.timetuple()), moment.timestamp()
+        try:
+            moment = datetime.fromtimestamp(float(cell), UTC)
+        except ValueError:
+            moment = datetime.fromisoformat(cell)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=zone)
+        wall = moment.astimezone(zone)
+        return calendar.timegm(wall.timetuple()), moment.timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise DtypeError(
+            f"column '{TIME}': '{cell[:40]}' is no time.",
+            hint="Write ISO 8601, 2026-01-31T13:00:00Z, or epoch seconds.",
+        ) from None

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import onnxruntime as ort
 
-from nightshift.errors import BundleError, first_line
+from nightshift.errors import BundleError, NewerFormatError, UnknownOpError, first_line
+
+#: What onnxruntime says of a graph that it is too old for, and of one that no version knows.
+_TOO_NEW = ("under development", "Unsupported model IR version")
+_UNKNOWN = ("No Op registered", "is not a registered function/op", "Could not find an implementation")
 
 
 def open_session(model: bytes) -> ort.InferenceSession:
@@ -13,7 +17,9 @@ def open_session(model: bytes) -> ort.InferenceSession:
     One row at a time leaves nothing to share between threads, and spinning threads take a small board's cores.
 
     Raises:
-        BundleError: when onnxruntime cannot load it.
+        UnknownOpError: when it has an operator that this onnxruntime does not know.
+        NewerFormatError: when it was written for a newer onnxruntime.
+        BundleError: when onnxruntime cannot load it for another reason.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
@@ -22,7 +28,13 @@ def open_session(model: bytes) -> ort.InferenceSession:
     try:
         return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own exceptions share no public base
-        raise BundleError(
+        raise _kind(str(error))(
             f"onnxruntime {ort.__version__} cannot load the graph: {first_line(error, 300)}.",
             hint="The oldest version a bundle was made for stands in bundle.json, `oldest_onnxruntime`.",
         ) from error
+
+
+def _kind(said: str) -> type[BundleError]:
+    if any(words in said for words in _UNKNOWN):
+        return UnknownOpError
+    return NewerFormatError if any(words in said for words in _TOO_NEW) else BundleError

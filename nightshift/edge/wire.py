@@ -10,15 +10,16 @@ Source:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from nightshift.errors import BundleError
+from nightshift.errors import BundleError, UnknownOpError
 
 STANDARD_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 # ModelProto
-_GRAPH, _OPSET_IMPORT, _FUNCTIONS = 7, 8, 25
-_OPSET_DOMAIN = 1
+_IR_VERSION, _GRAPH, _OPSET_IMPORT, _FUNCTIONS = 1, 7, 8, 25
+_OPSET_DOMAIN, _OPSET_VERSION = 1, 2
 #: Fields that hold a message which may hold a tensor: path of ModelProto -> GraphProto -> NodeProto -> AttributeProto.
 _MODEL, _GRAPH_KIND, _NODE, _ATTRIBUTE, _TENSOR, _SPARSE = range(6)
 _CHILDREN: dict[int, dict[int, int]] = {
@@ -32,34 +33,69 @@ _TENSOR_EXTERNAL_DATA, _TENSOR_DATA_LOCATION = 13, 14
 _EXTERNAL = 1
 
 
-def check_self_contained(model: bytes) -> None:
+@dataclass(frozen=True)
+class Stamp:
+    """Versions that a graph was written for.
+
+    Attributes:
+        ir_version: of the format.
+        opsets: operator domain -> version.
+    """
+
+    ir_version: int
+    opsets: dict[str, int]
+
+    def beyond(self, newest: Stamp) -> list[str]:
+        """Return what of it is newer than `newest`, in words."""
+        found = [f"IR version {self.ir_version} (at most {newest.ir_version})"]
+        told = found if self.ir_version > newest.ir_version else []
+        above = {d: v for d, v in self.opsets.items() if v > newest.opsets.get(d or "ai.onnx", 0)}
+        return told + [
+            f"opset {version} of '{domain or 'ai.onnx'}' (at most {newest.opsets.get(domain or 'ai.onnx', 0)})"
+            for domain, version in above.items()
+        ]
+
+
+#: What onnxruntime 1.22 loads, the oldest that bundles are made for: found by asking 1.22.1 version by version.
+OLDEST_RUNTIME = Stamp(ir_version=10, opsets={"ai.onnx": 22, "ai.onnx.ml": 5})
+
+
+def check_self_contained(model: bytes) -> Stamp:
     """Refuse a graph that needs other files, foreign operators or functions of its own.
 
+    Returns:
+        The versions that it was written for.
+
     Raises:
-        BundleError: saying which, or that the bytes are no ONNX model.
+        UnknownOpError: for operators that are not standard, or functions of its own.
+        BundleError: for data in other files, or bytes that are no ONNX model.
     """
+    opsets: dict[str, int] = {}
+    functions, graphs, ir_version = 0, 0, 0
     try:
         view = memoryview(model)
-        domains, functions, graphs = set(), 0, 0
         for number, value in _fields(view):
             if number == _OPSET_IMPORT and isinstance(value, memoryview):
-                domains.add(_text(value, _OPSET_DOMAIN))
+                opsets[_text(value, _OPSET_DOMAIN)] = _number(value, _OPSET_VERSION)
+            elif number == _IR_VERSION and isinstance(value, int):
+                ir_version = value
             functions += number == _FUNCTIONS
             graphs += number == _GRAPH
         # An external tensor names its file under the key "location": without these bytes there is none, and the walk,
         # slow on large trees, is spared.
         external = b"location" in model and _has_external(view, _MODEL)
-    except (IndexError, ValueError) as error:
+    except (IndexError, ValueError, RecursionError) as error:
         raise BundleError("the graph is no ONNX model.", hint="Fetch the bundle again.") from error
     if graphs != 1:
         raise BundleError("the graph is no ONNX model.", hint="Fetch the bundle again.")
-    strange = sorted(domains - STANDARD_DOMAINS)
+    strange = sorted(opsets.keys() - STANDARD_DOMAINS)
     if strange:
-        raise BundleError(f"the graph needs operators of '{strange[0]}', which are not standard ONNX.")
+        raise UnknownOpError(f"the graph needs operators of '{strange[0]}', which are not standard ONNX.")
     if functions:
-        raise BundleError("the graph holds functions of its own, which a bundle may not.")
+        raise UnknownOpError("the graph holds functions of its own, which a bundle may not.")
     if external:
         raise BundleError("the graph keeps data in other files, which a bundle may not.")
+    return Stamp(ir_version, opsets)
 
 
 def _has_external(message: memoryview, kind: int) -> bool:
@@ -78,6 +114,13 @@ def _text(message: memoryview, wanted: int) -> str:
         if number == wanted and isinstance(value, memoryview):
             return bytes(value).decode("utf-8")
     return ""
+
+
+def _number(message: memoryview, wanted: int) -> int:
+    for number, value in _fields(message):
+        if number == wanted and isinstance(value, int):
+            return value
+    return 0
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:

@@ -25,11 +25,13 @@ from nightshift.data.store import open_dataset
 from nightshift.edge import probe
 from nightshift.edge.bench import measure
 from nightshift.edge.check_rows import make_check
+from nightshift.edge.faces import COLUMNS_KEY, columns_note
 from nightshift.edge.manifest import (
     CARD_FILE,
     CHECK_FILE,
     MANIFEST_FILE,
     MODEL_FILE,
+    SIGNATURE_FILE,
     BundleManifest,
     Fingerprints,
     Footprint,
@@ -39,12 +41,13 @@ from nightshift.edge.manifest import (
 )
 from nightshift.edge.runtime import Model
 from nightshift.edge.session import open_session
-from nightshift.edge.wire import check_self_contained
+from nightshift.edge.signature import bundle_key, sign
+from nightshift.edge.wire import OLDEST_RUNTIME, check_self_contained
 from nightshift.errors import BundleError, ExportError
 from nightshift.family import Family, Limits, RunContext
 from nightshift.files import write_atomic
 from nightshift.findings import Finding, cost_remedy, finding
-from nightshift.graphs.parity import compare
+from nightshift.graphs.parity import CasedInputs, compare
 from nightshift.plan.cell import Cell
 from nightshift.problems.evaluation import Evaluation, Member
 from nightshift.stages.chain import StageContext, StageResult, family_of, fitted_of, limits_of, run_context
@@ -61,6 +64,7 @@ _COST_KEYS = re.compile(
     r"reference_rows|window_rows|n_neighbors|epochs|hidden|layers|changepoints)$"
 )
 _PROVENANCE = ("numpy", "onnx", "onnxruntime")
+_FILES = (MODEL_FILE, MANIFEST_FILE, CARD_FILE, CHECK_FILE, SIGNATURE_FILE)
 _UNMEASURED = Latency(p50_ms=0, p99_ms=0, runs=0)
 
 
@@ -112,18 +116,22 @@ def run(cell: Cell, ctx: StageContext) -> StageResult:
         given.step(3, 4, "files")
         _copy_native(ctx.work(cell) / "native", folder / "native")
     given.note(*_remarks(cell, evaluation, exported, limits))
-    files = tuple(place / name for name in (MODEL_FILE, MANIFEST_FILE, CARD_FILE, CHECK_FILE))
+    files = tuple(place / name for name in _FILES)
     return StageResult(files=files, summary=_summary(exported), findings=tuple(given.findings))
 
 
 def _graph(family: Family, fitted: Any, given: RunContext) -> tuple[bytes, int]:
     model = family.export(fitted, given)
+    # The graph tells its own columns: a manifest of other columns, units or order is refused where it is loaded.
+    model.metadata_props.add(key=COLUMNS_KEY, value=columns_note(fitted.interface))
     graph: bytes = model.SerializeToString(deterministic=True)
     try:
-        check_self_contained(graph)
+        beyond = check_self_contained(graph).beyond(OLDEST_RUNTIME)
         open_session(graph)
     except BundleError as error:
         raise ExportError(f"the exported graph cannot be served: {error.what}", hint=error.hint) from error
+    if beyond:
+        raise ExportError(f"the exported graph is newer than onnxruntime 1.22 loads: {', '.join(beyond)}.")
     return graph, next((o.version for o in model.opset_import if not o.domain), 0)
 
 
@@ -136,10 +144,11 @@ def _measured(
         ExportError: when a fresh process cannot serve it.
     """
     outputs = tuple(output.name for output in fitted.interface.outputs)
+    cases = inputs.case if isinstance(inputs, CasedInputs) else None
     running = probe.start(folder)
     try:
         # The library answers meanwhile; latency is measured when both are done, on a machine that is as calm as it was.
-        check = make_check(inputs, lambda rows: family.predict(fitted, rows), outputs, seed=seed)
+        check = make_check(inputs, lambda rows: family.predict(fitted, rows), outputs, cases=cases, seed=seed)
         footprint = running.result()
     except BundleError as error:
         raise ExportError(f"the exported graph cannot be served: {error.what}", hint=error.hint) from error
@@ -316,11 +325,13 @@ def _versions(family: Family) -> dict[str, str]:
 
 
 def _write_described(folder: Path, manifest: BundleManifest, evaluation: Evaluation) -> None:
-    """Write card and manifest; the manifest lists the card's hash, so the card comes first."""
+    """Write card, manifest and its digests; the manifest lists the card's hash, so the card comes first."""
     card = model_card(manifest, evaluation).encode()
     write_atomic(folder / CARD_FILE, card)
     listed = manifest.model_copy(update={"hashes": {**manifest.hashes, CARD_FILE: sha256_bytes(card)}})
-    write_atomic(folder / MANIFEST_FILE, (listed.model_dump_json(indent=1) + "\n").encode())
+    raw = (listed.model_dump_json(indent=1) + "\n").encode()
+    write_atomic(folder / MANIFEST_FILE, raw)
+    write_atomic(folder / SIGNATURE_FILE, sign(raw, bundle_key()))
 
 
 def _copy_native(source: Path, place: Path) -> None:

@@ -9,7 +9,14 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from nightshift import families
-from nightshift.edge.manifest import CARD_FILE, CHECK_FILE, MANIFEST_FILE, MODEL_FILE, BundleManifest
+from nightshift.edge.manifest import (
+    CARD_FILE,
+    CHECK_FILE,
+    MANIFEST_FILE,
+    MODEL_FILE,
+    SIGNATURE_FILE,
+    BundleManifest,
+)
 from nightshift.errors import BundleError, ExportError, NightshiftError, first_line
 from nightshift.family import FamilyConfig, Limits
 from nightshift.files import sha256_file
@@ -23,7 +30,7 @@ EVALUATION_FILE = "evaluation.json"
 NATIVE_FOLDER = "native"
 
 #: What MLflow keeps of a bundle; `native/` stays on this machine and in DVC.
-LOGGED = (MODEL_FILE, MANIFEST_FILE, CARD_FILE, CHECK_FILE)
+LOGGED = (MODEL_FILE, MANIFEST_FILE, CARD_FILE, CHECK_FILE, SIGNATURE_FILE)
 
 
 @dataclass(frozen=True)

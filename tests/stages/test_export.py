@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from nightshift import families
 from nightshift.data.dataset import Dataset
 from nightshift.edge.check import check_bundle
 from nightshift.edge.check_rows import read_check
-from nightshift.edge.manifest import CARD_FILE, CHECK_FILE, MANIFEST_FILE, MODEL_FILE, sha256_bytes
+from nightshift.edge.faces import COLUMNS_KEY
+from nightshift.edge.manifest import CARD_FILE, CHECK_FILE, MANIFEST_FILE, MODEL_FILE, SIGNATURE_FILE, sha256_bytes
 from nightshift.edge.runtime import Model
-from nightshift.errors import NightshiftError
+from nightshift.edge.signature import KEY_VARIABLE
+from nightshift.errors import NightshiftError, SignatureError
 from nightshift.family import Limits
 from nightshift.findings import Severity
 from nightshift.plan.cell import Cell
@@ -77,7 +80,13 @@ def test_the_bundle_is_whole_and_answers_like_the_library(cell_home: Home, train
     np.testing.assert_array_equal(got["vote"], want["vote"])
     np.testing.assert_allclose(got["score"], want["score"], atol=family.tolerances(fitted)["score"])
     assert (folder / "native").is_dir()
-    assert {Path(f.path).name for f in record.files} == {MODEL_FILE, MANIFEST_FILE, CARD_FILE, CHECK_FILE}
+    assert {Path(f.path).name for f in record.files} == {
+        MODEL_FILE,
+        MANIFEST_FILE,
+        CARD_FILE,
+        CHECK_FILE,
+        SIGNATURE_FILE,
+    }
     assert {e.stage for e in events} == {"export"}
     assert [p.name for p in folder.parent.iterdir()] == [trained.key], "nothing half-made is left beside it"
 
@@ -125,7 +134,22 @@ def test_the_bundle_checks_itself_with_the_librarys_answers(cell_home: Home, tra
     assert 100 < check.parity.rows <= 256
     assert check.bundle_id == sha256_bytes((folder / MANIFEST_FILE).read_bytes())
     inputs, _ = read_check(folder, Model.load(folder).manifest)
-    assert np.isnan(inputs["window"][-1]).all(), "the row where every reading is missing is one of them"
+    assert np.isnan(inputs["window"]).any(), "rows with missing readings are among them"
+
+
+def test_a_key_signs_the_bundle_and_the_graph_knows_its_columns(
+    cell_home: Home, trained: Cell, data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, "k" * 32)
+    _, folder = export_with(cell_home, trained, data, size_mb=9)
+    model = Model.load(folder)
+    own = model.session.get_modelmeta().custom_metadata_map[COLUMNS_KEY]
+    assert [name for name, _ in json.loads(own)] == [column.name for column in model.interface.columns]
+    monkeypatch.setenv(KEY_VARIABLE, "l" * 32)
+    with pytest.raises(SignatureError, match="another key"):
+        Model.load(folder)
+    monkeypatch.delenv(KEY_VARIABLE)
+    assert Model.load(folder).bundle_id == model.bundle_id
 
 
 def test_above_the_targets_wishes_names_keys_and_the_dearest_member(

@@ -1,0 +1,114 @@
+"""Reads a bundle's folder: nothing of it is used before every listed file has been hashed."""
+
+from __future__ import annotations
+
+import hmac
+import json
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from nightshift.edge import signature
+from nightshift.edge.manifest import MANIFEST_FILE, MODEL_FILE, BundleManifest, sha256_bytes
+from nightshift.edge.wire import check_self_contained
+from nightshift.errors import BundleError, CorruptFileError, NewerFormatError, SwappedFileError
+
+FORMAT = 1
+_AGAIN = "Fetch the bundle again."
+
+
+def read_manifest(folder: Path, *, bundle_id: str = "") -> tuple[BundleManifest, str]:
+    """Read a bundle's `bundle.json` and return it with its id.
+
+    Args:
+        folder: of the bundle.
+        bundle_id: what its id must be; any when left out.
+
+    Raises:
+        SignatureError: when a key is set here and the bundle is not signed with it.
+        SwappedFileError: when it is another bundle than the one asked for.
+        NewerFormatError: when it has a format that this runtime does not read yet.
+        BundleError: when it is missing or damaged.
+    """
+    path = folder / MANIFEST_FILE
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError as error:
+        raise BundleError(
+            f"'{folder}' is no bundle: it has no {MANIFEST_FILE}.", hint="Give the folder that holds it."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path} cannot be read.", hint=_AGAIN) from error
+    signature.verify(folder, raw, signature.bundle_key())
+    found = sha256_bytes(raw)
+    if bundle_id and not hmac.compare_digest(found, bundle_id):
+        raise SwappedFileError(f"{path} is bundle {found[:12]}, asked for was {bundle_id[:12]}.", hint=_AGAIN)
+    return _parsed(path, raw), found
+
+
+def _parsed(path: Path, raw: bytes) -> BundleManifest:
+    try:
+        version = json.loads(raw).get("format")
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise CorruptFileError(f"{path} cannot be read.", hint=_AGAIN) from error
+    if version != FORMAT:
+        newer = isinstance(version, int) and version > FORMAT
+        raise (NewerFormatError if newer else BundleError)(
+            f"the bundle has format {version}, this runtime reads format {FORMAT}.",
+            hint="Install a matching nightshift.",
+        )
+    try:
+        return BundleManifest.model_validate_json(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BundleError(f"{path}: {where}: {first['msg']}.", hint=_AGAIN) from error
+
+
+def read_graph(folder: Path, manifest: BundleManifest) -> bytes:
+    """Return the graph's bytes: those that were hashed are those that are opened.
+
+    Raises:
+        CorruptFileError: when a listed file is altered.
+        SwappedFileError: when a listed file is another one.
+        BundleError: when a listed file is missing or outside the folder, or the graph is not listed.
+    """
+    if MODEL_FILE not in manifest.hashes:
+        raise BundleError(f"{MANIFEST_FILE} lists no hash of {MODEL_FILE}.", hint=_AGAIN)
+    graph = b""
+    for name, expected in manifest.hashes.items():
+        data = _read_listed(folder, name)
+        found = sha256_bytes(data)
+        if found != expected:
+            raise _altered(name, data, found, manifest)
+        if name == MODEL_FILE:
+            graph = data
+    return graph
+
+
+def _read_listed(folder: Path, name: str) -> bytes:
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise BundleError(f"{MANIFEST_FILE} lists '{name}', which is outside the bundle.", hint=_AGAIN)
+    try:
+        return (folder / name).read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        raise BundleError(f"{name} of the bundle cannot be read.", hint=_AGAIN) from error
+
+
+def _altered(name: str, data: bytes, found: str, manifest: BundleManifest) -> BundleError:
+    """Return the error for a listed file with another hash: damaged, or whole and of something else."""
+    other = next((listed for listed, digest in manifest.hashes.items() if digest == found), None)
+    said = f"{name} of the bundle is not what {MANIFEST_FILE} says"
+    if other is not None:
+        return SwappedFileError(f"{said}: it is {other}.", hint=_AGAIN)
+    if name == MODEL_FILE and len(data) != manifest.size_bytes and _is_graph(data):
+        return SwappedFileError(f"{said}: it is another graph, of {len(data)} bytes.", hint=_AGAIN)
+    return CorruptFileError(f"{said}.", hint=_AGAIN)
+
+
+def _is_graph(data: bytes) -> bool:
+    try:
+        check_self_contained(data)
+    except BundleError:
+        return False
+    return True

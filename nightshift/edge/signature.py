@@ -1,0 +1,102 @@
+"""`bundle.sig`: digests of `bundle.json`, and with it of every file whose digest `bundle.json` lists.
+
+Two lines: `sha256 HEX`, which finds an altered byte, and, where a key was set at export, `hmac-sha256 HEX`.
+
+What the second proves: whoever made the bundle held the key `NIGHTSHIFT_BUNDLE_KEY` (a variable, or a file of that
+name in `NIGHTSHIFT_SECRETS_DIR`), and no file listed in `bundle.json` has changed since. What it does not prove: which
+of the holders made it, since every device that checks can also sign; that the model is good; that it is the newest, as
+an older signed bundle stays valid; nothing at all about `native/`, which no device opens.
+
+Source:
+    RFC 2104 (HMAC).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from pathlib import Path
+
+from nightshift.edge.manifest import SIGNATURE_FILE
+from nightshift.errors import ConfigError, CorruptFileError, SignatureError
+from nightshift.settings import secret
+
+KEY_VARIABLE = "NIGHTSHIFT_BUNDLE_KEY"
+#: A shorter key could be guessed: a signature lets anybody try keys as fast as they can hash.
+_LEAST_BYTES = 16
+_PLAIN, _KEYED = "sha256", "hmac-sha256"
+_AGAIN = "Fetch the bundle again."
+
+
+def bundle_key() -> bytes | None:
+    """Return this machine's key, None where none is set.
+
+    Raises:
+        ConfigError: when it is too short.
+    """
+    given = secret(KEY_VARIABLE)
+    if given is None:
+        return None
+    key = given.get_secret_value().encode()
+    if len(key) < _LEAST_BYTES:
+        raise ConfigError(
+            f"{KEY_VARIABLE} has {len(key)} bytes, expected {_LEAST_BYTES} or more.",
+            hint="Make one: `python -c 'import secrets; print(secrets.token_hex(32))'`.",
+        )
+    return key
+
+
+def sign(manifest: bytes, key: bytes | None) -> bytes:
+    """Return the content of `bundle.sig` for the bytes of a `bundle.json`."""
+    lines = [f"{_PLAIN} {hashlib.sha256(manifest).hexdigest()}"]
+    if key is not None:
+        lines.append(f"{_KEYED} {_keyed(manifest, key)}")
+    return ("\n".join(lines) + "\n").encode()
+
+
+def verify(folder: Path, manifest: bytes, key: bytes | None) -> bool:
+    """Hold the bytes of `bundle.json` against `bundle.sig`, and return whether a signature was checked.
+
+    Without a key a bundle may come without the file, as older ones do.
+
+    Raises:
+        SignatureError: when a key is set and the bundle is not signed with it.
+        CorruptFileError: when `bundle.json` or `bundle.sig` has changed.
+    """
+    digests = _read(folder / SIGNATURE_FILE)
+    if key is not None:
+        given = digests.get(_KEYED)
+        if given is None:
+            raise SignatureError(
+                f"the bundle is not signed, and this device takes signed ones alone ({KEY_VARIABLE} is set).",
+                hint="Export it where the same key is set.",
+            )
+        if not hmac.compare_digest(given, _keyed(manifest, key)):
+            raise SignatureError(
+                "the bundle is signed with another key, or has changed since.", hint="Fetch it again, or compare keys."
+            )
+    if digests and not hmac.compare_digest(digests.get(_PLAIN, ""), hashlib.sha256(manifest).hexdigest()):
+        raise CorruptFileError(f"bundle.json of the bundle is not what {SIGNATURE_FILE} says.", hint=_AGAIN)
+    return key is not None
+
+
+def _keyed(manifest: bytes, key: bytes) -> str:
+    return hmac.new(key, manifest, hashlib.sha256).hexdigest()
+
+
+def _read(path: Path) -> dict[str, str]:
+    """Return digest by algorithm, empty without a file.
+
+    Raises:
+        CorruptFileError: when the file holds anything else.
+    """
+    try:
+        lines = path.read_bytes().decode("ascii").split("\n")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise CorruptFileError(f"{path.name} of the bundle cannot be read.", hint=_AGAIN) from error
+    found = dict(line.split(" ", 1) for line in lines if line.count(" ") == 1)
+    if lines[-1] or len(found) != len(lines) - 1 or not {_PLAIN} <= set(found) <= {_PLAIN, _KEYED}:
+        raise CorruptFileError(f"{path.name} of the bundle is damaged.", hint=_AGAIN)
+    return found
