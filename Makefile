@@ -44,6 +44,8 @@ test-arm64: $(READY) ## the edge runtime on arm64 under emulation, without a boa
 check: $(READY) ## format, lint, types, layers and the fast tests; the pre-commit hook
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/hadolint docker/*.Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose*.yaml
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q $(TWO) $(FAST)
 
