@@ -13,6 +13,7 @@ from nightshift.plan.fleet_run import FleetOptions, FleetOutcome
 from tasks.cell_run import STOPPED
 from tasks.fleet import close, night, plan_fleet, settled, train_batches, version_trained
 from tasks.fleet_device import check_on_devices
+from tasks.promote import ask_about_plan
 
 
 @flow(name="train-fleet", flow_run_name="fleet", persist_result=True, result_serializer="json")
@@ -57,6 +58,7 @@ def train_fleet(
         start = plan_fleet(filters, options, continues)
         ends = train_batches(start, run)
         check_on_devices(start, run)
+        ask_about_plan(start, run)
         version_trained(start, run)
         outcome = close(start, ends, run)
     return settled(outcome)

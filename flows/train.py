@@ -14,6 +14,7 @@ from tasks.cell_run import STOPPED, cell_run, plan_cell
 from tasks.evaluate import evaluate
 from tasks.export import export
 from tasks.load import load
+from tasks.promote import ask_about
 from tasks.register import register
 from tasks.report import report
 from tasks.train import train as fit
@@ -59,4 +60,5 @@ def train(
     if run.outcome is None:
         return Cancelled(message=STOPPED)
     version(subject)
+    ask_about([cell.name])
     return run.outcome

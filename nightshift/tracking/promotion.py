@@ -10,6 +10,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
 
 from nightshift.errors import NightshiftError, ServiceError
 from nightshift.plan import lock
@@ -38,6 +41,24 @@ class Crowned:
 
     version: Version
     before: Version | None = None
+
+
+class PersonsWord(BaseModel):
+    """What became of a version that a person was asked about.
+
+    Attributes:
+        ended: how.
+        note: the person's reason.
+        before: champion until then, None when there was none, or it still is.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    version: int
+    ended: Literal["promoted", "refused", "champion already"]
+    note: str = ""
+    before: int | None = None
 
 
 def conclude(store: Store, name: str, version: int, decision: GateDecision, by: By = "gate") -> str:

@@ -14,10 +14,17 @@ from pydantic import BaseModel
 
 from deployments import pools
 from deployments.declared import RunLimit, prefect_yaml, read
-from flows import batch, fleet, machine, synthesize, train
+from flows import batch, fleet, machine, promote, synthesize, train
 from nightshift.plan.fleet_config import FleetConfig
 
-FLOWS = (train.train, batch.train_batch, machine.train_machine, synthesize.synthesize_machine, fleet.train_fleet)
+FLOWS = (
+    train.train,
+    batch.train_batch,
+    machine.train_machine,
+    synthesize.synthesize_machine,
+    fleet.train_fleet,
+    promote.promote_model,
+)
 
 
 def unknown_keys(found: dict[str, Any]) -> Iterator[str]:
