@@ -1,14 +1,15 @@
 """A fitted AutoGluon tabular predictor as nodes of one graph.
 
 Covers binary, multiclass and regression predictors whose best model is, or weighs, LightGBM, XGBoost, CatBoost,
-RandomForest and ExtraTrees, bagged, stacked, refitted on all rows or single. What AutoGluon does around its models is
-copied: columns with two values become 0/1, its sparse rows let XGBoost read 0 as missing, probabilities are clipped for
-log-loss metrics, temperatures are applied.
+RandomForest, ExtraTrees and the torch network, bagged, stacked, refitted on all rows or single. What AutoGluon does
+around its models is copied: columns with two values become 0/1, its sparse rows let XGBoost read 0 as missing,
+probabilities are clipped for log-loss metrics, temperatures are applied.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ import numpy as np
 from nightshift.errors import ExportError
 from nightshift.graphs.boosters import catboost_model, lightgbm_model, xgboost_model
 from nightshift.graphs.build import ELEMENT_TYPES
+from nightshift.graphs.nets import add_network, network_columns
 from nightshift.graphs.trees import Floats, Ints, TreeModel, add_tree_models, forest_model
 
 if TYPE_CHECKING:
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
 
 #: AutoGluon keeps probabilities this far from 0 and 1 where the metric is a log loss.
 _EPSILON = 1e-7
-_CONVERTIBLE = "LightGBM (GBM), XGBoost (XGB), CatBoost (CAT), RandomForest (RF), ExtraTrees (XT)"
+_CONVERTIBLE = (
+    "LightGBM (GBM), XGBoost (XGB), CatBoost (CAT), RandomForest (RF), ExtraTrees (XT), NeuralNetTorch (NN_TORCH)"
+)
 #: Generators that leave float columns as they are, drop them, or make them 0/1.
 _PLAIN_GENERATORS = {
     "AsTypeFeatureGenerator",
@@ -235,14 +239,22 @@ class _Builder:
         return self._graph.add("Div", self._graph.add("Sum", *folds), self._graph.const(prediction.folds, "float32"))
 
     def _folds(self, name: str, models: Sequence[Any], table: _Table) -> _Prediction:
-        read = [_read(model, name, table, self._n_classes) for model in models]
         if len(models) > 1 and any(model.temperature_scalar is not None for model in models):
             raise ExportError(f"folds of model '{name}' carry a temperature each, which has no converter.")
-        n_targets = len(read[0].base)
-        value = add_tree_models(self._graph, table.value, read)
+        n_targets = self._n_classes if self._n_classes > 2 else 1
+        if models[0].ag_key == "NN_TORCH":
+            value = self._concat([self._network(model, name, table) for model in models])
+        else:
+            read = [_read(model, name, table, self._n_classes) for model in models]
+            value = add_tree_models(self._graph, table.value, read)
         if self._n_classes and models[0].normalize_pred_probas:
             value = self._clipped(value, len(models), n_targets)
         return _Prediction(value, np.tile(np.eye(n_targets), (len(models), 1)) / len(models), len(models))
+
+    def _network(self, model: Any, name: str, table: _Table) -> str:
+        with _named(name):
+            columns = table.columns(network_columns(model), name)
+            return add_network(self._graph, table.value, columns, model)
 
     def _clipped(self, value: str, folds: int, n_targets: int) -> str:
         """Keep probabilities off 0 and 1, and let each fold's classes sum to one again."""
@@ -292,8 +304,15 @@ def _read(model: Any, name: str, table: _Table, n_classes: int) -> TreeModel:
             f"model '{name}' is a {type(model).__name__}, which has no converter.",
             hint=f"Train with only these model types: {_CONVERTIBLE}.",
         )
-    try:
+    with _named(name):
         return reader(model, table.columns(_input_names(model), name))
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Put the model's name before the reason why it cannot be converted."""
+    try:
+        yield
     except ExportError as error:
         raise ExportError(f"model '{name}' cannot be converted: {error.what}", hint=error.hint) from error
 

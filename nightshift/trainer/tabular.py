@@ -1,4 +1,4 @@
-"""AutoGluon-Tabular on a table of float32 features: a small ensemble of trees with fixed rounds.
+"""AutoGluon-Tabular on a table of float32 features: a small ensemble with fixed rounds.
 
 The budget is rounds and trees; the time limit is only a ceiling, because a model that depends on how busy the machine
 was cannot be reproduced. Validation rows come from the caller, never from a random holdout, which would put
@@ -42,6 +42,7 @@ _MODEL_NAMES = {
     "XGB": "XGBoost",
     "CAT": "CatBoost",
     "XT": "ExtraTrees",
+    "NN_TORCH": "NeuralNetTorch",
 }
 
 

@@ -10,12 +10,16 @@ from pydantic import Field
 from nightshift.errors import ConfigError, nearest
 from nightshift.family import FamilyConfig, Limits
 
-ModelType = Literal["GBM", "RF", "XGB", "CAT", "XT"]
+ModelType = Literal["GBM", "RF", "XGB", "CAT", "XT", "NN_TORCH"]
 
 #: Presets of our own: (times as many rounds and trees at as small a learning rate, bag folds).
 _OWN_PRESETS = {"fast": (1, 0), "standard": (2, 0), "high": (2, 5)}
+#: What a target allows that names nothing: a network must be asked for by target and config.
+TREES: tuple[ModelType, ...] = ("GBM", "RF", "XGB", "CAT", "XT")
 #: Never trained, whatever a preset says: no converter, or too slow for one row at a time.
-_EXCLUDED = ("FASTAI", "NN_TORCH", "KNN")
+_EXCLUDED = ("FASTAI", "KNN")
+#: Passes over the rows that a network takes at most, and without getting better; epochs bound it, not the clock.
+_NET_EPOCHS, _NET_PATIENCE = 200, 20
 #: AutoGluon's presets that bag do so with this many folds, as far as the target allows.
 _AUTOGLUON_BAG_FOLDS = 8
 #: AutoGluon's own presets and their other names, so that a misspelt one is refused without importing AutoGluon.
@@ -34,7 +38,7 @@ class TabularConfig(FamilyConfig):
     """What both AutoGluon families can tune.
 
     Attributes:
-        model_types: members of the ensemble, by AutoGluon's keys.
+        model_types: members of the ensemble, by AutoGluon's keys; NN_TORCH only where the target names it.
         boost_rounds: most rounds of each boosted member; early stopping may take fewer.
         learning_rate: of the boosted members.
         max_leaves: leaves of a LightGBM tree.
@@ -109,6 +113,7 @@ def member_hyperparameters(config: TabularConfig, scale: int = 1) -> dict[str, d
         "CAT": {"iterations": rounds, "learning_rate": rate, "depth": config.tree_depth, "random_seed": seed},
         "RF": forest,
         "XT": dict(forest),
+        "NN_TORCH": {"num_epochs": _NET_EPOCHS * scale, "epochs_wo_improve": _NET_PATIENCE, "seed_value": seed},
     }
     return {kind: made[kind] | config.hyperparameters.get(kind, {}) for kind in config.model_types}
 
@@ -136,11 +141,12 @@ class Budget:
         Raises:
             ConfigError: for a preset that is not known, or a model type or folds that cannot be.
         """
-        forbidden = [kind for kind in config.model_types if limits.model_types and kind not in limits.model_types]
+        allowed = limits.model_types or TREES
+        forbidden = [kind for kind in config.model_types if kind not in allowed]
         if forbidden:
             raise ConfigError(
                 f"model_types: '{forbidden[0]}' is not allowed on this target.",
-                hint=f"Allowed: {', '.join(limits.model_types)}.",
+                hint=f"Allowed: {', '.join(allowed)}.",
             )
         scale, folds, preset = cls._preset(config.preset)
         folds = min(folds, int(limits.ceilings.get("num_bag_folds", folds)))

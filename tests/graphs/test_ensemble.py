@@ -14,6 +14,7 @@ import pytest
 from nightshift.errors import ExportError
 from nightshift.graphs.build import Graph
 from nightshift.graphs.ensemble import add_predictor
+from nightshift.graphs.nets import add_normal_quantile
 from nightshift.graphs.parity import adversarial_rows, max_abs_delta, split_thresholds
 
 pytestmark = [
@@ -158,6 +159,71 @@ def test_models_stacked_on_models(fit: Fit, kind: str) -> None:
         delta, flips, want = parity(predictor, frame)
         assert delta <= 1e-6 * max(1.0, float(np.abs(want).max())), name
         assert flips == 0, name
+
+
+@pytest.mark.parametrize(
+    ("kind", "net", "options"),
+    [
+        ("binary", {}, {**BAGGED, "num_stack_levels": 1}),
+        ("multiclass", {"use_batchnorm": True, "activation": "elu"}, {"calibrate": True}),
+        ("regression", {"activation": "tanh"}, BAGGED),
+    ],
+)
+def test_networks_answer_like_autogluon_alone_weighed_bagged_and_stacked(
+    fit: Fit, kind: str, net: dict[str, Any], options: dict[str, Any]
+) -> None:
+    frame = table(kind)
+    frame["load,max"] = np.exp(frame["load,max"] / 500).astype(np.float32)
+    # Two values but for one row: the fold that lacks that row sees a category, the library's one-hot columns.
+    frame["valve"] = np.where(frame["gear"] > 0, np.float32(2), np.float32(4))
+    frame.loc[10, "valve"] = np.float32(3)
+    models = {"NN_TORCH": {"num_epochs": 3, **net}, "GBM": {"num_boost_round": 10}}
+    predictor = fit(frame, kind, models, metric=None if kind == "regression" else "log_loss", **options)
+    names = every_model(predictor)
+    assert [name for name in names if name.startswith("NeuralNetTorch")]
+    if options is BAGGED:
+        bag = predictor._trainer.load_model("NeuralNetTorch_BAG_L1")
+        assert [fold for fold in bag.models if bag.load_child(fold)._types_of_features["onehot"]] != []
+    for name in names:
+        predictor.set_model_best(name)
+        delta, flips, want = parity(predictor, frame)
+        assert delta <= 2e-6 * max(1.0, float(np.abs(want).max())), name
+        assert flips == 0, name
+
+
+def test_a_network_sees_skewed_columns_by_their_quantiles(fit: Fit) -> None:
+    frame = table("binary", rows=1400)
+    frame["load,max"] = np.exp(frame["load,max"] / 400).astype(np.float32)
+    frame["current"] = np.round(np.exp(frame["current"])).astype(np.float32)  # repeated quantiles
+    predictor = fit(frame, "binary", {"NN_TORCH": {"num_epochs": 1}})
+    predictor.set_model_best("NeuralNetTorch")
+    model = predictor._trainer.load_model("NeuralNetTorch")
+    assert {"load,max", "current"} <= set(model._types_of_features["skewed"])
+    columns = [name for name in frame.columns if name != "label"]
+    quantiles = model.processor.named_transformers_["skewed"].named_steps["quantile"].quantiles_
+    rows = frame[columns].to_numpy(np.float32)
+    made = np.repeat(rows[:1], 3 * len(quantiles), axis=0)
+    place = columns.index(model.processor.transformers_[1][2][0])
+    at = quantiles[:, 0].astype(np.float32)
+    made[:, place] = np.concatenate([at, np.nextafter(at, np.float32(np.inf)), np.nextafter(at, np.float32(-np.inf))])
+    given = np.concatenate([rows, made])
+    session = ort.InferenceSession(graph_of(predictor, columns).SerializeToString())
+    got = session.run(None, {"features": given})[0]
+    want = predictor.predict_proba(pd.DataFrame(given, columns=columns)).to_numpy()
+    assert max_abs_delta(want, got) <= 5e-7
+    assert session.run(None, {"features": given[:0]})[0].shape == (0, 2)
+
+
+def test_the_normal_quantile_is_that_of_scipy() -> None:
+    from scipy.stats import norm
+
+    graph = Graph("quantile")
+    graph.output(add_normal_quantile(graph, graph.input("p", "float64", ["n"])), "z", "float64", ["n"])
+    tail = np.geomspace(2e-7, 0.1, 500)
+    share = np.concatenate([[0.0], tail, np.linspace(0.1, 0.9, 999), 1 - tail, [1.0]])
+    got = ort.InferenceSession(graph.build().SerializeToString()).run(None, {"p": share})[0]
+    np.testing.assert_allclose(got[1:-1], norm.ppf(share[1:-1]), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(got[[0, -1]], [-5.199337582290661, 5.199337582290661], rtol=1e-6)
 
 
 def test_trees_grown_after_the_best_round_are_left_out(fit: Fit) -> None:

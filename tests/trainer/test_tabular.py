@@ -164,6 +164,31 @@ def test_features_that_all_stand_still_are_refused(tmp_path: Path) -> None:
         fit_tabular(given, SMALL, context(tmp_path), problem="binary")
 
 
+def test_a_network_of_one_seed_answers_the_same_whenever_it_is_trained(tmp_path: Path) -> None:
+    config = SMALL.model_copy(
+        update={"model_types": ("NN_TORCH", "GBM"), "hyperparameters": {"NN_TORCH": {"num_epochs": 3}}}
+    )
+    answers = []
+    for run, seed in enumerate((5, 5, 6)):
+        np.random.seed(run)  # what ran before in the process must not matter
+        ctx = context(tmp_path / str(run), limits=Limits(model_types=("NN_TORCH", "GBM")))
+        model = fit_tabular(table(), config.model_copy(update={"seed": seed}), ctx, problem="binary")
+        assert any(m.name == "NeuralNetTorch" for m in model.notes.members)
+        model.predictor.set_model_best("NeuralNetTorch")
+        answers.append(model.answer(table().tuning))
+    np.testing.assert_array_equal(answers[0], answers[1])
+    assert not np.array_equal(answers[0], answers[2])
+
+
+def test_a_network_is_trained_only_where_the_target_names_it() -> None:
+    config = SMALL.model_copy(update={"model_types": ("GBM", "NN_TORCH")})
+    for limits in (PI, Limits()):
+        with pytest.raises(ConfigError, match=r"'NN_TORCH' is not allowed on this target.*Allowed: GBM, RF"):
+            Budget.of(config, limits)
+    assert Budget.of(config, Limits(model_types=("GBM", "NN_TORCH"))).scale == 1
+    assert "NN_TORCH" not in TabularConfig().model_types
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
