@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from deployments import pools
 from deployments.declared import RunLimit, prefect_yaml, read
-from flows import batch, fleet, machine, promote, synthesize, train
+from flows import batch, fleet, machine, promote, synthesize, train, verify
 from nightshift.plan.fleet_config import FleetConfig
 
 FLOWS = (
@@ -24,6 +24,7 @@ FLOWS = (
     synthesize.synthesize_machine,
     fleet.train_fleet,
     promote.promote_model,
+    verify.verify_on_device,
 )
 
 
@@ -73,7 +74,7 @@ def test_every_entrypoint_is_a_module_and_names_a_flow(declared):
 
 def test_every_flow_is_declared_once_and_batches_for_each_of_their_pools(declared):
     names = [f"{flow_of(d['entrypoint']).name}/{d['name']}" for d in declared["deployments"]]
-    own = {"train-batch": ("gpu", "pi"), "train-fleet": ("nightly",)}
+    own = {"train-batch": ("gpu", "pi"), "train-fleet": ("nightly",), "verify-on-device": ("device",)}
     assert sorted(names) == sorted(f"{flow.name}/{name}" for flow in FLOWS for name in own.get(flow.name, ("local",)))
 
 
