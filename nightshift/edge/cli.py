@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from nightshift.errors import EXIT_OK, NightshiftError
+from nightshift.errors import EXIT_CELL_FAILED, EXIT_OK, NightshiftError
 
 if TYPE_CHECKING:
+    from nightshift.edge.manifest import BundleManifest, DeviceCheck, Footprint, Latency, Parity
     from nightshift.edge.rows import Rows
     from nightshift.edge.runtime import Model
 
@@ -130,6 +131,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
+    from nightshift.edge import probe
     from nightshift.edge.bench import measure
     from nightshift.edge.runtime import Model
 
@@ -137,61 +139,106 @@ def _bench(arguments: argparse.Namespace) -> int:
     model = Model.load(arguments.bundle)
     loaded_s = time.perf_counter() - start
     latency = measure(model, runs=arguments.runs)
-    print(f"model    {model.manifest.subject}.{model.manifest.family}.{model.manifest.target}")
+    held = probe.footprint(arguments.bundle)
+    print(f"model    {_name(model.manifest)}")
     print(f"size     {model.manifest.size_bytes / 1e6:.2f} MB")
     print(f"load     {loaded_s:.2f} s")
-    print(
-        f"latency  p50 {latency.p50_ms:.3f} ms, p99 {latency.p99_ms:.3f} ms, one row, one thread, {latency.runs} runs"
-    )
-    memory = _peak_memory_mb()
-    if memory is not None:
-        print(f"memory   {memory:.0f} MB resident at most, this process with Python")
+    print(f"latency  {_latency(latency)}")
+    print(f"memory   {_memory(held)}")
+    print(f"start    {_start(held)}")
     return EXIT_OK
-
-
-def _peak_memory_mb() -> float | None:
-    try:
-        import resource
-    except ImportError:  # not on Windows
-        return None
-    unit = 1e6 if sys.platform == "darwin" else 1e3
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    """Load the bundle, which checks hashes and graph, and answer one row."""
-    import onnxruntime
+    """Check the bundle here, print what was found, and return a failure where the answers do not agree."""
+    from nightshift.edge import check, signature
+    from nightshift.edge.bundle import read_manifest
 
-    from nightshift.edge.bench import middle_row
-    from nightshift.edge.runtime import Model
+    found = check.check_bundle(arguments.bundle, architecture=arguments.architecture, runs=arguments.runs)
+    if arguments.json:
+        print(found.model_dump_json(indent=1))
+        return EXIT_OK if found.parity.ok else EXIT_CELL_FAILED
+    manifest, _ = read_manifest(Path(arguments.bundle))
+    signed = "signed with this device's key" if signature.bundle_key() else "no key set here, no signature checked"
+    print(f"bundle   {found.bundle_id}")
+    print(f"model    {_name(manifest)}")
+    print(f"files    {len(manifest.hashes)} as listed, {signed}")
+    print(f"parity   {_parity(found.parity)}")
+    print(f"latency  {_latency(found.latency)}")
+    print(f"memory   {_memory(found.footprint)}")
+    print(f"start    {_start(found.footprint)}")
+    print(f"device   {_device(found)}")
+    if found.stand_in:
+        print(f"note     {found.stand_in}: no check of the target's own device")
+    return EXIT_OK if found.parity.ok else EXIT_CELL_FAILED
 
-    model = Model.load(arguments.bundle)
-    answers = model.run(middle_row(model))
-    shapes = ", ".join(f"{name} {list(values.shape)}" for name, values in answers.items())
-    parity = model.manifest.parity
-    print(f"bundle   {model.bundle_id}")
-    print(f"model    {model.manifest.subject}.{model.manifest.family}.{model.manifest.target}")
-    print(f"files    {len(model.manifest.hashes)} as listed")
-    print(f"parity   {parity.rows} rows, {parity.flips} flips, {'ok' if parity.ok else 'NOT ok'} where it was exported")
-    print(f"answers  {shapes}, onnxruntime {onnxruntime.__version__}")
-    return EXIT_OK
+
+def _name(manifest: BundleManifest) -> str:
+    return f"{manifest.subject}.{manifest.family}.{manifest.target}"
+
+
+def _parity(parity: Parity) -> str:
+    deltas = [f"{name} within {worst:.2g} of {parity.tolerance[name]:.2g}" for name, worst in parity.max_abs.items()]
+    said = "the training library's answers" if parity.ok else "NOT the training library's answers"
+    return ", ".join([f"{said} on {parity.rows} rows: {parity.flips} flips", *deltas])
+
+
+def _latency(latency: Latency) -> str:
+    return f"p50 {latency.p50_ms:.3f} ms, p99 {latency.p99_ms:.3f} ms, one row, one thread, {latency.runs} runs"
+
+
+def _memory(held: Footprint) -> str:
+    return f"{held.memory_mb:.0f} MB resident at most, a fresh process with Python"
+
+
+def _start(held: Footprint) -> str:
+    return f"{held.start_s:.2f} s from the start of a fresh process to its first answer"
+
+
+def _device(found: DeviceCheck) -> str:
+    told = [found.device, found.board or found.architecture, f"onnxruntime {found.onnxruntime}"]
+    if found.temperature_c is not None:
+        told.append(f"{found.temperature_c:.0f} °C")
+    if found.throttled is not None:
+        told.append("it slowed down meanwhile" if found.throttled else "not throttled")
+    return ", ".join(told)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="nightshift-edge", description="Run, measure or check a bundle on a device.")
+    parser = argparse.ArgumentParser(
+        prog="nightshift-edge",
+        description="Run, measure or check a bundle on a device. Exit codes: 0 done, 1 the answers do not agree "
+        "(verify), 2 the bundle or the rows cannot be used.",
+        epilog="Where NIGHTSHIFT_BUNDLE_KEY is set (or a file of that name in NIGHTSHIFT_SECRETS_DIR), only bundles "
+        "that were signed with it are used.",
+    )
     commands = parser.add_subparsers(required=True, metavar="run|bench|verify")
     run = _command(commands, "run", _run, "answer the rows of a CSV file")
     run.add_argument("--input", required=True, help="CSV with a header: the bundle's columns by name, `time`, `run`")
     run.add_argument("--output", help="write here instead of to the terminal")
     run.add_argument("--every-row", action="store_true", help="forecast from every row, not from the last alone")
-    bench = _command(commands, "bench", _bench, "measure load time, latency of one row, and memory")
-    bench.add_argument("--runs", type=_positive, default=300, help="calls to measure (default 300)")
-    _command(commands, "verify", _verify, "check hashes and graph, and answer one row")
+    bench = _command(commands, "bench", _bench, "measure load time, latency of one row, memory and cold start")
+    verify = _command(
+        commands,
+        "verify",
+        _verify,
+        "check hashes, signature and graph, compare with the training library's answers that the bundle carries, and "
+        "measure latency, memory, temperature and throttling",
+    )
+    for command in (bench, verify):
+        command.add_argument("--runs", type=_positive, default=300, help="calls to measure (default 300)")
+    verify.add_argument(
+        "--architecture", default="", metavar="NAME", help="of the target's devices, as aarch64; says so on another"
+    )
+    verify.add_argument("--json", action="store_true", help="print the whole record as JSON")
     return parser
 
 
 def _positive(text: str) -> int:
-    value = int(text)
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number, got '{text}'") from None
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be 1 or more, got {value}")
     return value

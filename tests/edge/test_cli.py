@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
-from support.bundles import forecast_bundle, write_bundle
+from support.bundles import forecast_bundle, parity, sum_check, write_bundle
 
 from nightshift.edge.cli import main, predict
-from nightshift.errors import EXIT_OK, EXIT_USAGE
+from nightshift.edge.manifest import DeviceCheck
+from nightshift.errors import EXIT_CELL_FAILED, EXIT_OK, EXIT_USAGE
 
 ROWS = "run,time,speed,temperature,grade\n1,2026-01-01T00:00:00Z,1,2,L\n1,2026-01-01T00:10:00Z,9,2,H\n"
 
@@ -57,11 +59,25 @@ def test_a_forecast_without_time_is_refused(tmp_path: Path, capsys: pytest.Captu
 
 
 def test_bench_and_verify_speak(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    bundle = str(write_bundle(tmp_path / "v1"))
+    bundle = str(write_bundle(tmp_path / "v1", check=sum_check(), parity=parity(value=1e-5)))
     assert main(["bench", bundle, "--runs", "10"]) == EXIT_OK
-    assert "p99" in capsys.readouterr().out
-    assert main(["verify", bundle]) == EXIT_OK
-    assert "pump_1.rul.pi" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "p99" in said
+    assert re.search(r"memory +\d+ MB resident at most", said)
+    assert main(["verify", bundle, "--runs", "10", "--architecture", "riscv64"]) == EXIT_OK
+    said = capsys.readouterr().out
+    assert "pump_1.rul.pi" in said
+    assert "the training library's answers on 40 rows: 0 flips, value within" in said
+    assert "in place of riscv64" in said
+
+
+def test_answers_that_do_not_agree_are_a_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = str(write_bundle(tmp_path / "v1", check=sum_check(flips=3), parity=parity(value=1e-5)))
+    assert main(["verify", bundle, "--runs", "5", "--json"]) == EXIT_CELL_FAILED
+    check = DeviceCheck.model_validate_json(capsys.readouterr().out)
+    assert (check.parity.flips, check.parity.ok) == (3, False)
+    assert check.latency.p99_ms > 0
+    assert check.footprint.memory_mb > 10
 
 
 def test_a_broken_bundle_is_one_line_and_no_file(

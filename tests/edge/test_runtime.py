@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from support.bundles import interface, manifest, sum_graph, write_bundle
+from support.bundles import interface, manifest, parity, sum_check, sum_graph, write_bundle
 
 from nightshift.edge.bench import measure
 from nightshift.edge.manifest import MODEL_FILE, sha256_bytes
@@ -172,9 +172,10 @@ def test_latency_is_measured(folder: Path) -> None:
 
 def test_nothing_but_the_base_install_is_imported(folder: Path) -> None:
     code = (
-        "import sys; from nightshift.edge.cli import main; main(['verify', sys.argv[1]])\n"
+        "import sys; from nightshift.edge.cli import main; main(['verify', '--runs=5', sys.argv[1]])\n"
         "heavy = {'onnx', 'pandas', 'torch', 'sklearn', 'scipy', 'autogluon', 'prefect', 'mlflow', 'yaml', 'rich'}\n"
         "print(sorted(heavy & {name.split('.')[0] for name in sys.modules}))"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True)
+    checked = write_bundle(folder.with_name("v2"), check=sum_check(), parity=parity(value=1e-5))
+    done = subprocess.run([sys.executable, "-c", code, str(checked)], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"

@@ -105,6 +105,11 @@ def write_bundle(folder: Path, graph: bytes | None = None, *, check: bytes | Non
     return folder
 
 
+def parity(**tolerance: float) -> Parity:
+    """Figures of a graph that is its model, with the tolerance of each float output."""
+    return Parity(rows=1, max_abs=dict.fromkeys(tolerance, 0.0), tolerance=tolerance, flips=0, ok=True)
+
+
 def sum_check(flips: int = 0, rows: int = 40) -> bytes:
     """Rows with what a library would answer that agrees with `sum_graph`, but for `flips` labels."""
     window = np.random.default_rng(3).uniform(0, 8, (rows, 2, 3)).astype(np.float32)
