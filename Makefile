@@ -15,6 +15,8 @@ THREE := -n 3 --dist loadfile --no-loadscope-reorder
 # The tests of a minute: layers, and the parts that train nothing. `make test` runs the rest too.
 FAST := -m "not slow and not scale" tests/test_*.py $(addprefix tests/,plan edge problems data simulate tasks cli)
 export PYTHON
+# The suite starts hundreds of processes: our own code is compiled once, not by each of them.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test test-scale test-arm64 check bench up down
 
