@@ -19,9 +19,9 @@ from nightshift.errors import DataError, InterruptedTraining
 from nightshift.families._forecast_fit import ForecastConfig, ProphetFit, fit_naive, fit_prophet, quiet_prophet
 from nightshift.families._forecast_series import Series
 from nightshift.family import RunContext
+from nightshift.graphs.forecast_calendar import DAY_S
 from nightshift.graphs.forecast_parameters import (
     BANDS,
-    DAY_S,
     Z80,
     Z95,
     ForecastParameters,

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
+from nightshift.families._forecast_calendar import (
+    PUBLIC_HOLIDAY,
+    HolidayConfig,
+    RegressorConfig,
+    check_names,
+    holiday_table,
+)
 from nightshift.families._forecast_series import Series
 from nightshift.family import FamilyConfig
+from nightshift.graphs.forecast_calendar import DAY_S, WeekPattern
 from nightshift.graphs.forecast_parameters import (
-    DAY_S,
     ProphetParameters,
     SeasonalNaiveParameters,
     day_slot,
     day_steps,
     is_workday,
-    prophet_parameters,
 )
+from nightshift.graphs.forecast_prophet import prophet_parameters
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +55,8 @@ class ForecastConfig(FamilyConfig):
         daily_order, weekly_order, yearly_order: Fourier orders; 0 = off. Weekly needs 14 days of history, yearly 730.
         day_types: working days and weekends each have their own daily pattern (needs 28 days of history).
         seasonality_mode: whether patterns add to the trend or scale with it.
+        holidays: days unlike others of their weekday, by country and by date.
+        regressors: known ahead by weekday and hour, such as shifts, by name.
         seasonality_prior_scale, changepoint_prior_scale, n_changepoints, changepoint_range: as in Prophet.
         test_origins: origins of the backtest over the test part, at most; 14 or more.
         val_origins: origins over the validation part, at most; they choose the model and set the width of the bands.
@@ -66,6 +76,8 @@ class ForecastConfig(FamilyConfig):
     yearly_order: int = Field(default=0, ge=0, le=30)
     day_types: bool = True
     seasonality_mode: Literal["additive", "multiplicative"] = "additive"
+    holidays: HolidayConfig = HolidayConfig()
+    regressors: dict[str, RegressorConfig] = Field(default_factory=dict)
     seasonality_prior_scale: float = Field(default=10.0, gt=0)
     changepoint_prior_scale: float = Field(default=0.05, gt=0)
     n_changepoints: int = Field(default=25, ge=0, le=100)
@@ -75,6 +87,23 @@ class ForecastConfig(FamilyConfig):
     band_days: float = Field(default=28.0, ge=5)
     window_days: int = Field(default=2, ge=1, le=14)
     coverage_margin_pct: float = Field(default=5.0, ge=0)
+
+    @field_validator("regressors")
+    @classmethod
+    def _named(cls, regressors: dict[str, RegressorConfig]) -> dict[str, RegressorConfig]:
+        check_names(regressors)
+        return regressors
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Self:
+        for name in self.regressors:
+            if name == PUBLIC_HOLIDAY or name in self.holidays.dates:
+                raise ValueError(f"'{name}' is the name of a holiday and of a regressor")
+        return self
+
+    def patterns(self) -> dict[str, WeekPattern]:
+        """Return when each regressor is on."""
+        return {name: regressor.pattern() for name, regressor in self.regressors.items()}
 
 
 @dataclass(frozen=True)
@@ -124,16 +153,30 @@ def fit_prophet(
         yearly_seasonality=False,
         # The bands are closed-form; Prophet's own draws would be thrown away.
         uncertainty_samples=0,
+        holidays=_holidays(series, config),
+        holidays_prior_scale=config.holidays.prior_scale,
+        holidays_mode=config.holidays.mode or config.seasonality_mode,
     )
+    for name, known in config.regressors.items():
+        mode = known.mode or config.seasonality_mode
+        model.add_regressor(name, prior_scale=known.prior_scale, standardize=False, mode=mode)
     for season in seasonalities(config, days=(time[-1] - time[0]) / DAY_S, step_s=series.step_s):
         model.add_seasonality(mode=config.seasonality_mode, prior_scale=config.seasonality_prior_scale, **season)
+    patterns = config.patterns()
     try:
-        model.fit(prophet_frame(time, values), seed=seed)
+        model.fit(prophet_frame(time, patterns).assign(y=values), seed=seed)
     except RuntimeError:
         return None
     finally:
         model.stan_backend.cleanup()
-    return ProphetFit(prophet_parameters(model), model_to_json(model) if keep_native else None)
+    return ProphetFit(prophet_parameters(model, patterns), model_to_json(model) if keep_native else None)
+
+
+def _holidays(series: Series, config: ForecastConfig) -> pd.DataFrame | None:
+    """Return Prophet's table, the same at every origin: holidays are known ahead."""
+    ends = series.time_s(np.array([0, len(series.values) - 1]))
+    first, newest = ends.astype("datetime64[s]").astype("datetime64[Y]").astype(int) + 1970
+    return holiday_table(config.holidays, int(first), int(newest))
 
 
 def history(series: Series, sensor: int, origin: int, config: ForecastConfig) -> tuple[NDArray[np.int64], Floats]:
@@ -164,13 +207,13 @@ def seasonalities(config: ForecastConfig, *, days: float, step_s: int) -> list[d
     return found
 
 
-def prophet_frame(time_s: NDArray[np.int64], values: Floats | None = None) -> pd.DataFrame:
-    """Return Prophet's table of civil times, with the day types that conditional seasonalities ask for."""
+def prophet_frame(time_s: NDArray[np.int64], patterns: Mapping[str, WeekPattern] | None = None) -> pd.DataFrame:
+    """Return Prophet's table of civil times, with the day types and regressors that its parts ask for."""
     import pandas as pd
 
     workday = is_workday(time_s)
     frame = pd.DataFrame({"ds": pd.to_datetime(time_s, unit="s"), "workday": workday, "weekend": ~workday})
-    return frame if values is None else frame.assign(y=values)
+    return frame.assign(**{name: pattern.on(time_s).astype(float) for name, pattern in (patterns or {}).items()})
 
 
 def fit_naive(series: Series, sensor: int, origin: int, steps: int, config: ForecastConfig) -> SeasonalNaiveParameters:

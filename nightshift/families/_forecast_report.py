@@ -11,6 +11,7 @@ from nightshift.families._forecast_backtest import Backtest, Walk, persistence
 from nightshift.families._forecast_fit import ForecastConfig, history
 from nightshift.families._forecast_series import Series
 from nightshift.findings import Finding, finding
+from nightshift.graphs.forecast_calendar import HolidayEffect, PatternEffect
 from nightshift.graphs.forecast_parameters import (
     ForecastParameters,
     ProphetParameters,
@@ -27,6 +28,8 @@ Floats = NDArray[np.float64]
 
 BACKTEST = "backtest"
 _HOUR_S = 3600
+#: Of the sensor's scale: what an optimiser leaves where nothing pulled.
+_NO_EFFECT = 1e-6
 _WEEK_H = 168
 #: 1970-01-05, a Monday.
 _MONDAY_S = 4 * 86_400
@@ -147,7 +150,33 @@ def notes(judged: Judged, config: ForecastConfig) -> list[str]:
     ]
     if n_test < 14:
         said.append(f"The test part has room for only {n_test} origins; 14 are wanted.")
+    return said + _calendar_notes(judged, config)
+
+
+def _calendar_notes(judged: Judged, config: ForecastConfig) -> list[str]:
+    """Say how far holidays are known, and which of what is configured has not been learned."""
+    models = [s.model for s in judged.parameters.sensors if isinstance(s.model, ProphetParameters)]
+    said = []
+    days = [day for model in models for holiday in model.holidays for day in holiday.days]
+    if days:
+        last = np.datetime64(max(days), "D")
+        said.append(f"The graph knows holidays until {last}; a holiday after that day counts as an ordinary day.")
+    learned = {effect.name: False for model in models for effect in model.calendar}
+    for model in models:
+        learned |= {effect.name: True for effect in model.calendar if _changes_anything(effect)}
+    unknown = [name for name, known in learned.items() if not known]
+    if unknown:
+        shown = ", ".join(unknown[:5]) + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
+        said.append(
+            f"Nothing is learned of {shown}: none fell into the {config.history_days:g} days of history, or it changed "
+            "nothing. A longer history_days, or holidays.each=false, may help."
+        )
     return said
+
+
+def _changes_anything(effect: HolidayEffect | PatternEffect) -> bool:
+    change = effect.beta if isinstance(effect, HolidayEffect) else effect.on - effect.off
+    return abs(change) > _NO_EFFECT
 
 
 def figures(judged: Judged, config: ForecastConfig) -> list[Figure]:
@@ -157,6 +186,7 @@ def figures(judged: Judged, config: ForecastConfig) -> list[Figure]:
         drawn.append(_last_forecast(judged, i))
         if isinstance(sensor.model, ProphetParameters):
             drawn += [_trend(judged, i, sensor.model, config), _week(sensor.sensor, sensor.model)]
+            drawn += _calendar(sensor.sensor, sensor.model)
     return drawn
 
 
@@ -246,6 +276,29 @@ def _week(name: str, model: ProphetParameters) -> Figure:
         y_label=unit,
         series=lines,
     )
+
+
+def _calendar(name: str, model: ProphetParameters) -> list[Figure]:
+    """Return one picture of what holidays and regressors change; those that change nothing are left out."""
+    shown = [effect for effect in model.calendar if _changes_anything(effect)]
+    bars = []
+    for mode in ("additive", "multiplicative"):
+        chosen = [effect for effect in shown if effect.mode == mode]
+        scale, unit = (model.y_scale, name) if mode == "additive" else (100.0, "% of the trend")
+        changes = [e.beta if isinstance(e, HolidayEffect) else e.on - e.off for e in chosen]
+        if chosen:
+            heights = _listed([change * scale for change in changes])
+            bars.append(Line(label=unit, x=[e.name for e in chosen], y=heights, style="bars"))
+    return [
+        Figure(
+            key=f"calendar_{name}" if len(bars) == 1 else f"calendar_{name}_{i + 1}",
+            title=f"{name}: what holidays and regressors change",
+            x_label="",
+            y_label=bar.label,
+            series=[bar],
+        )
+        for i, bar in enumerate(bars)
+    ]
 
 
 def _listed(values: Floats | list[float]) -> list[float | None]:

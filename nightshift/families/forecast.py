@@ -8,9 +8,9 @@ validation and test, each fit reading only rows before its origin, and `evaluate
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +26,9 @@ from nightshift.families._forecast_series import Series, even_series
 from nightshift.family import Arrays, RunContext
 from nightshift.findings import cost_remedy, finding
 from nightshift.graphs.forecast import forecast_graph
+from nightshift.graphs.forecast_calendar import DAY_S, WEEK_S
 from nightshift.graphs.forecast_parameters import (
     BANDS,
-    DAY_S,
     ForecastParameters,
     ProphetParameters,
     SensorForecast,
@@ -37,12 +37,14 @@ from nightshift.graphs.forecast_parameters import (
     naive_bands,
     prophet_bands,
 )
+from nightshift.graphs.parity import CasedInputs
 from nightshift.problems.evaluation import Evaluation
 from nightshift.problems.forecast import PROBLEM, naive_scale, unit_sums
 from nightshift.problems.problem import Samples
 
 if TYPE_CHECKING:
     import onnx
+    import pandas as pd
     from prophet import Prophet
 
     from nightshift.data.dataset import Dataset
@@ -106,7 +108,7 @@ class ForecastFamily:
     problem = "forecast"
     group = "machine"
     needs: frozenset[str] = frozenset({"clock"})
-    libraries = ("cmdstanpy", "numpy", "onnx", "pandas", "prophet")
+    libraries = ("cmdstanpy", "holidays", "numpy", "onnx", "pandas", "prophet")
     checkpoints = False
 
     def train(self, data: Dataset, config: ForecastConfig, ctx: RunContext) -> ForecastModel:
@@ -157,7 +159,9 @@ class ForecastFamily:
         for i, sensor in enumerate(parameters.sensors):
             if isinstance(sensor.model, ProphetParameters):
                 bands = prophet_bands(sensor.model, time_s, parameters.steps, parameters.step_s)
-                shift = _library_yhat(fitted.prophets[sensor.sensor], parameters, time_s) - bands.yhat
+                patterns = {effect.name: effect.pattern for effect in sensor.model.patterns}
+                frame = partial(prophet_frame, patterns=patterns)
+                shift = _library_yhat(fitted.prophets[sensor.sensor], frame, parameters, time_s) - bands.yhat
             else:
                 window = np.asarray(inputs["window"], dtype=np.float64)[:, :, sensor.column]
                 bands, shift = naive_bands(parameters, sensor.model, window, time_s), np.zeros(())
@@ -231,20 +235,27 @@ class ForecastFamily:
     def parity_inputs(self, fitted: ForecastModel, data: Dataset, ctx: RunContext) -> dict[str, NDArray[Any]]:
         """Return origins of val, and around what a forecast may stumble on.
 
-        Those are the ends of training, changepoints, midnight and the border of the week, each a second before, on and
-        after, and windows with some or all rows missing.
+        Those are the ends of training, changepoints, midnight, the border of the week, holidays and shifts, each a
+        second before, on and after, with windows of which ever more rows are missing, and then infinite.
         """
-        real = self.samples(fitted.interface, data, "val").select(np.arange(0, _SAMPLE_ORIGINS, 2)).inputs
+        samples = self.samples(fitted.interface, data, "val")
+        real = samples.select(np.arange(0, len(samples.time), 2)).inputs
         edges = _edge_times(fitted.parameters, int(real["time_s"][-1]) if len(real["time_s"]) else 0)
         rng = np.random.default_rng(ctx.seed)
         shape = (len(edges), fitted.interface.window_rows, len(fitted.interface.columns))
         base = real["window"] if len(real["window"]) else np.zeros((1, *shape[1:]), dtype=np.float32)
         window = np.resize(base, shape).astype(np.float32)
-        window[rng.random(shape) < np.linspace(0, 1, len(edges))[:, None, None]] = np.nan
-        return {
-            "window": np.concatenate([real["window"], window]),
-            "time_s": np.concatenate([real["time_s"], edges]),
-        }
+        spoilt = rng.random(shape) < np.linspace(0, 1, len(edges))[:, None, None]
+        infinite = np.where(rng.random(shape) < 0.5, np.float32(np.inf), np.float32(-np.inf))
+        missing = np.where(spoilt, np.float32(np.nan), window)
+        case = np.repeat(["real", "on a border", "infinite"], [len(real["time_s"]), len(edges), len(edges)])
+        return CasedInputs(
+            {
+                "window": np.concatenate([real["window"], missing, np.where(spoilt, infinite, window)]),
+                "time_s": np.concatenate([real["time_s"], edges, edges]),
+            },
+            case,
+        )
 
     def tolerances(self, fitted: ForecastModel) -> Mapping[str, float]:
         """Both sides compute in double; what is left is one float32 step of the largest sensor."""
@@ -315,23 +326,39 @@ def _interface(data: Dataset, parameters: ForecastParameters) -> Interface:
     )
 
 
-def _library_yhat(model: Prophet, parameters: ForecastParameters, time_s: NDArray[np.int64]) -> NDArray[np.float64]:
+def _library_yhat(
+    model: Prophet,
+    frame: Callable[[NDArray[np.int64]], pd.DataFrame],
+    parameters: ForecastParameters,
+    time_s: NDArray[np.int64],
+) -> NDArray[np.float64]:
     """Return Prophet's own forecast `(batch, steps)`; each moment is asked once."""
     if not len(time_s):
         return np.zeros((0, parameters.steps))
     moments, where = np.unique(horizon_s(time_s, parameters.steps, parameters.step_s), return_inverse=True)
-    yhat = model.predict(prophet_frame(moments))["yhat"].to_numpy(np.float64)
+    yhat = model.predict(frame(moments))["yhat"].to_numpy(np.float64)
     return np.asarray(yhat[where].reshape(len(time_s), parameters.steps))
 
 
 def _edge_times(parameters: ForecastParameters, newest_s: int) -> NDArray[np.int64]:
     """Civil times at which a graph and Prophet would part if they disagreed on a border."""
-    marks = [newest_s, newest_s // DAY_S * DAY_S, newest_s // (7 * DAY_S) * (7 * DAY_S)]
+    marks = {newest_s, newest_s // DAY_S * DAY_S, newest_s // WEEK_S * WEEK_S}
     for sensor in parameters.sensors:
-        model = sensor.model
-        if isinstance(model, ProphetParameters):
-            marks += [model.start_s, model.start_s + model.t_scale_s, model.start_s + model.t_scale_s + 30 * DAY_S]
-            marks += [model.start_s + round(t * model.t_scale_s) for t in model.changepoints_t[:5]]
+        if isinstance(sensor.model, ProphetParameters):
+            marks |= set(_borders(sensor.model, newest_s))
     # So that the first step of the horizon, not the origin, meets the mark.
-    at = np.unique(marks) - parameters.step_s
+    at = np.array(sorted(marks)) - parameters.step_s
     return np.unique(np.concatenate([at - 1, at, at + 1]))
+
+
+def _borders(model: ProphetParameters, newest_s: int) -> Iterator[int]:
+    yield from (model.start_s, model.start_s + model.t_scale_s, model.start_s + model.t_scale_s + 30 * DAY_S)
+    yield from (model.start_s + round(t * model.t_scale_s) for t in model.changepoints_t[:5])
+    today = newest_s // DAY_S
+    for holiday in model.holidays:
+        days = np.asarray(holiday.days)
+        for day in {*days[days <= today][-1:].tolist(), *days[days > today][:1].tolist(), *days[-1:].tolist()}:
+            yield from (day * DAY_S, (day + 1) * DAY_S)
+    monday = (newest_s - 4 * DAY_S) // WEEK_S * WEEK_S + 4 * DAY_S
+    for effect in model.patterns:
+        yield from (monday + edge for span in effect.pattern.spans[:3] for edge in span)

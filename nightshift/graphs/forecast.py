@@ -7,14 +7,16 @@ Sensors are one axis, so the number of nodes does not grow with them; each is fo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from nightshift.graphs.build import Dim, Graph
+from nightshift.graphs.forecast_calendar import DAY_S, WEEK_S
 from nightshift.graphs.forecast_parameters import (
     BANDS,
-    DAY_S,
     ForecastParameters,
     ProphetParameters,
     Seasonality,
@@ -23,12 +25,14 @@ from nightshift.graphs.forecast_parameters import (
 
 #: yhat, lo80, hi80, lo95, hi95 as value names, each (batch, steps, sensors of one kind), double.
 BandNames = list[str]
+#: How a term acts: added to the trend, or as a share of it.
+MODES = ("additive", "multiplicative")
 
 
 def forecast_graph(parameters: ForecastParameters) -> onnx.ModelProto:
     """Write the forecast of all sensors as one model.
 
-    Inputs are `window` float32 `(batch, window_rows, n_columns)`, oldest first, NaN = missing, and
+    Inputs are `window` float32 `(batch, window_rows, n_columns)`, oldest first, NaN or infinite = missing, and
     `time_s` int64 `(batch,)`, the civil time of the window's last row. Outputs are `yhat, lo80, hi80, lo95, hi95`
     float32 `(batch, steps, sensors)`. A window that no sensor reads stays an input, so that every bundle is fed alike.
     """
@@ -136,13 +140,24 @@ def _future_spread(graph: Graph, models: Sequence[ProphetParameters], t: str, st
 
 def _seasonal(graph: Graph, models: Sequence[ProphetParameters], time: str) -> tuple[str | None, str | None]:
     """Return the additive and the multiplicative term (both scaled), None where no sensor has one."""
+    terms: dict[str, list[str]] = {mode: [] for mode in MODES}
+    for found in (_waves(graph, models, time), _holidays(graph, models, time), _patterns(graph, models, time)):
+        for mode, value in found.items():
+            terms[mode].append(value)
+    additive, multiplicative = (
+        reduce(lambda one, other: graph.add("Add", one, other), values) if values else None for values in terms.values()
+    )
+    return additive, multiplicative
+
+
+def _waves(graph: Graph, models: Sequence[ProphetParameters], time: str) -> dict[str, str]:
+    """Return the sum of the Fourier seasonalities by mode, `(batch, steps, sensors)`."""
     seasons = [season for model in models for season in model.seasonalities]
     columns = sorted({(s.period_days, order, s.day_type) for s in seasons for order in _orders(s)})
     if not columns:
-        return None, None
+        return {}
     place = {column: 2 * i for i, column in enumerate(columns)}
-    size = (2 * len(columns), len(models))
-    betas = {"additive": np.zeros(size), "multiplicative": np.zeros(size)}
+    betas = {mode: np.zeros((2 * len(columns), len(models))) for mode in MODES}
     for i, model in enumerate(models):
         beta = iter(model.beta)
         for season in model.seasonalities:
@@ -151,8 +166,56 @@ def _seasonal(graph: Graph, models: Sequence[ProphetParameters], time: str) -> t
                 betas[season.mode][row, i] += next(beta)
                 betas[season.mode][row + 1, i] += next(beta)
     features = _fourier(graph, columns, time)
-    terms = [graph.add("MatMul", features, graph.const(b)) if b.any() else None for b in betas.values()]
-    return terms[0], terms[1]
+    return {mode: graph.add("MatMul", features, graph.const(b)) for mode, b in betas.items() if b.any()}
+
+
+def _holidays(graph: Graph, models: Sequence[ProphetParameters], time: str) -> dict[str, str]:
+    """Return the sum of the holidays' effects by mode, `(batch, steps, sensors)`.
+
+    One table says of each day which of the few kinds of days it is, one what each kind adds. Days before the first and
+    after the last holiday are ordinary.
+    """
+    effects = [(i, effect) for i, model in enumerate(models) for effect in model.holidays if effect.beta]
+    days = sorted({day for _, effect in effects for day in effect.days})
+    if not days:
+        return {}
+    first, n_days = days[0] - 1, days[-1] - days[0] + 3
+    added = np.zeros((n_days, len(MODES) * len(models)))
+    for i, effect in effects:
+        added[np.array(effect.days, dtype=np.int64) - first, MODES.index(effect.mode) * len(models) + i] += effect.beta
+    kinds, kind_of_day = np.unique(added, axis=0, return_inverse=True)
+    day = graph.add("Sub", _day(graph, time), graph.const(first, "int64"))
+    place = graph.add("Clip", day, graph.const(0, "int64"), graph.const(n_days - 1, "int64"))
+    kind = graph.add("Gather", graph.const(kind_of_day.reshape(-1).astype(np.int32)), place, axis=0)
+    return _rows_by_mode(graph, kinds, graph.add("Squeeze", kind, graph.const([2], "int64")))
+
+
+def _patterns(graph: Graph, models: Sequence[ProphetParameters], time: str) -> dict[str, str]:
+    """Return the sum of the effects of weekday and hour by mode, `(batch, steps, sensors)`.
+
+    Between two edges of all spans nothing changes: the number of edges passed in this week is the row of a table.
+    """
+    effects = [(i, effect) for i, model in enumerate(models) for effect in model.patterns]
+    edges = sorted({edge for _, effect in effects for span in effect.pattern.spans for edge in span})
+    if not effects:
+        return {}
+    monday = graph.add("Add", time, graph.const(3 * DAY_S, "int64"))
+    passed = graph.add("GreaterOrEqual", _mod(graph, monday, WEEK_S), graph.const(edges, "int64"))
+    row = graph.add(
+        "ReduceSum", graph.add("Cast", passed, to=onnx.TensorProto.INT64), graph.const([2], "int64"), keepdims=0
+    )
+    # 1970-01-05 was a Monday; each row of the table begins at its edge.
+    begins = np.array([0, *edges], dtype=np.int64) + 4 * DAY_S
+    added = np.zeros((len(begins), len(MODES) * len(models)))
+    for i, effect in effects:
+        added[:, MODES.index(effect.mode) * len(models) + i] += effect.values(begins)
+    return _rows_by_mode(graph, added, row)
+
+
+def _rows_by_mode(graph: Graph, table: NDArray[np.float64], row: str) -> dict[str, str]:
+    """Look rows `(batch, steps)` up in a table whose columns are the sensors, once for each mode."""
+    parts = zip(MODES, np.split(table, len(MODES), axis=1), strict=True)
+    return {mode: graph.add("Gather", graph.const(part), row, axis=0) for mode, part in parts if part.any()}
 
 
 def _orders(season: Seasonality) -> range:
@@ -172,8 +235,7 @@ def _fourier(graph: Graph, columns: Sequence[tuple[float, int, str]], time: str)
     features = graph.add("Sin", graph.add("Add", c, graph.const(quarter)))
     if all(day_type == "any" for _, _, day_type in columns):
         return features
-    day = graph.add("Div", graph.add("Sub", time, _mod(graph, time, DAY_S)), graph.const(DAY_S, "int64"))
-    weekday = _mod(graph, graph.add("Add", day, graph.const(3, "int64")), 7)
+    weekday = _mod(graph, graph.add("Add", _day(graph, time), graph.const(3, "int64")), 7)
     workday = graph.add("Less", weekday, graph.const(5, "int64"))
     on_workday = np.repeat([day_type != "weekend" for _, _, day_type in columns], 2)
     on_weekend = np.repeat([day_type != "workday" for _, _, day_type in columns], 2)
@@ -219,6 +281,7 @@ def _step_means(graph: Graph, parameters: ForecastParameters, columns: Sequence[
         graph.const([parameters.window_rows], "int64"),
         graph.const([1], "int64"),
     )
+    newest = graph.add("Where", graph.add("IsInf", newest), graph.const(float("nan"), "float32"), newest)
     if parameters.rows_per_step == 1:
         return _double(graph, newest)
     shape = [0, rows // parameters.rows_per_step, parameters.rows_per_step, len(columns)]
@@ -241,6 +304,11 @@ def _profile(graph: Graph, parameters: ForecastParameters, models: Sequence[Seas
 
 def _double(graph: Graph, value: str) -> str:
     return graph.add("Cast", value, to=onnx.TensorProto.DOUBLE)
+
+
+def _day(graph: Graph, time: str) -> str:
+    """Return the civil day since 1970-01-01."""
+    return graph.add("Div", graph.add("Sub", time, _mod(graph, time, DAY_S)), graph.const(DAY_S, "int64"))
 
 
 def _mod(graph: Graph, value: str, divisor: int) -> str:

@@ -8,19 +8,17 @@ building a graph for every origin would cost more than the forecast.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-if TYPE_CHECKING:
-    from prophet import Prophet
+from nightshift.graphs.forecast_calendar import DAY_S, HolidayEffect, Mode, PatternEffect
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-DAY_S = 86_400
 #: Two-sided 80 % and 95 % standard normal quantiles.
 Z80 = 1.2815515655446004
 Z95 = 1.959963984540054
@@ -40,12 +38,12 @@ class Seasonality(_Frozen):
     name: str
     period_days: float = Field(gt=0)
     fourier_order: int = Field(ge=1)
-    mode: Literal["additive", "multiplicative"] = "additive"
+    mode: Mode = "additive"
     day_type: Literal["any", "workday", "weekend"] = "any"
 
 
 class ProphetParameters(_Frozen):
-    """A fitted Prophet model without holidays, regressors or posterior samples.
+    """A fitted Prophet model without posterior samples.
 
     Times are scaled as Prophet does: t = (civil seconds - `start_s`) / `t_scale_s`, so training ends at t = 1. `beta`
     lists the sine and cosine of each order, seasonality by seasonality. `band80` and `band95` are half-widths in
@@ -66,6 +64,8 @@ class ProphetParameters(_Frozen):
     start_s: int
     t_scale_s: int = Field(gt=0)
     seasonalities: tuple[Seasonality, ...] = ()
+    holidays: tuple[HolidayEffect, ...] = ()
+    patterns: tuple[PatternEffect, ...] = ()
     band80: float = Field(default=Z80, gt=0)
     band95: float = Field(default=Z95, gt=0)
 
@@ -79,6 +79,16 @@ class ProphetParameters(_Frozen):
         if self.growth == "logistic" and (self.cap is None or self.cap <= self.floor):
             raise ValueError("logistic growth needs a cap above the floor")
         return self
+
+    @property
+    def calendar(self) -> tuple[HolidayEffect | PatternEffect, ...]:
+        """What follows from dates, weekdays and hours."""
+        return (*self.holidays, *self.patterns)
+
+    @property
+    def parts(self) -> tuple[Seasonality | HolidayEffect | PatternEffect, ...]:
+        """Everything that is not the trend."""
+        return (*self.seasonalities, *self.calendar)
 
     def spread_per_step(self, dt: float) -> float:
         """Return the factor 2·q·lambda²·dt² of the variance of z that future slope changes bring.
@@ -188,70 +198,6 @@ class Bands:
     hi95: Floats
 
 
-def prophet_parameters(model: Prophet) -> ProphetParameters:
-    """Read a fitted Prophet's parameters.
-
-    Args:
-        model: fitted by optimisation, on times without a zone.
-
-    Raises:
-        ValueError: when the model has parts that the parameters cannot hold (holidays, regressors, posterior samples,
-            a cap or a floor that varies, an unknown condition).
-    """
-    refused = {
-        "holidays": model.holidays is not None or model.country_holidays is not None,
-        "extra regressors": bool(model.extra_regressors),
-        "posterior samples": int(model.mcmc_samples) > 0,
-    }
-    for part, present in refused.items():
-        if present:
-            raise ValueError(f"a Prophet model with {part} cannot be exported")
-    start, scale = model.start, model.t_scale
-    history = model.history
-    if start is None or scale is None or history is None:
-        raise ValueError("the Prophet model is not fitted")
-    return ProphetParameters(
-        growth=model.growth,
-        k=_scalar(model.params["k"]),
-        m=_scalar(model.params["m"]),
-        delta=tuple(np.ravel(model.params["delta"]).tolist()),
-        changepoints_t=tuple(np.ravel(model.changepoints_t).astype(float).tolist()),
-        beta=tuple(np.ravel(model.params["beta"]).tolist()) if model.seasonalities else (),
-        sigma_obs=_scalar(model.params["sigma_obs"]),
-        y_scale=float(model.y_scale),
-        floor=_constant(history["floor"].to_numpy(), "floor"),
-        cap=_constant(history["cap"].to_numpy(), "cap") if model.growth == "logistic" else None,
-        start_s=int(start.value // 1_000_000_000),
-        t_scale_s=int(scale.total_seconds()),
-        seasonalities=tuple(_seasonality(name, props) for name, props in model.seasonalities.items()),
-    )
-
-
-def _scalar(value: NDArray[np.float64]) -> float:
-    return float(np.ravel(value)[0])
-
-
-def _constant(values: NDArray[np.float64], name: str) -> float:
-    if np.unique(values).size != 1:
-        raise ValueError(f"a Prophet model whose {name} varies cannot be exported")
-    return float(values[0])
-
-
-def _seasonality(name: str, props: dict[str, object]) -> Seasonality:
-    condition = props["condition_name"]
-    if condition not in (None, "workday", "weekend"):
-        raise ValueError(f"seasonality {name!r} has the unknown condition {condition!r}; known: workday, weekend")
-    return Seasonality.model_validate(
-        {
-            "name": name,
-            "period_days": props["period"],
-            "fourier_order": props["fourier_order"],
-            "mode": props["mode"],
-            "day_type": condition or "any",
-        }
-    )
-
-
 def horizon_s(time_s: Ints, steps: int, step_s: int) -> Ints:
     """Return the forecast's civil times `(batch, steps)` after the origins `time_s` `(batch,)`, s."""
     return np.asarray(time_s, dtype=np.int64)[:, None] + step_s * np.arange(1, steps + 1, dtype=np.int64)
@@ -308,7 +254,7 @@ def _trend(model: ProphetParameters, t: Floats) -> tuple[Floats, Floats]:
 
 
 def prophet_components(model: ProphetParameters, time_s: Ints) -> dict[str, Floats]:
-    """Return each seasonality by name at civil times of any shape; additive ones in the sensor's unit.
+    """Return what each part adds, by name, at civil times of any shape; additive ones in the sensor's unit.
 
     A daily pattern that differs between working days and weekends is one entry per day type, zero on the other days.
     """
@@ -324,6 +270,8 @@ def prophet_components(model: ProphetParameters, time_s: Ints) -> dict[str, Floa
         if season.day_type != "any":
             term = np.where(is_workday(time_s) == (season.day_type == "workday"), term, 0.0)
         found[season.name] = term * (model.y_scale if season.mode == "additive" else 1.0)
+    for effect in model.calendar:
+        found[effect.name] = effect.values(time_s) * (model.y_scale if effect.mode == "additive" else 1.0)
     return found
 
 
@@ -331,11 +279,11 @@ def _seasonal(model: ProphetParameters, time_s: Ints) -> tuple[Floats, Floats]:
     """Return the additive term in the sensor's unit and 1 + the multiplicative term, both shaped like `time_s`."""
     additive, factor = np.zeros(time_s.shape), np.ones(time_s.shape)
     terms = prophet_components(model, time_s)
-    for season in model.seasonalities:
-        if season.mode == "additive":
-            additive = additive + terms[season.name]
+    for part in model.parts:
+        if part.mode == "additive":
+            additive = additive + terms[part.name]
         else:
-            factor = factor + terms[season.name]
+            factor = factor + terms[part.name]
     return additive, factor
 
 
@@ -345,7 +293,7 @@ def naive_bands(parameters: ForecastParameters, model: SeasonalNaiveParameters, 
     Args:
         parameters: the horizon and the window's shape.
         model: the sensor's profile and band.
-        values: the sensor's rows `(batch, window_rows)`, oldest first, NaN = missing.
+        values: the sensor's rows `(batch, window_rows)`, oldest first, NaN or infinite = missing.
         time_s: civil times of the last rows `(batch,)`, s.
     """
     history = step_means(values, parameters.rows_per_step)
@@ -363,7 +311,7 @@ def step_means(values: Floats, rows_per_step: int) -> Floats:
     """Return means of the newest whole groups of rows `(batch, rows // rows_per_step)`, NaN where all are missing."""
     rows = values.shape[1] // rows_per_step * rows_per_step
     cells = values[:, values.shape[1] - rows :].reshape(len(values), -1, rows_per_step)
-    present = ~np.isnan(cells)
+    present = np.isfinite(cells)
     count = present.sum(axis=2)
     total = np.where(present, cells, 0.0).sum(axis=2)
     return np.asarray(np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0))

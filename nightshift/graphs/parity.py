@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nightshift.edge.agree import any_differs, max_abs_delta
 from nightshift.edge.manifest import Parity
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class _Differences:
             if np.issubdtype(values.dtype, np.floating):
                 self.worst[name] = max(self.worst.get(name, 0.0), max_abs_delta(want[name], values))
             else:
-                flipped |= _any_differs(np.asarray(want[name]), values)
+                flipped |= any_differs(np.asarray(want[name]), values)
                 misshapen |= np.shape(want[name]) != values.shape
         # An answer of no rows can be wrong by its shape alone.
         self.flips += max(int(flipped.sum()), int(misshapen))
@@ -137,24 +138,6 @@ def _in_batches(
 def _count(case: NDArray[np.str_]) -> dict[str, int]:
     """Return the rows of each case, in the order in which they first come."""
     return {str(name): int((case == name).sum()) for name in dict.fromkeys(case.tolist())}
-
-
-def max_abs_delta(want: NDArray[Any], got: NDArray[Any]) -> float:
-    """Return the largest absolute difference, infinite where shapes differ or NaN meets a number."""
-    one, other = np.asarray(want, np.float64), np.asarray(got, np.float64)
-    if one.shape != other.shape:
-        return float("inf")
-    same = (one == other) | (np.isnan(one) & np.isnan(other))
-    with np.errstate(invalid="ignore"):
-        delta = np.where(same, 0.0, np.abs(one - other))
-    return float(np.nan_to_num(delta, nan=np.inf, posinf=np.inf).max(initial=0.0))
-
-
-def _any_differs(want: NDArray[Any], got: NDArray[Any]) -> NDArray[np.bool_]:
-    if want.shape != got.shape:
-        return np.ones(len(got), np.bool_)
-    differs: NDArray[np.bool_] = (want != got).any(axis=tuple(range(1, want.ndim)))
-    return differs
 
 
 def _slices(inputs: Arrays, n_rows: int) -> Iterator[tuple[int, int]]:

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from nightshift.errors import ExportError
 from nightshift.graphs.forecast import forecast_graph
 from nightshift.graphs.forecast_parameters import (
     BANDS,
@@ -22,8 +23,8 @@ from nightshift.graphs.forecast_parameters import (
     SensorForecast,
     naive_bands,
     prophet_bands,
-    prophet_parameters,
 )
+from nightshift.graphs.forecast_prophet import prophet_parameters
 
 START = pd.Timestamp("2024-03-04 00:00")
 HOUR_S = 3600
@@ -116,7 +117,11 @@ def test_yhat_equals_prophet_before_at_and_after_the_end_of_training(
 @pytest.mark.parametrize("mode", ["additive", "multiplicative"])
 def test_bands_equal_prophets_own_sampling_with_many_draws(mode: str) -> None:
     frame = history()
-    model = fitted(frame, seasonality_mode=mode, weekly_seasonality=False, changepoint_prior_scale=0.05)
+    # One holiday that the fit has seen, and that comes again within the horizon.
+    dates = pd.DataFrame({"holiday": "stop", "ds": [START + pd.Timedelta(days=9), START + pd.Timedelta(days=28)]})
+    frame.loc[9 * 24 : 10 * 24 - 1, "y"] *= 0.7
+    options = {"weekly_seasonality": False, "changepoint_prior_scale": 0.05, "holidays": dates}
+    model = fitted(frame, seasonality_mode=mode, **options)
     ds = pd.date_range(frame["ds"].iloc[-1], periods=25, freq="1h")[1:]
     np.random.seed(7)  # Prophet draws from the global generator.
     model.uncertainty_samples = 10_000
@@ -174,7 +179,7 @@ def test_seasonal_naive_takes_an_earlier_day_then_the_profile_where_values_are_m
     window = np.zeros((2, 72, 2), dtype=np.float32)
     window[:, :, 1] = np.arange(72)
     window[0, 50, 1] = np.nan
-    window[0, [4, 28, 52], 1] = np.nan
+    window[0, [4, 28, 52], 1] = [np.nan, np.inf, -np.inf]  # infinite is missing
     window[1] = np.nan
     time_s = seconds([START + pd.Timedelta(hours=6), START + pd.Timedelta(hours=22)])
     got = run(naive_only(), window, time_s)["yhat"][:, :, 0]
@@ -188,7 +193,8 @@ def test_seasonal_naive_averages_rows_into_steps_without_the_missing() -> None:
     parameters = naive_only(rows_per_step=4, window_rows=4 * 24 + 3)
     rng = np.random.default_rng(3)
     window = rng.normal(50, 10, (5, parameters.window_rows, 2)).astype(np.float32)
-    window[rng.random(window.shape) < 0.5] = np.nan
+    window[rng.random(window.shape) < 0.4] = np.nan
+    window[rng.random(window.shape) < 0.1] = np.inf
     time_s = seconds([START + pd.Timedelta(minutes=37 * i) for i in range(5)])
     out = run(parameters, window, time_s)
     model = parameters.sensors[0].model
@@ -246,14 +252,14 @@ def test_a_model_that_cannot_be_exported_is_refused() -> None:
     from prophet import Prophet
 
     frame = history(days=4)
-    with pytest.raises(ValueError, match="not fitted"):
+    with pytest.raises(ExportError, match="not fitted"):
         prophet_parameters(Prophet())
     regressed = Prophet(weekly_seasonality=False)
     regressed.add_regressor("load")
-    with pytest.raises(ValueError, match="extra regressors"):
+    with pytest.raises(ExportError, match="'load' cannot be exported"):
         prophet_parameters(regressed)
     varying = fitted(frame.assign(cap=np.linspace(200, 300, len(frame))), growth="logistic", weekly_seasonality=False)
-    with pytest.raises(ValueError, match="cap varies"):
+    with pytest.raises(ExportError, match="cap varies"):
         prophet_parameters(varying)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nightshift.edge.agree import max_abs_delta
 from nightshift.graphs import parity as harness
 from nightshift.graphs.build import Graph
 from nightshift.graphs.parity import (
@@ -93,7 +94,7 @@ def test_chunks_add_up(rows: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> Non
     ],
 )
 def test_nan_equals_only_nan(want: list[float], got: list[float], delta: float) -> None:
-    assert harness.max_abs_delta(np.array(want), np.array(got)) == delta
+    assert max_abs_delta(np.array(want), np.array(got)) == delta
 
 
 def test_an_output_without_tolerance_must_be_equal(rows: np.ndarray) -> None:
