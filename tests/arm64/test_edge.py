@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from support.arm64 import Board, versions
 
+from nightshift.edge.bundle import read_manifest
 from nightshift.edge.cli import main
 from nightshift.edge.manifest import MODEL_FILE, BundleManifest, DeviceCheck
-from nightshift.edge.runtime import read_manifest
 from nightshift.errors import EXIT_OK
 from tests.arm64.conftest import Made
 
@@ -46,7 +46,7 @@ def test_there_is_a_bundle_of_every_family_of_machines(made: Made) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_device_check_agrees_with_the_training_library(board: Board, made: Made, family: str) -> None:
     folder = made.folders[family]
-    done = board.edge("verify", folder, "--json")
+    done = board.edge("verify", folder, "--json", "--architecture", "aarch64", "--runs", "30")
     assert done.returncode == EXIT_OK, done.stderr
     found = DeviceCheck.model_validate_json(done.stdout)
     assert found.parity.ok
