@@ -108,9 +108,10 @@ def check_graph(session: ort.InferenceSession, interface: Interface) -> None:
     for value in session.get_inputs():
         _check_value("takes", value, *shapes[value.name])
     outputs = {value.name: value for value in session.get_outputs()}
+    listed = [output.name for output in interface.outputs]
+    if sorted(listed) != sorted(outputs):
+        raise BundleError(f"the graph gives {list(outputs)}, {MANIFEST_FILE} lists {listed}.", hint=_AGAIN)
     for output in interface.outputs:
-        if output.name not in outputs:
-            raise BundleError(f"the graph does not give '{output.name}', which {MANIFEST_FILE} lists.", hint=_AGAIN)
         _check_value("gives", outputs[output.name], output.dtype, output.shape)
         _check_labels(output.name, output.shape, interface)
     _check_own_columns(session, interface.columns)
