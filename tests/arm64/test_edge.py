@@ -33,10 +33,13 @@ def board(request: pytest.FixtureRequest) -> Board:
 
 
 def test_what_is_emulated_is_arm64_with_the_base_install_alone(board: Board) -> None:
-    said = board.python("-c", "import platform, onnxruntime as o; print(platform.machine(), o.__version__)")
+    said = board.python(
+        "-c",
+        "import platform, onnxruntime; from importlib.util import find_spec\n"
+        "training = [n for n in ('pandas', 'sklearn', 'torch', 'onnx', 'prefect', 'mlflow', 'yaml') if find_spec(n)]\n"
+        "print(platform.machine(), onnxruntime.__version__, *training)",
+    )
     assert said.stdout.split() == ["aarch64", board.onnxruntime], said.stderr
-    for training in ("pandas", "sklearn", "torch", "onnx", "prefect", "mlflow"):
-        assert board.python("-c", f"import {training}").returncode == 1, training
 
 
 def test_there_is_a_bundle_of_every_family_of_machines(made: Made) -> None:
