@@ -36,7 +36,7 @@ def promote_model(name: Name, version: Number, wait_h: Hours = 168.0) -> Persons
 
     Raises:
         UnknownNameError: when the version is gone.
-        ServiceError: when it is refused, and was made champion meanwhile.
+        UsageError: when it is refused, and was made champion meanwhile.
     """
     word = settled_already(name, version)
     return word or done_as_said(name, version, asked(name, version, wait_h))

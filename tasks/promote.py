@@ -17,7 +17,7 @@ from pydantic import Field
 
 from deployments.changes import TAG
 from deployments.workers import troubles
-from nightshift.errors import NightshiftError, ServiceError
+from nightshift.errors import NightshiftError
 from nightshift.plan.fleet_config import load_fleet
 from nightshift.plan.fleet_run import FleetStart
 from nightshift.settings import home
@@ -86,7 +86,7 @@ def done_as_said(name: str, version: int, said: Decision) -> PersonsWord:
 
     Raises:
         UnknownNameError: when it was removed meanwhile.
-        ServiceError: when it is to be refused and was made champion meanwhile.
+        UsageError: when it is to be refused and was made champion meanwhile.
         TransientError: when MLflow cannot be reached.
     """
     store = _store()
@@ -172,7 +172,7 @@ def _description(name: str, version: int) -> str:
     holder = versions.champion(store, name)
     try:
         champion = lineage(home(), store, name, holder.version) if holder else None
-    except ServiceError:
+    except NightshiftError:
         champion = None
     return markdown(challenger, champion)
 

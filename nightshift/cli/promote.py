@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nightshift.cli.extras import need
 from nightshift.cli.parser import add_command
-from nightshift.errors import EXIT_OK, ServiceError, UnknownNameError
+from nightshift.errors import EXIT_OK, ServiceError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     from nightshift.settings import Home
@@ -71,7 +71,7 @@ def _opened(arguments: argparse.Namespace) -> tuple[Home, Store, str]:
 
     Raises:
         UnknownNameError: for a family, a target, or a machine that no model in the registry is of; names the nearest.
-        ServiceError: when the machine's model has no version.
+        UsageError: when the machine's model has no version.
     """
     need("train", arguments.command)
     from nightshift import families
@@ -99,7 +99,7 @@ def _nothing_of(store: Store, arguments: argparse.Namespace, name: str) -> None:
     if arguments.machine not in {one[0] for one in known}:
         raise UnknownNameError("machine with a model", arguments.machine, sorted({one[0] for one in known}))
     there = ", ".join(f"{one[1]} for {one[2]}" for one in sorted(known) if one[0] == arguments.machine)
-    raise ServiceError(
+    raise UsageError(
         f"{name} has no version in the registry; {arguments.machine} has {there}.",
         hint=f"To train it: nightshift train {arguments.family} --machine {arguments.machine}",
     )

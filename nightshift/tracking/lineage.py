@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from nightshift import families
 from nightshift.data.store import open_dataset
 from nightshift.edge.manifest import MANIFEST_FILE, BundleManifest, DeviceCheck
-from nightshift.errors import NightshiftError, ServiceError
+from nightshift.errors import NightshiftError, ServiceError, UsageError
 from nightshift.plan.cell import Cell
 from nightshift.problems.evaluation import Evaluation
 from nightshift.settings import Home
@@ -143,7 +143,7 @@ def history(store: Store, name: str) -> tuple[Entry, ...]:
     """Return the versions of a model, newest first.
 
     Raises:
-        ServiceError: when it has none.
+        UsageError: when it has none.
     """
     return tuple(_entry(store, held) for held in _held(store, name))
 
@@ -153,7 +153,7 @@ def lineage(home: Home, store: Store, name: str, version: int | None = None) -> 
 
     Raises:
         UnknownNameError: when there is no such version.
-        ServiceError: when the model has none.
+        UsageError: when the model has none.
     """
     found = _held(store, name)
     if version is None:
@@ -167,7 +167,7 @@ def lineage(home: Home, store: Store, name: str, version: int | None = None) -> 
 def _held(store: Store, name: str) -> Sequence[Held]:
     found = versions.inventory(store, name).get(name)
     if not found:
-        raise ServiceError(f"{name} has no version in the registry.", hint="`nightshift train` makes the first one.")
+        raise UsageError(f"{name} has no version in the registry.", hint="`nightshift train` makes the first one.")
     return found
 
 

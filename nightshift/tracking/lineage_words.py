@@ -49,7 +49,7 @@ def lines(found: Lineage) -> Iterator[tuple[str, str]]:
     yield "MLflow", f"run {found.run_id} in {found.tracking_uri}"
     yield "bundle", f"{found.bundle_id[:12]}, {_measured(found)}"
     yield "parity", _parity(found.bundle.parity) if found.bundle else NONE
-    yield "device", _device(found.device)
+    yield "device", figures_of(found.device)
     yield "gate", _gate(found)
     if found.findings:
         yield "findings", ", ".join(found.findings)
@@ -118,7 +118,8 @@ def _parity_of(found: Lineage) -> str:
     return _parity(found.bundle.parity) if found.bundle else NONE
 
 
-def _device(check: DeviceCheck | None) -> str:
+def figures_of(check: DeviceCheck | None) -> str:
+    """What a device has found, on one line."""
     if check is None:
         return "not checked"
     board = f" ({check.board})" if check.board else ""
@@ -136,7 +137,7 @@ def _device(check: DeviceCheck | None) -> str:
 
 
 def _device_of(found: Lineage) -> str:
-    return _device(found.device)
+    return figures_of(found.device)
 
 
 def _trained(found: Lineage) -> str:

@@ -14,7 +14,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from nightshift.errors import NightshiftError, ServiceError
+from nightshift.errors import NightshiftError, UsageError
 from nightshift.plan import lock
 from nightshift.plan.fleet_config import load_fleet
 from nightshift.plan.past import note_champion, note_gate
@@ -109,13 +109,14 @@ def refuse(store: Store, name: str, version: int, note: str = "") -> Version:
 
     Raises:
         UnknownNameError: when the model has no such version, or it is being removed.
-        ServiceError: when it is champion meanwhile, or its registration has not ended.
+        UsageError: when it is champion meanwhile.
+        ServiceError: when its registration has not ended.
     """
     with lock.held(store.home, f"register-{name}", wait=True):
         found = versions.find(store, name, version)
         holder = versions.champion(store, name)
         if holder is not None and holder.version == version:
-            raise ServiceError(
+            raise UsageError(
                 f"version {version} of {name} is champion already: it cannot be refused any more.",
                 hint="`nightshift rollback` goes back to the champion before.",
             )
@@ -127,14 +128,14 @@ def rollback(store: Store, name: str, note: str = "") -> Crowned:
     """Go back to the champion before the present one.
 
     Raises:
-        ServiceError: when there is no champion, or none before it that is still there.
+        UsageError: when there is no champion, or none before it that is still there.
     """
     with lock.held(store.home, f"register-{name}", wait=True):
         held = versions.inventory(store, name).get(name, [])
         now = next((h.version for h in held if CHAMPION in h.aliases), None)
         target = before(held)
         if now is None or target is None:
-            raise ServiceError(
+            raise UsageError(
                 _no_way_back(name, now),
                 hint="`nightshift history` lists the versions; any of them is made champion by: nightshift promote",
             )
