@@ -242,6 +242,10 @@ def _parity(manifest: BundleManifest) -> Table:
     parity = manifest.parity
     rows = [(name, f"{gap:.2g}", f"{parity.tolerance.get(name, 0.0):.2g}") for name, gap in parity.max_abs.items()]
     rows.append(("integer outputs", f"{parity.flips} of {parity.rows:,} rows differ", "none may"))
+    rows += [(f"rows: {name}", f"{count:,} compared", "") for name, count in parity.cases.items()]
+    if parity.batches:
+        sizes = ", ".join(f"{size:,}" for size in parity.batches)
+        rows.append(("rows one by one and in batches", f"of {sizes}: within the same figures", "no other answer"))
     return Table(("output", "largest difference", "accepted"), rows, [""] * len(rows))
 
 

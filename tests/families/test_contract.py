@@ -68,6 +68,9 @@ def test_the_graph_answers_like_the_library(trained: Trained) -> None:
     assert parity.rows > 100
     assert parity.flips == 0
     assert parity.ok, parity
+    assert {"real", "infinite"} <= set(parity.cases)
+    assert sum(parity.cases.values()) == parity.rows
+    assert parity.batches == (0, 1, 2, 7, 1000)
 
 
 def test_the_graph_takes_any_batch_and_offers_what_the_interface_says(trained: Trained) -> None:

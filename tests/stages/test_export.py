@@ -103,6 +103,10 @@ def test_the_manifest_says_what_was_measured_and_what_it_was_made_from(
     assert manifest.size_bytes == (folder / MODEL_FILE).stat().st_size
     assert manifest.parity.ok
     assert manifest.parity.rows > 100
+    assert manifest.parity.batches == (0, 1, 2, 7, 1000)
+    card = (folder / CARD_FILE).read_text(encoding="utf-8")
+    assert f"{manifest.parity.cases['infinite']:,} infinite" in card
+    assert "in batches of 0, 1, 2, 7, 1,000 rows" in card
     assert manifest.latency.runs >= 300
     assert manifest.latency.library_p50_ms is not None
     assert manifest.footprint is not None

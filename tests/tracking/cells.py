@@ -118,7 +118,15 @@ def a_manifest(cell: Cell, column: str = "temperature_c", size_bytes: int = 2_40
         ),
         hashes={},
         size_bytes=size_bytes,
-        parity=Parity(rows=5000, max_abs={"probability": 6e-7}, tolerance={"probability": 1e-5}, flips=0, ok=True),
+        parity=Parity(
+            rows=5000,
+            max_abs={"probability": 6e-7},
+            tolerance={"probability": 1e-5},
+            flips=0,
+            ok=True,
+            cases={"real": 3800, "on a split": 1200},
+            batches=(0, 1, 7),
+        ),
         latency=Latency(p50_ms=0.21, p99_ms=0.4, runs=300, library_p50_ms=81.0),
         opset=18,
     )
