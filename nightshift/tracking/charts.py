@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 #: Changes when pictures would look different, so that kept ones are drawn anew.
 STYLE_VERSION = "2"
 MAX_POINTS = 3000
+# Of the file, and of the clouds of points that are pictures inside an SVG.
+_PNG_DPI, _RASTER_DPI = 130, 100
 
 # Okabe-Ito, ordered for contrast between neighbours (Source: Okabe & Ito 2008, Color Universal Design). Each is one
 # fixed colour for PNG and a CSS variable in SVG.
@@ -36,9 +38,13 @@ def figure_id(figure: Figure) -> str:
 
 def draw(figure: Figure) -> tuple[str, bytes]:
     """Return a figure as (inline SVG, PNG)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     with _canvas(figure) as canvas:
-        svg, png = _svg(canvas, figure), io.BytesIO()
-        canvas.savefig(png, format="png", dpi=130, facecolor="white")
+        png = io.BytesIO()
+        canvas.set_dpi(_PNG_DPI)
+        FigureCanvasAgg(canvas).print_png(png)  # type: ignore[no-untyped-call]
+        svg = _svg(canvas, figure)
     return svg, png.getvalue()
 
 
@@ -49,9 +55,15 @@ def draw_svg(figure: Figure) -> str:
 
 
 def _svg(canvas: Canvas, figure: Figure) -> str:
-    svg = io.StringIO()
-    canvas.savefig(svg, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return _inline(svg.getvalue(), figure.title)
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    canvas.set_dpi(_RASTER_DPI)
+    # The page behind shows through.
+    for patch in (canvas.patch, *(axes.patch for axes in canvas.axes)):
+        patch.set_facecolor("none")
+    svg, metadata = io.BytesIO(), {"Date": None, "Creator": None}
+    FigureCanvasSVG(canvas).print_svg(svg, metadata=metadata)  # type: ignore[no-untyped-call]
+    return _inline(svg.getvalue().decode(), figure.title)
 
 
 @contextmanager
@@ -90,6 +102,11 @@ def _canvas(figure: Figure) -> Iterator[Canvas]:
             _lines(axes, figure)
         axes.set_xlabel(figure.x_label)
         axes.set_ylabel(figure.y_label)
+        # Laid out once: `savefig` would do that, and a draw for nothing, for each of the two files.
+        engine = canvas.get_layout_engine()
+        if engine is not None:
+            engine.execute(canvas)
+        canvas.set_layout_engine("none")
         yield canvas
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import platform
 import re
-import shutil
 import subprocess
 import tempfile
 import time
@@ -18,16 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightshift import families
-from nightshift.edge.manifest import MODEL_FILE, Interface
 from nightshift.plan.cell import Cell
 from nightshift.plan.code import installed_version
 from nightshift.settings import checkout
-from nightshift.tracking.finished import EVALUATION_FILE, LOGGED, Finished
-from nightshift.tracking.mlflow_store import Store, hushed, quiet_imports, told_apart
+from nightshift.tracking.finished import EVALUATION_FILE, Finished
+from nightshift.tracking.mlflow_store import Store, told_apart
+from nightshift.tracking.model_folder import write_model_folder
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
-    from mlflow.models import ModelSignature
 
 #: Names of tags, on runs and on model versions alike.
 CELL_KEY, BUNDLE_ID, DATASET = "nightshift.cell_key", "nightshift.bundle_sha256", "nightshift.dataset"
@@ -41,8 +39,6 @@ MODEL_FOLDER = "model"
 _MAX_VALUE, _MAX_NAME, _BATCH_PARAMS, _BATCH_METRICS = 6000, 250, 100, 1000
 _NOT_IN_NAMES = re.compile(r"[^\w\-. :/]")
 
-# What a device needs to run the graph, and nothing else; MLflow's own search for requirements takes 5 to 9 s.
-_RUNTIME = ("onnxruntime", "numpy")
 _ALWAYS = ("nightshift", "numpy", "onnx", "onnxruntime", "pandas")
 
 
@@ -59,8 +55,7 @@ def log_run(store: Store, finished: Finished) -> str:
         run_id = str(run.info.run_id)
         if run.data.tags.get(COMPLETE) == "true":
             return run_id
-        _log_params(store, run_id, finished)
-        _log_metrics(store, run_id, finished)
+        _log_figures(store, run, finished)
         _log_dataset(store, run_id, finished)
         with _scratch(store) as folder:
             _write_artifacts(folder, finished)
@@ -169,25 +164,6 @@ def tags_of(finished: Finished) -> dict[str, str]:
     return {k: v for k, v in tags.items() if v}
 
 
-def signature_of(interface: Interface) -> ModelSignature:
-    """Return MLflow's signature of a bundle's inputs and outputs; free dimensions are -1."""
-    import numpy as np
-
-    with quiet_imports():
-        from mlflow.models import ModelSignature
-        from mlflow.types import Schema, TensorSpec
-
-    window = (-1, interface.window_rows, len(interface.columns))
-    inputs = [TensorSpec(np.dtype("float32"), window, "window")]
-    if interface.uses_time:
-        inputs.append(TensorSpec(np.dtype("int64"), (-1,), "time_s"))
-    outputs = [
-        TensorSpec(np.dtype(o.dtype), tuple(d if isinstance(d, int) else -1 for d in o.shape), o.name)
-        for o in interface.outputs
-    ]
-    return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
-
-
 def _find(store: Store, experiment: str, finished: Finished) -> Run | None:
     """Return the run of this bundle; runs of the cell that a crash left open are closed."""
     found = store.client.search_runs([experiment], f"tags.`{CELL_KEY}` = '{finished.cell.key}'")
@@ -207,22 +183,18 @@ def _create(store: Store, experiment: str, finished: Finished) -> Run:
     return store.client.create_run(experiment, run_name=finished.cell.name, tags=tags)
 
 
-def _log_params(store: Store, run_id: str, finished: Finished) -> None:
-    from mlflow.entities import Param
+def _log_figures(store: Store, run: Run, finished: Finished) -> None:
+    """Log parameters and metrics in as few calls as MLflow allows; logging a parameter twice changes nothing."""
+    from mlflow.entities import Metric, Param
 
+    run_id, now = str(run.info.run_id), int(time.time() * 1000)
     params = [Param(k, v) for k, v in params_of(finished).items()]
-    for first in range(0, len(params), _BATCH_PARAMS):
-        store.client.log_batch(run_id, params=params[first : first + _BATCH_PARAMS])
-
-
-def _log_metrics(store: Store, run_id: str, finished: Finished) -> None:
-    from mlflow.entities import Metric
-
-    now = int(time.time() * 1000)
-    logged = store.client.get_run(run_id).data.metrics
-    metrics = [Metric(k, v, now, 0) for k, v in metrics_of(finished).items() if k not in logged]
-    for first in range(0, len(metrics), _BATCH_METRICS):
-        store.client.log_batch(run_id, metrics=metrics[first : first + _BATCH_METRICS])
+    metrics = [Metric(k, v, now, 0) for k, v in metrics_of(finished).items() if k not in run.data.metrics]
+    while params or metrics:
+        some, params = params[:_BATCH_PARAMS], params[_BATCH_PARAMS:]
+        room = _BATCH_METRICS - len(some)
+        store.client.log_batch(run_id, metrics=metrics[:room], params=some)
+        metrics = metrics[room:]
 
 
 def _log_dataset(store: Store, run_id: str, finished: Finished) -> None:
@@ -241,28 +213,7 @@ def _write_artifacts(folder: Path, finished: Finished) -> None:
     (folder / ENVIRONMENT_FILE).write_text(json.dumps(environment(finished.cell), indent=1), encoding="utf-8")
     findings = [f.model_dump(mode="json") | {"why": f.why} for f in finished.findings]
     (folder / FINDINGS_FILE).write_text(json.dumps(findings, indent=1, ensure_ascii=False), encoding="utf-8")
-    _write_model(folder / MODEL_FOLDER, finished)
-
-
-def _write_model(folder: Path, finished: Finished) -> None:
-    """Write MLflow's ONNX model folder around the bundle's own files, byte for byte."""
-    import onnx
-
-    # The environment's logger warns that pip is not installed here, which nothing of this needs.
-    with quiet_imports(), hushed("mlflow.utils.environment"):
-        import mlflow.onnx
-
-        mlflow.onnx.save_model(
-            onnx.load(finished.bundle / MODEL_FILE),
-            folder,
-            signature=signature_of(finished.manifest.interface),
-            pip_requirements=[f"{name}=={installed_version(name)}" for name in _RUNTIME],
-            onnx_execution_providers=["CPUExecutionProvider"],
-            save_as_external_data=False,
-        )
-    for name in LOGGED:
-        if (finished.bundle / name).is_file():
-            shutil.copyfile(finished.bundle / name, folder / name)
+    write_model_folder(folder / MODEL_FOLDER, finished.bundle, finished.manifest)
 
 
 @contextmanager
