@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from nightshift.data.importers.landing import split_and_land
 from nightshift.data.schema import LabelSource, Metadata, Provenance, Sensor, TimeKind
@@ -94,6 +96,16 @@ def test_the_holidays_of_a_country_share_one_effect_unless_each_has_its_own() ->
     assert (shared["ds"].min().year, shared["ds"].max().year) == (2025, 2035)
     assert set(zip(shared["lower_window"], shared["upper_window"], strict=True)) == {(-1, 0)}
     assert holiday_table(HolidayConfig(), 2025, 2025) is None
+
+
+def test_the_example_in_the_docs_is_one_that_works() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "forecast.md").read_text(encoding="utf-8")
+    [block] = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    config = validated(ForecastConfig, yaml.safe_load(block)["families"]["forecast"], "docs")
+    found = holiday_table(config.holidays, 2026, 2026)
+    assert found is not None
+    assert set(found["holiday"]) == {"public_holiday", "works_shutdown"}
+    assert config.patterns()["weekend_cleaning"].spans == (((5 * 24 + 22) * 3600, (6 * 24 + 2) * 3600),)
 
 
 def test_own_dates_stand_beside_those_of_the_country_whatever_their_year() -> None:
