@@ -13,6 +13,9 @@ from nightshift.files import write_atomic
 from nightshift.settings import Home
 
 _TRIES = 3
+#: As uvicorn and Prefect say it, far above the tracebacks of a server that lets go of what it had begun.
+_IN_USE = "already in use"
+_WHOLE_LOG = 1000
 
 
 @dataclass(frozen=True)
@@ -59,10 +62,11 @@ class Listener:
             try:
                 self.await_ready(home, record)
             except ServiceError:
+                # Another program took the port between our look and the server's bind; it may have ended since.
+                taken = _IN_USE in processes.last_lines(home, record, _WHOLE_LOG)
                 processes.stop([record])
                 processes.forget(home, self.name)
-                # Ours is gone and the port is held: another program took it between our look and the server's bind.
-                if processes.bound(port) or attempt + 1 == _TRIES:
+                if not (taken or processes.bound(port) == 0) or attempt + 1 == _TRIES:
                     raise
             else:
                 write_atomic(home.run / self.address_file, url.encode())
