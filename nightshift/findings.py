@@ -221,6 +221,13 @@ CODES: dict[str, Code] = _table(
         "the figures chosen on one half were seen while fitting on the other",
         "Land more runs of both classes.",
     ),
+    (
+        "T015",
+        _TIP,
+        "smaller, to fit the target",
+        "the device has a budget of size and memory",
+        "Nothing; or raise the target's limits where its devices have more.",
+    ),
     ("E001", _BLOCK, "parity outside tolerance", "the graph is not the model", "Report it with the bundle."),
     ("E002", _WARN, "bundle above the target's size", "the device has a budget", "Lower the keys named."),
     ("E003", _WARN, "latency above the target's limit", "the device would fall behind", "Lower the keys named."),

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from nightshift.errors import DataError
 from nightshift.families._windows import feature_spec
 from nightshift.family import RunContext
 from nightshift.graphs.build import Graph
-from nightshift.graphs.ensemble import add_predictor
+from nightshift.graphs.ensemble import add_predictor, member_nodes
 from nightshift.graphs.features import (
     FeatureSpec,
     Statistic,
@@ -27,8 +27,9 @@ from nightshift.graphs.features import (
     compute_table_features,
 )
 from nightshift.graphs.parity import CasedInputs, adversarial_windows, split_thresholds, thresholds_by_column
+from nightshift.trainer.lighter import lighter
 from nightshift.trainer.samples import column_order
-from nightshift.trainer.tabular import TabularModel, TrainingTable
+from nightshift.trainer.tabular import TabularModel, TrainingTable, fit_tabular, room_of
 from nightshift.trainer.tabular_config import TabularConfig
 
 if TYPE_CHECKING:
@@ -140,6 +141,26 @@ def training_table(
         tuning=features[1],
         tuning_target=tuning[1],
     )
+
+
+def fit_ensemble(
+    table: TrainingTable, config: TabularConfig, ctx: RunContext, *, problem: Literal["binary", "regression"]
+) -> TabularModel:
+    """Fit the ensemble, and weigh a lighter one where the target has no room for the best.
+
+    Raises:
+        ConfigError, DataError, InterruptedTraining, TrainingError: as `fit_tabular`.
+    """
+    fitted, room = fit_tabular(table, config, ctx, problem=problem), room_of(ctx.limits)
+    # Trees are counted by converting them, which is only worth it where there could be too many.
+    if fitted.notes.most_nodes <= room:
+        return fitted
+    return lighter(fitted, table, member_nodes(fitted.predictor), room, ctx)
+
+
+def has_network(fitted: WindowedModel) -> bool:
+    """Return whether a neural network has a say, which torch computes in float32 and the graph in double."""
+    return any(m.name.startswith("NeuralNet") and m.weight != 0 for m in fitted.tabular.notes.members)
 
 
 def add_answer(graph: Graph, fitted: WindowedModel) -> str:

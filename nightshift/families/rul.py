@@ -22,8 +22,10 @@ from nightshift.families._tabular import (
     WindowedConfig,
     WindowedModel,
     add_answer,
+    fit_ensemble,
     fit_spec,
     hard_windows,
+    has_network,
     load_model,
     save_model,
     settings_of,
@@ -37,7 +39,6 @@ from nightshift.problems.evaluation import Evaluation
 from nightshift.problems.problem import Samples
 from nightshift.problems.regression import PROBLEM
 from nightshift.trainer.samples import window_samples
-from nightshift.trainer.tabular import fit_tabular
 
 if TYPE_CHECKING:
     import onnx
@@ -91,7 +92,7 @@ class RulFamily:
         spec = fit_spec(data, config, ctx)
         target = np.minimum(_stored(data, "train")[train], cap)
         table = training_table(data, spec, (train, target), (tuning, np.minimum(_stored(data, "val")[tuning], cap)))
-        tabular = fit_tabular(table, config, ctx, problem="regression")
+        tabular = fit_ensemble(table, config, ctx, problem="regression")
         # The longest life seen, up to the cap: an answer beyond it would come from rounding alone.
         top = float(np.float32(target.max()))
         thresholds = {"largest_answer": top} | ({"cap": config.cap} if config.cap is not None else {})
@@ -127,7 +128,7 @@ class RulFamily:
                 "findings": list(judge.findings(judged, max_gap=config.max_gap, wanted=config.wanted)),
                 "members": list(fitted.tabular.notes.members),
                 "statistics": PROBLEM.statistics({"value": said}, _truth_only(data, "test", index, every, headline)),
-                "notes": notes,
+                "notes": [*notes, *fitted.tabular.notes.remarks],
             }
         )
 
@@ -163,8 +164,9 @@ class RulFamily:
         return hard_windows(fitted, self.export(fitted, ctx), data)
 
     def tolerances(self, fitted: WindowedModel) -> Mapping[str, float]:
-        """Members answer in float32: a few of its steps at the largest answer."""
-        return {"value": max(1e-5, 2e-6 * fitted.interface.thresholds["largest_answer"])}
+        """Members answer in float32: a few of its steps at the largest answer, some more for a network's layers."""
+        steps = 1e-5 if has_network(fitted) else 2e-6
+        return {"value": max(1e-5, steps * fitted.interface.thresholds["largest_answer"])}
 
 
 FAMILY = RulFamily()

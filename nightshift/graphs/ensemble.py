@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nightshift.edge.tree_cost import WEIGHT_NODES
 from nightshift.errors import ExportError
 from nightshift.graphs.boosters import catboost_model, lightgbm_model, xgboost_model
 from nightshift.graphs.build import ELEMENT_TYPES
@@ -102,6 +103,36 @@ def add_predictor(graph: Graph, features: str, columns: Sequence[str], predictor
     return _probabilities(graph, best, predictor)
 
 
+def member_nodes(predictor: TabularPredictor) -> dict[str, int]:
+    """Return the nodes of each fitted member's trees, folds together; a network's weights count as nodes.
+
+    Raises:
+        ExportError: as `add_predictor`.
+    """
+    trainer = predictor._trainer
+    n_classes = _classes(trainer)
+    counted = {}
+    for name in trainer.get_model_names():
+        model = trainer.load_model(name)
+        if hasattr(model, "_get_model_weights"):
+            continue
+        folds = [model.load_child(child) for child in model.models] if hasattr(model, "load_child") else [model]
+        counted[name] = sum(_nodes(fold, name, n_classes) for fold in folds)
+    return counted
+
+
+def _nodes(model: Any, name: str, n_classes: int) -> int:
+    if model.ag_key == "NN_TORCH":
+        return int(WEIGHT_NODES * sum(part.numel() for part in model.model.parameters()))
+    anywhere = _Table("", dict.fromkeys(_input_names(model), 0))
+    return sum(len(tree.left) for tree in _read(model, name, anywhere, n_classes).trees)
+
+
+def _classes(trainer: Any) -> int:
+    """Return 0 for regression, else the number of classes that were trained on."""
+    return int({"regression": 0, "binary": 2}.get(trainer.problem_type, trainer.num_classes))
+
+
 def _probabilities(graph: Graph, best: _Prediction, predictor: TabularPredictor) -> str:
     """Spread the internal prediction over all class labels, classes too rare to be trained on included as 0."""
     mix, constant = best.mix, np.zeros(best.mix.shape[1])
@@ -183,7 +214,7 @@ class _Builder:
         self._graph = graph
         self._trainer = trainer
         self._table = table
-        self._n_classes: int = {"regression": 0, "binary": 2}.get(trainer.problem_type, trainer.num_classes)
+        self._n_classes = _classes(trainer)
         self._done: dict[str, _Prediction] = {}
 
     def predict(self, name: str) -> _Prediction:

@@ -21,10 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from nightshift.edge.tree_cost import room_nodes
 from nightshift.errors import DataError, InterruptedTraining, TrainingError
-from nightshift.family import RunContext
+from nightshift.family import Limits, RunContext
 from nightshift.findings import cost_remedy, finding
 from nightshift.problems.evaluation import Member
+from nightshift.trainer.room import Grown, Plan, planned
 from nightshift.trainer.tabular_config import Budget, TabularConfig, member_hyperparameters
 
 if TYPE_CHECKING:
@@ -73,6 +75,8 @@ class TabularNotes(BaseModel):
         best: name of the model that answers.
         train_rows: rows it was fitted on.
         bag_folds: folds that were used.
+        most_nodes: nodes of all trees, as many as there can be; what is known before the trees are counted.
+        remarks: what the target's size and memory changed, for people.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -82,6 +86,8 @@ class TabularNotes(BaseModel):
     best: str
     train_rows: int
     bag_folds: int
+    most_nodes: int = 0
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,7 @@ class TabularModel:
         classes = self.predictor.class_labels
         if not len(table):
             return np.empty((0, len(classes)) if classes else (0,), dtype=np.float32)
-        with _quiet():
+        with quiet():
             told = self.predictor.predict_proba(table) if classes else self.predictor.predict(table)
         return np.asarray(told, dtype=np.float32)
 
@@ -115,7 +121,7 @@ class TabularModel:
         """Read what `save` wrote; AutoGluon's files are pickles, so only from our own work folder."""
         from autogluon.tabular import TabularPredictor
 
-        with _quiet():
+        with quiet():
             predictor = TabularPredictor.load(str(folder / "autogluon"), verbosity=0)
             predictor.persist()
         return cls(predictor, TabularNotes.model_validate_json((folder / "tabular.json").read_bytes()))
@@ -133,16 +139,17 @@ def fit_tabular(
         TrainingError: when no member could be fitted.
     """
     budget = Budget.of(config, ctx.limits)
-    members = member_hyperparameters(config, budget.scale)
     table = _thinned(table, config, ctx)
+    plan = _within_target(table, member_hyperparameters(config, budget.scale), budget, ctx)
+    members = plan.members
     if not _varies(table.train):
         raise DataError("no feature varies in the training rows.", hint="Check the sensors: all are constant or empty.")
     watch = _watch(ctx, len(members) + 1)
     predictor = _predictor(ctx.work / "autogluon", problem, grouped=budget.bag_folds > 0)
     frame = _training_frame(table, budget.bag_folds, config.seed)
-    tuning = _frame(table.tuning, table.columns).assign(**{_TARGET: table.tuning_target})
+    tuning = tuning_frame(table).assign(**{_TARGET: table.tuning_target})
     start = time.perf_counter()
-    with _quiet():
+    with quiet():
         try:
             predictor.fit(
                 frame,
@@ -165,7 +172,28 @@ def fit_tabular(
     remedy = _time_remedy(config, members, watch.seconds, ctx)
     _note_cut(predictor, members, watch.cut, ctx, remedy)
     _note_late(time.perf_counter() - start, ctx, remedy)
-    return _finished(predictor, table, budget.bag_folds)
+    return _finished(predictor, table, budget.bag_folds, plan)
+
+
+def room_of(limits: Limits) -> int:
+    """Return how many nodes of trees the target has room for."""
+    return room_nodes(limits.size_mb, limits.memory_mb)
+
+
+def _within_target(
+    table: TrainingTable, members: Mapping[str, Mapping[str, Any]], budget: Budget, ctx: RunContext
+) -> Plan:
+    """Return the members with forests that the target has room for; say so where they had to become smaller."""
+    copies = max(1, budget.bag_folds) * (1 + budget.stack_levels)
+    plan = planned(members, Grown(len(table.train), len(table.columns), copies), room_of(ctx.limits))
+    if plan.said:
+        ctx.note(finding("T015", plan.said))
+    return plan
+
+
+def tuning_frame(table: TrainingTable) -> pd.DataFrame:
+    """Return the features of the tuning rows as AutoGluon takes them."""
+    return _frame(table.tuning, table.columns)
 
 
 def _predictor(path: Path, problem: str, *, grouped: bool) -> Any:
@@ -315,20 +343,22 @@ def _smaller_forests(predictor: Any, members: Mapping[str, Mapping[str, Any]]) -
                 yield f"{_MODEL_NAMES[kind]} ({forest.n_estimators} of {members[kind]['n_estimators']} trees)"
 
 
-def _finished(predictor: Any, table: TrainingTable, bag_folds: int) -> TabularModel:
-    with _quiet():
+def _finished(predictor: Any, table: TrainingTable, bag_folds: int, plan: Plan) -> TabularModel:
+    with quiet():
         notes = TabularNotes(
             columns=table.columns,
-            members=tuple(_members(predictor)),
+            members=tuple(ranked(predictor)),
             best=predictor.model_best,
             train_rows=len(table.train),
             bag_folds=bag_folds,
+            most_nodes=plan.most_nodes,
+            remarks=(plan.said,) if plan.said else (),
         )
         predictor.persist()
     return TabularModel(predictor, notes)
 
 
-def _members(predictor: Any) -> Iterator[Member]:
+def ranked(predictor: Any) -> Iterator[Member]:
     """Yield the leaderboard; scores are losses, so that smaller is better."""
     best = predictor._trainer.load_model(predictor.model_best)
     weights = best._get_model_weights() if hasattr(best, "_get_model_weights") else {best.name: 1.0}
@@ -351,7 +381,7 @@ def _number(value: Any) -> float | None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the libraries' deprecation notes, which nobody here can act on, from the user."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -1,0 +1,118 @@
+"""Holds an ensemble within the target's size and memory before it is fitted: forests grow only as far as there is room.
+
+Nodes are counted at their most: every round taken, every leaf grown that the rows allow. Boosted members stop early
+most of the time, so that they may fill no more than half of the room on paper; what turns out too large after the fit
+is for `trainer.lighter`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nightshift.edge.tree_cost import WEIGHT_NODES, memory_mb, size_mb
+
+_FORESTS = ("RF", "XT")
+#: Trees are given up down to this many before leaves are: the hundredth tree adds less than the hundredth leaf.
+_FEWEST_TREES = 50
+_FEWEST_LEAVES = 2
+_BOOSTED_SHARE = 0.5
+_NET_WIDTH, _NET_LAYERS = 128, 4
+
+
+@dataclass(frozen=True)
+class Grown:
+    """What bounds the growth of trees: rows and features of the training table, and models kept of each member."""
+
+    n_rows: int
+    n_features: int
+    copies: int = 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Members as they will be fitted.
+
+    Attributes:
+        members: AutoGluon's hyperparameters per model type.
+        nodes: most nodes each may have.
+        said: what was made smaller, for people; "" where nothing was.
+    """
+
+    members: Mapping[str, Mapping[str, Any]]
+    nodes: Mapping[str, int]
+    said: str = ""
+
+    @property
+    def most_nodes(self) -> int:
+        """Nodes of the whole ensemble at most."""
+        return sum(self.nodes.values())
+
+
+def planned(members: Mapping[str, Mapping[str, Any]], table: Grown, room: int) -> Plan:
+    """Return the members with forests small enough for the room.
+
+    Args:
+        members: AutoGluon's hyperparameters per model type.
+        table: what they are fitted on.
+        room: nodes that the target has room for.
+    """
+    nodes = {kind: most_nodes(kind, settings, table) for kind, settings in members.items()}
+    forests = [kind for kind in members if kind in _FORESTS]
+    wanted = sum(nodes[kind] for kind in forests)
+    others = sum(nodes.values()) - wanted
+    allowed = max(room - others, int(room * (1 - _BOOSTED_SHARE)))
+    if wanted <= allowed:
+        return Plan(members, nodes)
+    smaller = {kind: _smaller(members[kind], table, allowed * nodes[kind] // wanted) for kind in forests}
+    held = nodes | {kind: most_nodes(kind, settings, table) for kind, settings in smaller.items()}
+    changes = ", ".join(f"{kind} {_shape(members[kind])} → {_shape(smaller[kind])}" for kind in forests)
+    said = (
+        f"Forests were made smaller before the fit, to fit the target: {changes}; the ensemble as configured could "
+        f"reach {size_mb(sum(nodes.values())):.1f} MB and hold {memory_mb(sum(nodes.values())):.0f} MB of memory. "
+        "What that costs is not known: the larger ones were not trained."
+    )
+    return Plan({**members, **smaller}, held, said)
+
+
+def _shape(settings: Mapping[str, Any]) -> str:
+    return f"{settings['n_estimators']} trees of {settings['max_leaf_nodes']} leaves"
+
+
+def _smaller(settings: Mapping[str, Any], table: Grown, nodes: int) -> dict[str, Any]:
+    """Return a forest of at most so many nodes: fewer trees first, then fewer leaves."""
+    trees, leaves = int(settings["n_estimators"]), _forest_leaves(settings, table)
+    per_tree = (2 * leaves - 1) * table.copies
+    fewer = max(nodes // per_tree, min(trees, _FEWEST_TREES))
+    leaves = min(leaves, max(_FEWEST_LEAVES, (nodes // (fewer * table.copies) + 1) // 2))
+    return {**settings, "n_estimators": fewer, "max_leaf_nodes": leaves}
+
+
+def most_nodes(kind: str, settings: Mapping[str, Any], table: Grown) -> int:
+    """Return how many nodes a member can have at most, over all its copies; a network's weights count as nodes."""
+    if kind in _FORESTS:
+        one = int(settings["n_estimators"]) * (2 * _forest_leaves(settings, table) - 1)
+    elif kind == "NN_TORCH":
+        width = int(settings.get("hidden_size", _NET_WIDTH))
+        inner = int(settings.get("num_layers", _NET_LAYERS)) - 1
+        one = int(width * (table.n_features + inner * width + 2) * WEIGHT_NODES)
+    else:
+        one = _boosted(kind, settings, table)
+    return one * table.copies
+
+
+def _forest_leaves(settings: Mapping[str, Any], table: Grown) -> int:
+    least = float(settings.get("min_samples_leaf", 1))
+    least = least if least >= 1 else max(1.0, least * table.n_rows)
+    return max(1, min(int(settings["max_leaf_nodes"]), int(table.n_rows // least)))
+
+
+def _boosted(kind: str, settings: Mapping[str, Any], table: Grown) -> int:
+    if kind == "GBM":
+        fewest = max(1, int(settings.get("min_data_in_leaf", 20)))
+        leaves = max(1, min(int(settings.get("num_leaves", 31)), table.n_rows // fewest))
+        return int(settings.get("num_boost_round", 10_000)) * (2 * leaves - 1)
+    depth = int(settings.get("max_depth" if kind == "XGB" else "depth", 6))
+    rounds = int(settings.get("n_estimators" if kind == "XGB" else "iterations", 10_000))
+    return rounds * ((1 << (depth + 1)) - 1)
