@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.homes import a_home
+from support.servers import EmptyDatabase
 
 from nightshift.settings import NO_TELEMETRY, Home
 
@@ -70,10 +72,28 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def migrated_db(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty MLflow database: copied to a home's `mlflow_db`, it saves that home the seconds of the migrations."""
-    from nightshift.tracking.mlflow_store import open_store
+def for_all(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of this run of the suite share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
-    place = Home(tmp_path_factory.mktemp("mlflow"))
-    open_store(place)
-    return place.mlflow_db
+
+@pytest.fixture(scope="session")
+def migrated_db(tmp_path_factory: pytest.TempPathFactory, for_all: Path) -> Path:
+    """An empty MLflow database: copied to a home's `mlflow_db`, it saves that home the seconds of the migrations."""
+    made = for_all / "mlflow.db"
+    with (for_all / "mlflow.lock").open("w") as one:
+        fcntl.flock(one, fcntl.LOCK_EX)
+        if not made.is_file():
+            from nightshift.tracking.mlflow_store import open_store
+
+            place = Home(tmp_path_factory.mktemp("mlflow"))
+            open_store(place)
+            shutil.copyfile(place.mlflow_db, made)
+    return made
+
+
+@pytest.fixture(scope="session")
+def empty_prefect(for_all: Path) -> EmptyDatabase:
+    """Prefect's database of a home that has no server yet; see there."""
+    return EmptyDatabase(for_all / "prefect.db")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support.servers import EmptyDatabase
 
 from deployments.api import ask
 from nightshift.cli.app import main
@@ -29,10 +30,11 @@ def in_containers(home: Home) -> None:
 
 @pytest.mark.slow
 def test_deploy_says_what_it_changed_and_the_second_time_that_nothing_was(
-    home: Home, capsys: pytest.CaptureFixture[str]
+    home: Home, capsys: pytest.CaptureFixture[str], empty_prefect: EmptyDatabase
 ) -> None:
     from deployments.server import down
 
+    empty_prefect.into(home)
     try:
         assert main(["deploy"]) == EXIT_OK
         lines = capsys.readouterr().out.splitlines()

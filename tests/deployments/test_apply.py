@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from support.homes import a_home
+from support.servers import EmptyDatabase
 
 from deployments import apply, automations, on_landing, on_silence, server
 from deployments.api import ask
@@ -90,10 +91,14 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, dict[str, str]]]:
+def running(
+    tmp_path_factory: pytest.TempPathFactory, empty_prefect: EmptyDatabase
+) -> Iterator[tuple[Home, dict[str, str]]]:
     with a_home(tmp_path_factory.mktemp("deployed")) as home:
+        empty_prefect.into(home)
         try:
             ensure_server(home)
+            empty_prefect.keep(home)
             yield home, dict(os.environ)
         finally:
             down(home)

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 from support.homes import a_home
+from support.servers import EmptyDatabase
 
 from deployments import processes, server
 from deployments.server import ServerInfo, down, ensure_server, ps
@@ -43,7 +44,7 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(tmp_path_factory: pytest.TempPathFactory, empty_prefect: EmptyDatabase) -> Iterator[Served]:
     with a_home(tmp_path_factory.mktemp("served")) as home:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-c", CALLER, str(home.root)]
@@ -53,7 +54,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
                 for _ in range(2)
             ]
             answers = [tuple(json.loads(caller.communicate(timeout=200)[0])) for caller in callers]
-            yield Served(home, answers, ensure_server(home))
+            info = ensure_server(home)
+            empty_prefect.keep(home)
+            yield Served(home, answers, info)
         finally:
             down(home)
 
@@ -155,9 +158,10 @@ def test_down_ends_it_once_and_the_address_is_remembered(served, at_home):
 
 
 def test_a_port_taken_between_the_look_and_the_bind_is_given_up_for_another(
-    home: Home, monkeypatch: pytest.MonkeyPatch
+    home: Home, monkeypatch: pytest.MonkeyPatch, empty_prefect: EmptyDatabase
 ) -> None:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    empty_prefect.into(home)
     look = processes.free_port
     with socket.socket() as other:
         other.bind((server.HOST, 0))

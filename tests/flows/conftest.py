@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from support.homes import a_home, an_environment
+from support.servers import EmptyDatabase
 
 from deployments import api
 from deployments.server import down, ensure_server
@@ -102,11 +103,15 @@ class Served:
 
 
 @pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(
+    tmp_path_factory: pytest.TempPathFactory, migrated_db: Path, empty_prefect: EmptyDatabase
+) -> Iterator[Served]:
     """One server for all flow tests; the process's own environment is left as it was."""
     root = tmp_path_factory.mktemp("flows")
-    with a_home(root) as home:
+    with a_home(root, migrated_db) as home:
+        empty_prefect.into(home)
         ensure_server(home)
+        empty_prefect.keep(home)
         environment = dict(os.environ)
     yield Served(home, environment)
     with an_environment():

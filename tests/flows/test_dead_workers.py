@@ -23,6 +23,7 @@ import psutil
 import pytest
 from support.elsewhere import write_pump
 from support.homes import an_environment
+from support.servers import EmptyDatabase
 from support.tree import plant
 
 from deployments import processes
@@ -152,13 +153,14 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, migrated_db: Path) -> Iterator[Place]:
+def place(tmp_path_factory: pytest.TempPathFactory, migrated_db: Path, empty_prefect: EmptyDatabase) -> Iterator[Place]:
     root = tmp_path_factory.mktemp("dead")
     tree, home = plant(root / "tree"), Home(root / "home")
     (home.configs / "machines").mkdir(parents=True)
     (home.configs / "fleet.yaml").write_text(FLEET)
     home.machinery.mkdir()
     shutil.copy(migrated_db, home.mlflow_db)
+    empty_prefect.into(home)
     with an_environment():
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
     own = {"NIGHTSHIFT_HOME": str(home.root), "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
