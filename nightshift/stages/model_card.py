@@ -65,8 +65,8 @@ def _interface(manifest: BundleManifest) -> Iterator[str]:
     yield "## Inputs and outputs"
     yield ""
     yield (
-        f"`window` float32 (batch, {face.window_rows}, {len(face.columns)}): rows oldest first, NaN = missing, "
-        "short history padded in front with NaN."
+        f"`window` float32 (batch, {face.window_rows}, {len(face.columns)}): rows oldest first, NaN or infinite "
+        "= missing, short history padded in front with NaN."
     )
     if face.uses_time:
         yield f"`time_s` int64 (batch,): wall clock of the last row in {manifest.timezone}, in seconds as if UTC."
