@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -97,7 +97,8 @@ def run(cell: Cell, ctx: StageContext) -> StageResult:
     graph, opset = _graph(family, fitted, given)
     given.step(1, 4, "parity")
     inputs = family.parity_inputs(fitted, data, given)
-    parity = compare(graph, lambda rows: family.predict(fitted, rows), inputs, family.tolerances(fitted))
+    library = _Library(family, fitted)
+    parity = compare(graph, library, inputs, family.tolerances(fitted))
     if not parity.ok:
         rejected = ctx.work(cell) / "rejected.onnx"
         write_atomic(rejected, graph)
@@ -110,7 +111,7 @@ def run(cell: Cell, ctx: StageContext) -> StageResult:
         write_atomic(folder / MODEL_FILE, graph)
         first = Exported(graph, opset, parity)
         _write_described(folder, _manifest(cell, data, family, fitted, evaluation, first), evaluation)
-        exported = _measured(folder, first, family, fitted, inputs, given.seed)
+        exported = _measured(folder, first, family, fitted, inputs, library)
         write_atomic(folder / CHECK_FILE, exported.check)
         _write_described(folder, _manifest(cell, data, family, fitted, evaluation, exported), evaluation)
         given.step(3, 4, "files")
@@ -136,19 +137,17 @@ def _graph(family: Family, fitted: Any, given: RunContext) -> tuple[bytes, int]:
 
 
 def _measured(
-    folder: Path, first: Exported, family: Family, fitted: Any, inputs: Mapping[str, NDArray[Any]], seed: int
+    folder: Path, first: Exported, family: Family, fitted: Any, inputs: Mapping[str, NDArray[Any]], library: _Library
 ) -> Exported:
-    """Measure the bundle in `folder` in a fresh process and here, and let the library answer the check rows.
+    """Measure the bundle in `folder` in a fresh process and here, and choose the rows that it is shipped with.
 
     Raises:
         ExportError: when a fresh process cannot serve it.
     """
-    outputs = tuple(output.name for output in fitted.interface.outputs)
     cases = inputs.case if isinstance(inputs, CasedInputs) else None
     running = probe.start(folder)
     try:
-        # The library answers meanwhile; latency is measured when both are done, on a machine that is as calm as it was.
-        check = make_check(inputs, lambda rows: family.predict(fitted, rows), outputs, cases=cases, seed=seed)
+        check = make_check(inputs, library.answers([output.name for output in fitted.interface.outputs]), cases=cases)
         footprint = running.result()
     except BundleError as error:
         raise ExportError(f"the exported graph cannot be served: {error.what}", hint=error.hint) from error
@@ -156,6 +155,23 @@ def _measured(
         running.stop()
     latency = _latency(Model.load(folder), family, fitted, inputs)
     return replace(first, latency=latency, footprint=footprint, check=check)
+
+
+class _Library:
+    """The training library, which keeps what it has answered: asked of all rows once, as parity does, in slices."""
+
+    def __init__(self, family: Family, fitted: Any) -> None:
+        self._family, self._fitted = family, fitted
+        self._said: list[dict[str, NDArray[Any]]] = []
+
+    def __call__(self, rows: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        said = self._family.predict(self._fitted, rows)
+        self._said.append(said)
+        return said
+
+    def answers(self, outputs: Iterable[str]) -> dict[str, NDArray[Any]]:
+        """Return all answers so far, by output name."""
+        return {name: np.concatenate([np.asarray(said[name]) for said in self._said]) for name in outputs}
 
 
 def _parity_finding(parity: Parity) -> Finding:
