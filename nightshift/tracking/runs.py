@@ -137,6 +137,8 @@ def metrics_of(finished: Finished) -> dict[str, float]:
         "bundle/latency_p99_ms": manifest.latency.p99_ms,
         "bundle/parity_flips": float(manifest.parity.flips),
     }
+    if manifest.footprint:
+        found |= {"bundle/memory_mb": manifest.footprint.memory_mb, "bundle/start_s": manifest.footprint.start_s}
     found |= {f"bundle/parity_max_abs/{name}": value for name, value in manifest.parity.max_abs.items()}
     found |= {f"seconds/{stage}": record.seconds for stage, record in finished.records.items()}
     return {_name(k): float(v) for k, v in found.items() if v is not None}
