@@ -235,6 +235,12 @@ def _device(result: CellResult, manifest: BundleManifest) -> Table:
             ("the training library, same row", f"{latency.library_p50_ms:.3g} ms", f"{times:,.0f} times slower")
         )
         marks.append("")
+    held = manifest.footprint
+    if held is not None:
+        most = limits.memory_mb
+        rows.append(("memory of a fresh process", f"{held.memory_mb:.0f} MB", f"≤ {most:g} MB" if most else ""))
+        rows.append(("its start to the first answer", f"{held.start_s:.2g} s", ""))
+        marks += ["missed" if most is not None and held.memory_mb > most else "", ""]
     return Table(("on the machine that exported", "measured", "target"), rows, marks)
 
 
