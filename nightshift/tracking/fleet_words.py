@@ -17,8 +17,6 @@ from nightshift.tracking.text import number, seconds
 # A line of a message is read on a phone.
 _LONGEST = 180
 _CAUSES_TOLD = 4
-# What the gate says of a version that lacks nothing else.
-_AWAITING = "awaiting its device check"
 _REASONS = {
     "never trained": "first trainings",
     "new data": "new data",
@@ -167,10 +165,10 @@ def _champions(night: Night) -> Iterator[str]:
         parts[-1] += f", {rest:,} within the gate's margin" if rest else ""
     if first:
         parts.append(f"{_many(first, 'model')} got {'its' if first == 1 else 'their'} first champion")
-    waits = night.count(str(State.AWAITING))
+    waits = {c.name for c in night.outcome.cells if standing(c).word == State.AWAITING}
     if waits:
-        parts.append(f"{_many(waits, 'model')} {'awaits its' if waits == 1 else 'await their'} device check")
-    refused = sum(not c.promoted and _AWAITING not in c.gate for c in night.changes)
+        parts.append(f"{_many(len(waits), 'model')} {'awaits its' if len(waits) == 1 else 'await their'} device check")
+    refused = sum(not c.promoted and c.name not in waits for c in night.changes)
     if refused:
         parts.append(f"the gate kept {_many(refused, 'new version')} as challenger")
     if parts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,15 @@ from nightshift.data.dataset import Dataset
 from nightshift.edge.manifest import DeviceCheck, Footprint, Latency, Parity
 from nightshift.errors import DataError
 from nightshift.plan.cell import Cell
+from nightshift.plan.fleet import Filters, PlannedCell
+from nightshift.plan.fleet_run import FleetCell, FleetOutcome
+from nightshift.plan.outcome import CellOutcome
 from nightshift.plan.records import StageRecord, read_record, write_record
 from nightshift.plan.state import State, state
 from nightshift.settings import Home
 from nightshift.tracking import device, registry, versions
+from nightshift.tracking.fleet_cells import standing
+from nightshift.tracking.fleet_words import night_of, sentences
 from nightshift.tracking.mlflow_store import Store, open_store
 from tests.tracking.bundles import a_cell, finish, threshold_for
 
@@ -189,3 +195,22 @@ def test_what_was_champion_before_or_is_another_bundle_is_not_made_champion(
     assert held.version == 1
     with pytest.raises(DataError, match=f"has checked the bundle {first.bundle_id[:12]}, version 2 of"):
         device.record(place, store, cell.name, 2, a_check(first.bundle_id))
+
+
+def test_matrix_and_morning_say_what_awaits_its_check(place: Home) -> None:
+    names = {"subject": "pump_1", "family": "rul", "target": "board"}
+    waits = PlannedCell(
+        **names, name="pump_1.rul.board", cell_key="k", state=State.AWAITING, reasons=("version 3, trained 2026-01-01",)
+    )
+    other = {"subject": "pump_2", "name": "pump_2.rul.board"}
+    trained = CellOutcome(**{**names, "subject": "pump_2"}, ending="trained", device="awaiting", version=4)
+    stale = waits.model_copy(update={**other, "state": State.STALE, "reasons": ("new data",)})
+    cells = (FleetCell(planned=waits), FleetCell(planned=stale, outcome=trained))
+    for cell in cells:
+        stands = standing(cell)
+        assert (stands.word, stands.kind, stands.grave) == ("awaiting device check", "waits", 1)
+    now = datetime(2026, 1, 2, tzinfo=UTC)
+    told = FleetOutcome(run_id="r", started_at=now, ended_at=now, filters=Filters(), cells=cells)
+    assert "2 models await their device check." in " ".join(sentences(night_of(place, told)))
+    passed = FleetCell(planned=stale, outcome=trained.model_copy(update={"device": "passed"}))
+    assert standing(passed).word == "trained"
