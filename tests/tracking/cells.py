@@ -8,6 +8,7 @@ from nightshift.edge.manifest import (
     BundleManifest,
     Column,
     Fingerprints,
+    Footprint,
     Interface,
     Latency,
     Output,
@@ -128,6 +129,7 @@ def a_manifest(cell: Cell, column: str = "temperature_c", size_bytes: int = 2_40
             batches=(0, 1, 7),
         ),
         latency=Latency(p50_ms=0.21, p99_ms=0.4, runs=300, library_p50_ms=81.0),
+        footprint=Footprint(memory_mb=88.4, start_s=0.71),
         opset=18,
     )
 

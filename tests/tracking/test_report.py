@@ -44,6 +44,7 @@ def test_it_shows_model_baselines_members_parity_and_how_to_load(home: Home) -> 
     html = _html(home)
     for said in ("threshold rule", "WeightedEnsemble", "LightGBM", "version 3", "0.8100", "81 ms", "386 times slower"):
         assert said in html
+    assert re.search(r"memory of a fresh process</th><td>88 MB.*start to the first answer</th><td>0.71 s", html, re.S)
     assert "rows: on a split</th><td>1,200 compared" in html
     assert "of 0, 1, 7: within the same figures" in html
     assert 'Model.load("models/classification/pump_1/pi/v3")' in html.replace("&#34;", '"')
