@@ -53,7 +53,8 @@ def test_a_script_gets_the_sums_and_every_cell(home: Home, capsys: pytest.Captur
     assert main(["plan", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["to_train"] == 2
-    assert told["by_state"] == {"stale": 1, "failed": 1, "training": 0, "blocked": 2, "fresh": 1}
+    counts = {"stale": 1, "failed": 1, "training": 0, "blocked": 2, "awaiting device check": 0, "fresh": 1}
+    assert told["by_state"] == counts
     assert told["made_at"].endswith("Z")
     assert told["estimated_h"] == pytest.approx(600 / 3600, abs=1e-3)
     first = told["cells"][0]

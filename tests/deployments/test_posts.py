@@ -6,18 +6,20 @@ import pytest
 
 from deployments import posts, server
 from deployments.declared import prefect_yaml, read
+from deployments.workers import DEVICE_PLACE
 from nightshift.errors import ConfigError
 from nightshift.plan.fleet_config import load_fleet
 from nightshift.settings import Home, worker_name
 
 
-def test_every_pool_and_queue_that_a_deployment_names_has_a_worker(home: Home) -> None:
+def test_every_pool_and_queue_that_a_deployment_names_has_a_worker_but_that_of_the_boards(home: Home) -> None:
     def served(pool: str, queue: str) -> bool:
         return any(post.pool == pool and post.queue in ("", queue) for post in posts.POSTS)
 
     places = [d.work_pool for d in read(prefect_yaml(), load_fleet(home)).deployments]
     assert {place.name for place in places} == {post.pool for post in posts.POSTS}
-    assert all(served(place.name, place.work_queue_name) for place in places)
+    unserved = {(p.name, p.work_queue_name) for p in places if not served(p.name, p.work_queue_name)}
+    assert unserved == {DEVICE_PLACE}, "a server is no board"
 
 
 def test_batches_come_one_at_a_time_and_runs_of_this_machine_wait_for_none(home: Home) -> None:
