@@ -158,8 +158,10 @@ def before(held: Sequence[Held]) -> Version | None:
 
 
 def waiting(held: Iterable[Held]) -> Version | None:
-    """Return the newest version of a model that waits for a person; older ones it stands for."""
-    own = [h.version for h in held if h.version.tags.get(GATE) == versions.WAITS and CHAMPION not in h.aliases]
+    """Return the newest version of a model that waits for a person; one that the champion has overtaken does not."""
+    known = list(held)
+    champion = next((h.version.version for h in known if CHAMPION in h.aliases), 0)
+    own = [h.version for h in known if h.version.tags.get(GATE) == versions.WAITS and h.version.version > champion]
     return max(own, key=lambda version: version.version, default=None)
 
 

@@ -66,4 +66,4 @@ def test_of_several_that_wait_the_newest_is_asked_about() -> None:
     found = promotion.waiting(a_model([], 1, waits=(2, 4)))
     assert found is not None
     assert found.version == 4
-    assert promotion.waiting(a_model([], 4, waits=(4,))) is None
+    assert promotion.waiting(a_model([], 4, waits=(2, 4))) is None
