@@ -26,7 +26,7 @@ from nightshift.errors import DataError, InterruptedTraining, TrainingError
 from nightshift.family import Limits, RunContext
 from nightshift.findings import cost_remedy, finding
 from nightshift.problems.evaluation import Member
-from nightshift.trainer.room import Grown, Plan, planned
+from nightshift.trainer.room import Grown, Plan, leaves_grown, planned
 from nightshift.trainer.tabular_config import Budget, TabularConfig, member_hyperparameters
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def fit_tabular(
     """
     budget = Budget.of(config, ctx.limits)
     table = _thinned(table, config, ctx)
-    plan = _within_target(table, member_hyperparameters(config, budget.scale), budget, ctx)
+    plan = _within_target(table, member_hyperparameters(config, budget.scale), budget, ctx, problem == "binary")
     members = plan.members
     if not _varies(table.train):
         raise DataError("no feature varies in the training rows.", hint="Check the sensors: all are constant or empty.")
@@ -181,11 +181,16 @@ def room_of(limits: Limits) -> int:
 
 
 def _within_target(
-    table: TrainingTable, members: Mapping[str, Mapping[str, Any]], budget: Budget, ctx: RunContext
+    table: TrainingTable, members: Mapping[str, Mapping[str, Any]], budget: Budget, ctx: RunContext, classes: bool
 ) -> Plan:
     """Return the members with forests that the target has room for; say so where they had to become smaller."""
     copies = max(1, budget.bag_folds) * (1 + budget.stack_levels)
-    plan = planned(members, Grown(len(table.train), len(table.columns), copies), room_of(ctx.limits))
+    grown = Grown(len(table.train), len(table.columns), copies)
+
+    def trial(kind: str, settings: Mapping[str, Any]) -> int:
+        return leaves_grown(kind, settings, table.train, table.target, classes=classes)
+
+    plan = planned(members, grown, room_of(ctx.limits), trial)
     if plan.said:
         ctx.note(finding("T015", plan.said))
     return plan

@@ -6,16 +6,23 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import onnx
+import pandas as pd
 import pytest
+from support.bundles import write_bundle
 from support.engines import land_engines
 from support.family_runs import small_context
 
 from nightshift.data.dataset import Dataset
+from nightshift.data.importers.ai4i import import_ai4i
 from nightshift.data.schema import LabelSource
+from nightshift.edge.cli import predict
+from nightshift.edge.tree_cost import memory_mb
 from nightshift.errors import ConfigError, DataError
 from nightshift.families._tabular import WindowedModel
 from nightshift.families.classification import FAMILY, ClassificationConfig
 from nightshift.family import RunContext
+from nightshift.graphs.ensemble import member_nodes
 from nightshift.settings import Home
 
 Made = tuple[WindowedModel, ClassificationConfig, RunContext]
@@ -138,6 +145,77 @@ def test_an_unseen_category_is_answered(made: Made, engines: Dataset) -> None:
     window[:, :, place] = made[0].interface.columns[place].unseen_code
     probability = FAMILY.predict(made[0], {"window": window})["probability"]
     np.testing.assert_allclose(probability.sum(axis=1), 1.0, rtol=1e-6)
+
+
+def test_a_type_that_ai4i_has_not_seen_is_answered_alike_from_csv_text_and_by_the_library(
+    made: Made, session_home: Home, tmp_path: Path
+) -> None:
+    data = land_milling(session_home, tmp_path / "ai4i2020.csv")
+    fitted = again(made, data, tmp_path, window_rows=1)
+    graph = FAMILY.export(fitted, made[2]).SerializeToString()
+    bundle = write_bundle(tmp_path / "bundle", graph, interface=fitted.interface, time_kind="none")
+    [column] = [c for c in fitted.interface.columns if c.categories]
+    assert (column.name, column.categories, column.unseen_code) == ("type", ("H", "L", "M"), -1)
+    cells = {"H": 0.0, "L": 1.0, "M": 2.0, "X": -1.0, "l": -1.0, "": -1.0}
+    numbers = [300.1, 309.4, 1500, 40.5, 100]
+    lines = [",".join(map(str, [text, *numbers])) for text in cells]
+    names = ["type", "air_temperature_k", "process_temperature_k", "rotational_speed_rpm", "torque_nm", "tool_wear_min"]
+    (tmp_path / "rows.csv").write_text("\n".join([",".join(names), *lines]), encoding="utf-8")
+    assert predict(bundle, tmp_path / "rows.csv", tmp_path / "answers.csv") == len(cells)
+    answers = pd.read_csv(tmp_path / "answers.csv")
+    place = [[c.name for c in fitted.interface.columns].index(name) for name in names]
+    window = np.empty((len(cells), 1, len(names)), np.float32)
+    window[:, 0, place] = [[code, *numbers] for code in cells.values()]
+    library = FAMILY.predict(fitted, {"window": window})
+    said = answers["probability_failing"]
+    np.testing.assert_allclose(said, library["probability"][:, 1], atol=1e-6)
+    np.testing.assert_array_equal(answers["label"], library["label"])
+    assert len(set(library["probability"][:4, 1])) > 1, "the model reads the type"
+    assert len(set(said[3:])) == 1, "another letter, another case and an empty cell have one code"
+
+
+def land_milling(home: Home, path: Path) -> Dataset:
+    """Land a file of AI4I's columns in which light parts fail."""
+    rng = np.random.default_rng(4)
+    n = 900
+    kind = rng.choice(["L", "M", "H"], n)
+    frame = pd.DataFrame(
+        {
+            "UDI": np.arange(n) + 1,
+            "Product ID": [f"{k}{i}" for i, k in enumerate(kind)],
+            "Type": kind,
+            "Air temperature [K]": rng.normal(300, 2, n).round(1),
+            "Process temperature [K]": rng.normal(310, 1.5, n).round(1),
+            "Rotational speed [rpm]": rng.normal(1540, 180, n).round(),
+            "Torque [Nm]": rng.normal(40, 10, n).round(1),
+            "Tool wear [min]": rng.integers(0, 250, n),
+            "Machine failure": ((kind == "L") & (rng.random(n) < 0.5)).astype(int),
+        }
+    )
+    modes = dict.fromkeys(("TWF", "HDF", "PWF", "OSF", "RNF"), 0)
+    frame.assign(**modes).to_csv(path, index=False)
+    return import_ai4i(home, path, event=False, check=None)
+
+
+def test_a_target_of_little_memory_gets_a_lighter_ensemble_and_the_report_says_what_it_cost(
+    made: Made, engines: Dataset, tmp_path: Path
+) -> None:
+    limits = made[2].limits.model_copy(update={"memory_mb": memory_mb(room := 600)})
+    ctx = dataclasses.replace(made[2], limits=limits, work=tmp_path, findings=[])
+    config = made[1].model_copy(update={"model_types": ("GBM", "XGB"), "boost_rounds": 25})
+    fitted = FAMILY.train(engines, config, ctx)
+    [said] = [f.what for f in ctx.findings if f.code == "T015"]
+    assert "shipped without LightGBM" in said
+    assert "log_loss on the tuning rows" in said
+    assert FAMILY.evaluate(fitted, engines, config, ctx).notes[-1] == said
+    nodes = member_nodes(fitted.tabular.predictor)
+    assert set(nodes) == {"XGBoost"}
+    assert nodes["XGBoost"] == len(attribute(FAMILY.export(fitted, ctx), "nodes_treeids")) <= room
+
+
+def attribute(graph: onnx.ModelProto, name: str) -> list[int]:
+    """The integers of that attribute of all nodes."""
+    return [n for node in graph.graph.node for given in node.attribute if given.name == name for n in given.ints]
 
 
 def test_data_without_a_column_of_the_model_is_a_clear_error(made: Made, engines: Dataset) -> None:

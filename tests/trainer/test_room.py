@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 import pytest
 
-from nightshift.trainer.room import Grown, most_nodes, planned
+from nightshift.trainer.room import Grown, leaves_grown, most_nodes, planned
 from nightshift.trainer.tabular_config import TabularConfig, member_hyperparameters
 
 CONFIG = TabularConfig()
@@ -12,8 +16,17 @@ MEMBERS = member_hyperparameters(CONFIG)
 MANY = Grown(n_rows=50_000, n_features=20)
 
 
+def large(kind: str, settings: Mapping[str, Any]) -> int:
+    """Trees that take all the leaves they may."""
+    return 10_000
+
+
+def never(kind: str, settings: Mapping[str, Any]) -> int:
+    raise AssertionError("no tree need be grown to know this")
+
+
 def test_what_fits_is_left_as_configured() -> None:
-    plan = planned(MEMBERS, MANY, room=350_000)
+    plan = planned(MEMBERS, MANY, 350_000, never)
     assert plan.members is MEMBERS
     assert plan.said == ""
     assert plan.most_nodes == 400 * 61 + 400 * 127 + 400 * 127 + 100 * 999
@@ -21,7 +34,7 @@ def test_what_fits_is_left_as_configured() -> None:
 
 def test_forests_give_up_trees_first_and_then_leaves() -> None:
     for room, trees, leaves in ((190_000, 95, 500), (60_000, 50, 300)):
-        plan = planned(MEMBERS, MANY, room)
+        plan = planned(MEMBERS, MANY, room, large)
         forest = plan.members["RF"]
         assert (forest["n_estimators"], forest["max_leaf_nodes"]) == (trees, leaves)
         assert plan.nodes["RF"] <= room / 2, "half the room is the forests' whatever boosted members could take"
@@ -33,9 +46,27 @@ def test_forests_give_up_trees_first_and_then_leaves() -> None:
     assert MEMBERS["RF"]["n_estimators"] == 100
 
 
+def test_forests_that_stay_small_on_these_rows_are_left_as_configured() -> None:
+    plan = planned(MEMBERS, MANY, 190_000, lambda kind, settings: 20)
+    assert plan.members is MEMBERS
+    assert plan.nodes["RF"] == 100 * 39
+
+
+def test_the_leaves_of_a_forest_are_seen_on_a_few_trees() -> None:
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(2_000, 3)).astype(np.float32)
+    features[::7, 1] = np.nan
+    easy, noise = (features[:, 0] > 0).astype(np.int64), rng.integers(0, 2, 2_000)
+    for kind in ("RF", "XT"):
+        settings = {**MEMBERS[kind], "max_leaf_nodes": 300} if kind in MEMBERS else {"max_leaf_nodes": 300}
+        assert leaves_grown(kind, settings, features, noise, classes=True) > 250
+    assert leaves_grown("RF", MEMBERS["RF"], features, easy, classes=True) < 30
+    assert leaves_grown("RF", MEMBERS["RF"], features, features[:, 0], classes=False) > 100
+
+
 def test_two_forests_share_the_room_and_folds_count() -> None:
     members = dict.fromkeys(("RF", "XT"), MEMBERS["RF"])
-    plan = planned(members, Grown(50_000, 20, copies=3), room=120_000)
+    plan = planned(members, Grown(50_000, 20, copies=3), 120_000, large)
     assert plan.nodes["RF"] == plan.nodes["XT"]
     assert 0.9 * 120_000 <= plan.most_nodes <= 120_000
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nightshift.edge.tree_cost import memory_mb
 from nightshift.errors import ConfigError, DataError, InterruptedTraining
 from nightshift.family import Limits, RunContext
 from nightshift.progress import ProgressEvent
@@ -148,6 +149,19 @@ def test_a_fit_over_its_time_names_keys_values_and_the_slowest_member(tmp_path: 
     assert "0.6 s, the time limit is 0.5 s" in found.what
     assert "time_limit_s=0.5" in found.remedy
     assert "boost_rounds=12, forest_trees=8, max_rows=50000. 'CatBoost' costs most (0.4 s to fit)." in found.remedy
+
+
+def test_a_forest_that_the_target_has_no_room_for_is_fitted_smaller_and_said(tmp_path: Path) -> None:
+    config = SMALL.model_copy(update={"model_types": ("RF",), "forest_trees": 90})
+    ctx = context(tmp_path, limits=PI.model_copy(update={"memory_mb": memory_mb(3_000)}))
+    model = fit_tabular(table(), config, ctx, problem="binary")
+    [found] = [f for f in ctx.findings if f.code == "T015"]
+    assert "RF 90 trees of 500 leaves → " in found.what
+    assert model.notes.remarks == (found.what,)
+    assert model.notes.most_nodes <= 3_000
+    forest = model.predictor._trainer.load_model("RandomForest").model
+    assert 50 <= forest.n_estimators < 90
+    assert sum(tree.tree_.node_count for tree in forest.estimators_) <= 3_000
 
 
 def test_a_stop_ends_the_fit_between_members(tmp_path: Path) -> None:
