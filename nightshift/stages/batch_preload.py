@@ -15,15 +15,26 @@ from nightshift.plan.records import STAGES
 
 logger = logging.getLogger("nightshift")
 
-#: What libraries load only when they are used: MLflow's SQLite store, pandas' parquet, and matplotlib's renderer.
+#: By which LightGBM reads a table.
+_NARWHALS = (
+    "narwhals.stable.v2",
+    "narwhals._pandas_like.dataframe",
+    "narwhals._pandas_like.namespace",
+    "narwhals.stable.v2._namespace",
+)
+#: What libraries load only when they are used: MLflow's SQLite store, pandas' parquet, and matplotlib's renderers.
 _LATE = (
-    *("pyarrow.parquet", "pandera.backends.pandas.register"),
-    *("mlflow.tracking", "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store"),
-    *("mlflow.store.model_registry.sqlalchemy_store", "sqlalchemy.dialects.sqlite", "alembic.command"),
-    "matplotlib.backends.backend_agg",
+    *("pyarrow.parquet", "pyarrow.dataset", "pyarrow.pandas_compat", "pandas.core.arrays.arrow.extension_types"),
+    *("mlflow.tracking", "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_workspace_store"),
+    *("mlflow.store.model_registry.sqlalchemy_workspace_store", "sqlalchemy.dialects.sqlite", "alembic.command"),
+    *("alembic.config", "tzdata"),
+    *("matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg"),
 )
 #: The same by the library that does it; AutoGluon loads torch even where it trains no network.
-_LATE_OF = {"autogluon.tabular": ("torch", "networkx"), "prophet": ("cmdstanpy",)}
+_LATE_OF = {
+    "autogluon.tabular": ("torch", "networkx", "lightgbm", "xgboost", "catboost", *_NARWHALS),
+    "prophet": ("cmdstanpy",),
+}
 
 
 def preload(families: Iterable[str]) -> None:
@@ -39,9 +50,31 @@ def preload(families: Iterable[str]) -> None:
             importlib.import_module(name)
         except Exception as error:
             logger.warning("%s could not be loaded ahead: %s", name, error)
+    _warm_up()
     # What is loaded stays loaded: a collection in a cell need not touch, and so copy, all of it.
     gc.collect()
     gc.freeze()
+
+
+def _warm_up() -> None:
+    """Do once what every cell would do for the first time: fonts, templates, and what pandera checks frames with."""
+    import pandas as pd
+    import pandera.pandas as pa
+    from sqlalchemy.orm import configure_mappers
+
+    from nightshift.problems.evaluation import Figure, Series
+    from nightshift.tracking.charts import draw
+    from nightshift.tracking.report import HTML_TEMPLATE, MARKDOWN_TEMPLATE, template
+
+    try:
+        pa.DataFrameSchema({"x": pa.Column("int64", checks=[pa.Check.isin([0])])}).validate(pd.DataFrame({"x": [0]}))
+        points = Series(label="x", x=[0.0, 1.0], y=[0.0, 1.0])
+        draw(Figure(key="x", title="x", x_label="x", y_label="x", series=[points]))
+        configure_mappers()
+        for name in (HTML_TEMPLATE, MARKDOWN_TEMPLATE):
+            template(name)
+    except Exception as error:
+        logger.warning("what cells have in common could not be made ready: %s", error)
 
 
 def _libraries(module: str) -> Iterator[str]:

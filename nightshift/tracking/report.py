@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nightshift.edge.manifest import BundleManifest
 from nightshift.errors import DataError
@@ -26,7 +27,11 @@ from nightshift.tracking.results import CellResult, aims, family_rank, read_resu
 from nightshift.tracking.text import number, seconds, size
 from nightshift.tracking.unversioned import failure_of
 
+if TYPE_CHECKING:
+    from jinja2 import Template
+
 HTML_FILE, MARKDOWN_FILE, FIGURES = "training_report.html", "training_report.md", "figures"
+HTML_TEMPLATE, MARKDOWN_TEMPLATE = "report.html.j2", "report.md.j2"
 
 
 @dataclass(frozen=True)
@@ -80,18 +85,24 @@ def write_report(home: Home, subject: str) -> Report:
         }
         _drop_old_figures(folder / FIGURES, {p.file for s in sections for p in s["pictures"]})
         report = Report(html=folder / HTML_FILE, markdown=folder / MARKDOWN_FILE)
-        write_atomic(report.html, render("report.html.j2", content).encode())
-        write_atomic(report.markdown, render("report.md.j2", content).encode())
+        write_atomic(report.html, render(HTML_TEMPLATE, content).encode())
+        write_atomic(report.markdown, render(MARKDOWN_TEMPLATE, content).encode())
     return report
 
 
-def render(template: str, content: dict[str, Any]) -> str:
+def render(name: str, content: dict[str, Any]) -> str:
     """Return a page or text made from one of the templates."""
+    return str(template(name).render(content))
+
+
+@cache
+def template(name: str) -> Template:
+    """Return one of the templates, compiled once in a process."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
         loader=PackageLoader("nightshift.tracking"),
-        autoescape=template.endswith(".html.j2"),
+        autoescape=name.endswith(".html.j2"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -99,7 +110,7 @@ def render(template: str, content: dict[str, Any]) -> str:
     )
     # A cell of a Markdown table ends at a bar or a line end, whatever a sensor is called.
     environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
-    return environment.get_template(template).render(content)
+    return environment.get_template(name)
 
 
 def _dataset(home: Home, cell: Cell) -> dict[str, Any]:

@@ -19,9 +19,10 @@ def test_a_family_and_its_libraries_are_loaded() -> None:
     code = (
         "import sys; from nightshift.stages.batch_preload import preload; preload(['anomaly'])\n"
         "wanted = {'nightshift.families.anomaly', 'nightshift.stages.register', 'pyod.models.lof', 'mlflow'}\n"
+        "wanted |= {'pandera.backends.pandas.builtin_checks', 'matplotlib.backends.backend_svg'}\n"
         "assert not wanted - set(sys.modules), wanted - set(sys.modules)\n"
         "assert 'prophet' not in sys.modules and 'autogluon.tabular' not in sys.modules\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "could not be loaded" not in done.stderr
+    assert "could not be" not in done.stderr
