@@ -13,6 +13,7 @@ from nightshift.settings import Home
 from nightshift.tracking.results import CellResult, aims, read_result
 from nightshift.tracking.text import number, seconds, size
 from nightshift.tracking.unversioned import failure_of
+from nightshift.tracking.versions import WAITS
 
 _WIDTH = 12
 
@@ -97,18 +98,11 @@ def _figures(result: CellResult) -> Iterator[tuple[str, str]]:
 
 def _device(result: CellResult) -> Iterator[tuple[str, str]]:
     """Yield what the target's device has found, or that it is waited for."""
-    cell, where = result.cell, result.fact("register", "device")
-    if where == "awaiting":
-        yield (
-            "device",
-            yellow(f"awaiting its check: nightshift verify {cell.subject} {cell.family} --target {cell.target}"),
-        )
-    elif where:
-        stand_in = result.fact("register", "device_stand_in")
-        word = f"{where} on {result.fact('register', 'device_on')}{f', a stand-in: {stand_in}' if stand_in else ''}"
-        p99, held = result.fact("register", "device_p99_ms"), result.fact("register", "device_memory_mb")
-        line = f"{word}; {p99} ms p99, {held} MB"
-        yield "device", red(line) if where == "failed" else line
+    cell, said = result.cell, result.device
+    if said.startswith("awaiting"):
+        yield "device", yellow(f"{said}: nightshift verify {cell.subject} {cell.family} --target {cell.target}")
+    elif said:
+        yield "device", red(said) if said.startswith("failed") else said
 
 
 def _against(measured: str, limit: str, met: bool) -> str:
@@ -123,6 +117,9 @@ def _places(home: Home, result: CellResult) -> Iterator[tuple[str, str]]:
     gate = result.fact("register", "gate")
     if gate:
         yield "gate", str(gate)
+    if str(gate).startswith(WAITS):
+        cell = result.cell
+        yield "promote", yellow(f"nightshift promote {cell.subject} {cell.family} --target {cell.target}")
     yield from _device(result)
     if result.bundle:
         yield "ONNX", str(result.bundle / "model.onnx")

@@ -13,6 +13,7 @@ from support.homes import a_home
 from support.machine import land_demo
 
 from nightshift.cli import main
+from nightshift.cli.closing import print_closing
 from nightshift.data.dataset import Dataset
 from nightshift.errors import EXIT_OK, EXIT_UNREACHABLE, EXIT_USAGE
 from nightshift.files import write_atomic
@@ -156,13 +157,17 @@ def test_a_person_promotes_what_the_gate_refused_and_goes_back_again(story: Stor
     assert "by rollback (false alarms)" in lines[2]
 
 
-def test_where_promotion_is_by_hand_what_passes_waits_for_a_person(story: Story, said: Any) -> None:
+def test_where_promotion_is_by_hand_what_passes_waits_for_a_person(
+    story: Story, said: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_atomic(story.home.configs / "fleet.yaml", b"promotion: by_hand\n")
     done = _stage(story, 3, 1.0)
     assert done.decision is not None
     assert done.decision.promote
     assert (done.verdict, story.champion) == (versions.WAITS, 1)
     assert "waits for a person" in said("history", *MODEL).splitlines()[1]
+    print_closing(story.home, a_cell(story.data, 3), "trained")
+    assert "promote     nightshift promote motor_bench_001 anomaly --target pi\n" in capsys.readouterr().out
     again = registry.register(story.home, story.store, a_cell(story.data, 3))
     assert (again.version, again.verdict, story.champion) == (3, versions.WAITS, 1)
     shown = said("promote", *MODEL)
