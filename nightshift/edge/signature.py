@@ -15,13 +15,15 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 from pathlib import Path
 
 from nightshift.edge.manifest import SIGNATURE_FILE
 from nightshift.errors import ConfigError, CorruptFileError, SignatureError
-from nightshift.settings import secret
 
 KEY_VARIABLE = "NIGHTSHIFT_BUNDLE_KEY"
+#: As `settings.SECRETS_VARIABLE`: a device has no settings.
+_FOLDER_VARIABLE = "NIGHTSHIFT_SECRETS_DIR"
 #: A shorter key could be guessed: a signature lets anybody try keys as fast as they can hash.
 _LEAST_BYTES = 16
 _PLAIN, _KEYED = "sha256", "hmac-sha256"
@@ -32,18 +34,32 @@ def bundle_key() -> bytes | None:
     """Return this machine's key, None where none is set.
 
     Raises:
-        ConfigError: when it is too short.
+        ConfigError: when it is too short, or its file cannot be read.
     """
-    given = secret(KEY_VARIABLE)
-    if given is None:
+    key = os.environ.get(KEY_VARIABLE, "").encode() or _key_file()
+    if not key:
         return None
-    key = given.get_secret_value().encode()
     if len(key) < _LEAST_BYTES:
         raise ConfigError(
             f"{KEY_VARIABLE} has {len(key)} bytes, expected {_LEAST_BYTES} or more.",
             hint="Make one: `python -c 'import secrets; print(secrets.token_hex(32))'`.",
         )
     return key
+
+
+def _key_file() -> bytes:
+    folder = os.environ.get(_FOLDER_VARIABLE)
+    if not folder:
+        return b""
+    try:
+        return (Path(folder).expanduser() / KEY_VARIABLE).read_bytes().strip()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise ConfigError(
+            f"the secret {KEY_VARIABLE} in {_FOLDER_VARIABLE} cannot be read: {error.strerror}.",
+            hint="Let the user that runs Nightshift read the file.",
+        ) from None
 
 
 def sign(manifest: bytes, key: bytes | None) -> bytes:

@@ -104,3 +104,10 @@ def test_a_damaged_file_is_told_from_another_one(folder: Path) -> None:
     graph.write_bytes(clock_graph())
     with pytest.raises(SwappedFileError, match="another graph"):
         Model.load(folder)
+
+
+def test_a_key_that_cannot_be_read_opens_nothing(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / KEY_VARIABLE).mkdir()
+    monkeypatch.setenv(SECRETS_VARIABLE, str(tmp_path))
+    with pytest.raises(ConfigError, match="cannot be read"):
+        Model.load(folder)
