@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import httpx
 from prefect import suspend_flow_run
@@ -19,7 +19,6 @@ from deployments.changes import TAG
 from deployments.workers import troubles
 from nightshift.errors import NightshiftError
 from nightshift.plan.fleet_config import load_fleet
-from nightshift.plan.fleet_run import FleetStart
 from nightshift.settings import home
 from nightshift.tracking import promotion, versions
 from nightshift.tracking.lineage import lineage, waiting
@@ -28,7 +27,10 @@ from nightshift.tracking.mlflow_store import Store, open_store, retried
 from nightshift.tracking.promotion import PersonsWord
 from nightshift.tracking.versions import Version
 from tasks import logs
-from tasks.fleet import Night
+
+if TYPE_CHECKING:
+    from nightshift.plan.fleet_run import FleetStart
+    from tasks.fleet import Night
 
 logger = logging.getLogger("nightshift")
 #: Whose lines the command shows too.
