@@ -283,6 +283,7 @@ def _registered(result: CellResult) -> list[tuple[str, str]]:
         "MLflow run": result.fact("register", "run_id"),
         "MLflow store": result.fact("register", "tracking_uri"),
         "gate": result.fact("register", "gate"),
+        "device check": result.device,
         "DVC file": result.fact("register", "dvc"),
         "dataset": result.cell.dataset[:12],
         "config": result.cell.config_fingerprint[:12],

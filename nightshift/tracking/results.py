@@ -82,6 +82,17 @@ class CellResult:
         """What the gate made of the version when it was registered."""
         return "champion" if self.fact("register", "champion") else "challenger"
 
+    @property
+    def device(self) -> str:
+        """What the target's device has found, or that it is waited for; "" where it has no say and was not asked."""
+        where = self.fact("register", "device")
+        if not where or where == "awaiting":
+            return "awaiting its check" if where else ""
+        stand_in = self.fact("register", "device_stand_in")
+        place = f"{self.fact('register', 'device_on')}{f', a stand-in: {stand_in}' if stand_in else ''}"
+        figures = f"{self.fact('register', 'device_p99_ms')} ms p99, {self.fact('register', 'device_memory_mb')} MB"
+        return f"{where} on {place}; {figures}"
+
     def fact(self, stage: str, *names: str) -> str | int | float | bool | None:
         """Return the first of some facts that a stage's summary holds, None when it holds none."""
         record = self.records.get(stage)

@@ -26,6 +26,7 @@ from nightshift.tracking import device, registry, versions
 from nightshift.tracking.fleet_cells import standing
 from nightshift.tracking.fleet_words import night_of, sentences
 from nightshift.tracking.mlflow_store import Store, open_store
+from nightshift.tracking.results import read_result
 from tests.tracking.bundles import a_cell, finish, threshold_for
 
 SUMMARY = ("champion", "device", "device_on", "device_p99_ms", "device_memory_mb")
@@ -102,6 +103,7 @@ def test_a_version_waits_for_its_device_which_makes_it_champion_and_whose_figure
     folder = done.folder.relative_to(place.root).as_posix()
     assert wanted == device.Wanted(cell.name, 1, done.bundle_id, folder, "aarch64")
     assert device.wanted_of(place, store, cell) == wanted
+    assert read_result(place, cell).device == "awaiting its check"
 
     told = device.record(place, store, cell.name, 1, a_check(done.bundle_id))
     assert (told.champion, told.faults) == (True, ())
@@ -112,6 +114,7 @@ def test_a_version_waits_for_its_device_which_makes_it_champion_and_whose_figure
     assert (held.tags[device.P99_MS], held.tags[device.MEMORY_MB]) == ("3", "84.3")
     assert device.known(held) == a_check(done.bundle_id)
     assert facts(place, cell) == (True, "passed", "pi-5 (Raspberry Pi 5 Model B)", 3.0, 84.3)
+    assert read_result(place, cell).device == "passed on pi-5 (Raspberry Pi 5 Model B); 3.0 ms p99, 84.3 MB"
     assert state(place, cell).state is State.FRESH
     assert device.awaiting(place) == ()
 
