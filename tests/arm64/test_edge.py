@@ -19,7 +19,7 @@ from nightshift.errors import EXIT_OK
 from tests.arm64.conftest import Made
 
 #: A test's time counts the training of the bundles.
-pytestmark = [pytest.mark.arm64, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.arm64, pytest.mark.timeout(1800)]
 FAMILIES = ("anomaly", "classification", "forecast", "rul")
 OLDEST, NEWEST = "oldest", "newest"
 #: Other processors, other kernels: the Pi 5 has half precision and dot products, the Pi 4 has neither.
@@ -101,8 +101,8 @@ def agree(here: Path, there: Path, manifest: BundleManifest) -> None:
                 assert accepted is not None, f"{name}: {one} here, {other} there"
                 assert one, name
                 assert other, name
-                # As written, with seven digits.
-                assert abs(float(one) - float(other)) <= accepted + 1e-6 * abs(float(one)), name
+                # As written, with seven digits; and what a processor rounds (`nightshift.edge.check`).
+                assert abs(float(one) - float(other)) <= accepted + 2e-6 * abs(float(one)), name
 
 
 def limit(column: str, manifest: BundleManifest) -> float | None:

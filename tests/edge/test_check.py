@@ -46,6 +46,18 @@ def test_other_answers_are_counted_not_raised() -> None:
     assert not compare(want, {**want, "value": want["value"][:2]}, {"value": 9}).ok
 
 
+def test_what_another_processor_rounds_is_no_difference_and_is_told() -> None:
+    want = {"score": np.array([0.5, 34840.582], np.float32)}
+    rounded = {"score": np.array([0.5, 34840.578], np.float32)}
+    found = compare(want, rounded, {"score": 1e-6})
+    assert found.ok
+    assert found.max_abs["score"] == pytest.approx(0.0039, rel=0.01)
+    assert 0.03 < found.tolerance["score"] < 0.04
+    assert not compare(want, {"score": np.array([0.5, 34840.7], np.float32)}, {"score": 1e-6}).ok
+    assert not compare(want, {"score": np.array([0.50001, 34840.582], np.float32)}, {"score": 1e-6}).ok
+    assert not compare({"score": np.zeros(1)}, {"score": np.full(1, np.nan)}, {"score": 1.0}).ok
+
+
 def test_differences_of_nothing_are_none() -> None:
     assert max_abs_delta(np.zeros((0, 2)), np.zeros((0, 2))) == 0.0
     assert max_abs_delta(np.array([np.nan]), np.array([1.0])) == np.inf

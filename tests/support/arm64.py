@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-#: An emulated process starts Python and onnxruntime in about 5 s.
-LONGEST_S = 200
+#: An emulated process starts Python and onnxruntime in about 5 s; on a machine that is busy with other things, in 90.
+LONGEST_S = 900
 
 
 def _folder() -> Path:
