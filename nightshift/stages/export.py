@@ -57,7 +57,7 @@ from nightshift.stages.model_card import model_card
 _MEGABYTE = 1e6
 #: Rows on which one-row latency is measured, and at most this long on the training library.
 _LATENCY_ROWS = 100
-_LIBRARY_CALLS, _LIBRARY_S = 20, 3.0
+_LIBRARY_CALLS, _LIBRARY_S = 10, 3.0
 #: Config keys that size and latency follow.
 _COST_KEYS = re.compile(
     r"(^|_)(trees|estimators|rounds?|iterations|leaf_nodes|leaves|depth|bag_folds|bag_sets|stack_levels|"
