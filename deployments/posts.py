@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from urllib.parse import quote
@@ -148,8 +149,10 @@ def _await(home: Home, post: Post, record: ProcessRecord) -> None:
     """Wait until the server has heard the worker."""
     deadline = time.monotonic() + processes.START_LIMIT_S
     while time.monotonic() < deadline and processes.verified(record):
-        if _heard_since(post.pool, record.created_s - 1):
-            return
+        # While all workers of a busy small machine come up, their server may answer late.
+        with suppress(ServiceError):
+            if _heard_since(post.pool, record.created_s - 1):
+                return
         time.sleep(0.3)
     hint = processes.end_of_log(home, record)
     processes.stop([record])
