@@ -144,6 +144,7 @@ def _conclude(home: Home, store: Store, one: Wanted, found: DeviceCheck | str, *
 
 def _show(told: Recorded) -> None:
     from nightshift.cli.show import bold, green, red, yellow
+    from nightshift.tracking.versions import WAITS
 
     word = red("failed its device check") if told.faults else green("passed its device check")
     print(f"\n{bold(f'{told.name} v{told.version}')} {word}")
@@ -151,7 +152,10 @@ def _show(told: Recorded) -> None:
         print(f"  {label:<12}{text}")
     for fault in told.faults:
         print(f"  {'fault':<12}{red(fault)}")
-    print(f"  {'gate':<12}{told.said}")
+    print(f"  {'gate':<12}{told.said.removeprefix('The gate: ')}")
+    if WAITS in told.said:
+        subject, family, target = told.name.rsplit(".", 2)
+        print(f"  {'promote':<12}nightshift promote {subject} {family} --target {target}")
     for found in told.findings:
         if found.code == "G006":
             print(f"  {'finding':<12}{red(found.line())}")

@@ -22,7 +22,7 @@ from nightshift.plan.outcome import CellOutcome
 from nightshift.plan.records import StageRecord, read_record, write_record
 from nightshift.plan.state import State, state
 from nightshift.settings import Home
-from nightshift.tracking import device, registry, versions
+from nightshift.tracking import device, promotion, registry, versions
 from nightshift.tracking.fleet_cells import standing
 from nightshift.tracking.fleet_words import night_of, sentences
 from nightshift.tracking.mlflow_store import Store, open_store
@@ -196,6 +196,8 @@ def test_what_was_champion_before_or_is_another_bundle_is_not_made_champion(
     held = holder(store, cell.name)
     assert held is not None
     assert held.version == 1
+    promotion.refuse(store, cell.name, 2, "it hums")
+    assert "a person has refused it" in device.record(place, store, cell.name, 2, a_check(second.bundle_id)).said
     with pytest.raises(DataError, match=f"has checked the bundle {first.bundle_id[:12]}, version 2 of"):
         device.record(place, store, cell.name, 2, a_check(first.bundle_id))
 
