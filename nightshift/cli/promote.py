@@ -175,7 +175,8 @@ def _history(arguments: argparse.Namespace) -> int:
         return EXIT_OK
     print(table(words.HISTORY, words.history_rows(entries)))
     if found is None:
-        print(f"\nNo champion yet. One is made by: nightshift promote {arguments.machine} {arguments.family}")
+        command = f"nightshift promote {arguments.machine} {arguments.family}{_target(arguments)}"
+        print(f"\nNo champion yet. One is made by: {command}")
         return EXIT_OK
     print(f"\n{bold(f'{name} version {found.entry.version}')}")
     for label, text in words.lines(found):
