@@ -158,8 +158,13 @@ def fit_ensemble(
     return lighter(fitted, table, member_nodes(fitted.predictor), room, ctx)
 
 
+#: Largest accepted difference of a network's answer, as a share of the answers' range. torch's float32 layers answer a
+#: row alone and among many up to 5e-6 apart where a reading is absurd (1e9); the graph's layers are in double.
+NETWORK_TOLERANCE = 5e-5
+
+
 def has_network(fitted: WindowedModel) -> bool:
-    """Return whether a neural network has a say, which torch computes in float32 and the graph in double."""
+    """Return whether a neural network has a say."""
     return any(m.name.startswith("NeuralNet") and m.weight != 0 for m in fitted.tabular.notes.members)
 
 

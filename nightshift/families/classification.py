@@ -18,6 +18,7 @@ from nightshift.data.schema import PARTS
 from nightshift.edge.manifest import Interface, Output
 from nightshift.errors import DataError
 from nightshift.families._tabular import (
+    NETWORK_TOLERANCE,
     WindowedConfig,
     WindowedModel,
     add_answer,
@@ -163,7 +164,7 @@ class ClassificationFamily:
 
     def tolerances(self, fitted: WindowedModel) -> Mapping[str, float]:
         """Members answer in float32, so that their mean may differ in the last place; a network's layers in several."""
-        return {"probability": 1e-5 if has_network(fitted) else 1e-6}
+        return {"probability": NETWORK_TOLERANCE if has_network(fitted) else 1e-6}
 
 
 FAMILY = ClassificationFamily()

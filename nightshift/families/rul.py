@@ -19,6 +19,7 @@ from nightshift.data.schema import PARTS, RUL, TimeKind
 from nightshift.edge.manifest import Interface, Output
 from nightshift.errors import DataError
 from nightshift.families._tabular import (
+    NETWORK_TOLERANCE,
     WindowedConfig,
     WindowedModel,
     add_answer,
@@ -165,7 +166,7 @@ class RulFamily:
 
     def tolerances(self, fitted: WindowedModel) -> Mapping[str, float]:
         """Members answer in float32: a few of its steps at the largest answer, some more for a network's layers."""
-        steps = 1e-5 if has_network(fitted) else 2e-6
+        steps = NETWORK_TOLERANCE if has_network(fitted) else 2e-6
         return {"value": max(1e-5, steps * fitted.interface.thresholds["largest_answer"])}
 
 

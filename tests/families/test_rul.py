@@ -157,3 +157,18 @@ def test_without_a_cap_the_longest_life_seen_is_the_bound(made: Made, engines: D
 def test_parts_that_cut_through_runs_are_told_from_whole_runs(session_home: Home, runs: int, cut: bool) -> None:
     data = split_and_land(session_home, calendar_rows(runs=runs, steps=120), describe(f"rul_runs_{runs}"))
     assert _cuts_runs(data) is cut
+
+
+def test_a_network_ships_where_the_target_names_it(made: Made, engines: Dataset, tmp_path: Path) -> None:
+    limits = made[2].limits.model_copy(update={"model_types": ("GBM", "NN_TORCH")})
+    ctx = dataclasses.replace(made[2], limits=limits, work=tmp_path, findings=[])
+    settings = {"NN_TORCH": {"num_epochs": 3}}
+    config = made[1].model_copy(update={"model_types": ("NN_TORCH",), "hyperparameters": settings})
+    fitted = FAMILY.train(engines, config, ctx)
+    assert FAMILY.tolerances(fitted)["value"] == pytest.approx(5e-5 * CAP)
+    assert FAMILY.tolerances(made[0])["value"] == pytest.approx(2e-6 * CAP)
+    graph = FAMILY.export(fitted, ctx).SerializeToString()
+    inputs = FAMILY.parity_inputs(fitted, engines, ctx)
+    parity = compare(graph, lambda rows: FAMILY.predict(fitted, rows), inputs, FAMILY.tolerances(fitted))
+    assert parity.ok
+    assert len(np.unique(FAMILY.predict(fitted, inputs)["value"])) > 50, "a network is no staircase"
