@@ -19,11 +19,13 @@ from typing import Any
 import pytest
 
 from deployments import server
-from deployments.device_checks import no_board
+from deployments.device_checks import answers, ask_board, no_board
+from deployments.workers import Trouble
 from nightshift.edge.manifest import CHECK_ARTIFACT, MODEL_FILE, DeviceCheck
 from nightshift.plan.fleet_run import FleetOutcome
 from nightshift.plan.state import State, newest, state
 from nightshift.tracking import versions
+from nightshift.tracking.device import Wanted
 from nightshift.tracking.mlflow_store import open_store
 from tests.support.flow_scenarios import TINY
 
@@ -121,11 +123,10 @@ def board(shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         worker = subprocess.Popen(command, env=own, cwd=place, stdout=log, stderr=log, start_new_session=True)
     try:
         deadline = time.monotonic() + 300
-        with shop.inside():
-            while no_board(shop.home) is not None:
-                assert worker.poll() is None, (place / "worker.log").read_text()
-                assert time.monotonic() < deadline, "the worker never asked for runs"
-                time.sleep(0.3)
+        while no_board_of(shop) is not None:
+            assert worker.poll() is None, (place / "worker.log").read_text()
+            assert time.monotonic() < deadline, "the worker never asked for runs"
+            time.sleep(0.3)
         yield place
     finally:
         os.killpg(worker.pid, signal.SIGTERM)
@@ -163,6 +164,11 @@ def standing(shop) -> State:
         return state(shop.home, cell).state
 
 
+def no_board_of(shop) -> Trouble | None:
+    with shop.inside():
+        return no_board(shop.home)
+
+
 def champion(shop) -> versions.Version | None:
     with shop.inside():
         return versions.champion(open_store(shop.home), NAME)
@@ -177,6 +183,15 @@ def test_without_a_board_the_model_waits_and_the_run_says_what_to_start(shop, tr
     assert "On the board: prefect worker start --pool pi-pool --work-queue device" in remark
     assert [c.planned.state for c in told.cells] == [State.AWAITING]
     assert champion(shop) is None
+
+
+def test_a_check_is_asked_for_once_and_called_off_where_no_board_comes(shop) -> None:
+    wanted = Wanted(NAME, 9, "0" * 64, "")
+    with shop.inside():
+        (run_id,) = {ask_board(wanted, for_run="a night") for _ in range(2)}
+        told = list(answers(shop.home, {run_id: wanted}, should_stop=lambda: False, patience_s=0.0))
+    assert told == [(wanted, str(no_board_of(shop)))], "the command that starts one"
+    assert shop.ask(f"flow_runs/{run_id}")["state_type"] == "CANCELLED"
 
 
 def test_a_board_fetches_the_bundle_checks_it_and_the_run_of_the_fleet_makes_it_champion(shop, trained, board) -> None:
@@ -194,7 +209,8 @@ def test_a_board_fetches_the_bundle_checks_it_and_the_run_of_the_fleet_makes_it_
     assert standing(shop) is State.FRESH
     assert not (board / "home" / "models").exists()
     assert list((board / "home").rglob(MODEL_FILE)) == [], "what was fetched is gone again"
-    (run,) = shop.ask("flow_runs/filter", flows={"name": {"any_": ["verify-on-device"]}}, limit=5)
+    done = {"state": {"type": {"any_": ["COMPLETED"]}}}
+    (run,) = shop.ask("flow_runs/filter", flows={"name": {"any_": ["verify-on-device"]}}, flow_runs=done, limit=5)
     assert (run["name"], run["state_type"]) == (f"{NAME}.device", "COMPLETED")
     assert {CHECK_ARTIFACT, "device-figures"} <= set(shop.artifacts(run["id"]))
 
