@@ -227,28 +227,6 @@ def test_what_a_person_paused_or_added_stays_when_new_code_is_deployed(place, mo
         ask(f"{path}/schedules/{after[slug]['id']}", method="DELETE")
 
 
-def test_what_left_the_files_disappears_and_what_others_made_stays(place):
-    flow = place.flow("somebody-elses")
-    ask("deployments/", {"name": "theirs", "flow_id": flow, "tags": ["fleet"]})
-    theirs = {"name": "theirs", "trigger": {"type": "event", "posture": "Reactive", "expect": ["x"]}, "actions": []}
-    ask("automations/", theirs)
-    old = place.deployment(NIGHTLY)["id"]
-
-    assert place.deploy(LOCAL, {**FLEET, "schedules": [EVERY]}) == [
-        "removed schedule nightshift-nightly of train-fleet/nightly"
-    ]
-    assert set(place.schedules(NIGHTLY)) == {"nightshift-often"}
-    gone = sorted(f"removed automation {name}" for name in OF_NIGHTLY)
-    assert sorted(place.deploy(LOCAL)) == [*gone, "removed deployment train-fleet/nightly"]
-    assert ask(f"deployments/{old}", accept=(404,))[0] == 404
-    assert place.deploy() == ["removed deployment train-fleet/local"]
-    assert place.deploy() == []
-
-    assert [found["name"] for found in ask("deployments/filter", {})[1]] == ["theirs"]
-    assert set(place.automations()) == {"theirs", *ALWAYS}
-    assert {pool["name"] for pool in ask("work_pools/filter", {})[1]} == {"local-pool", "far-pool"}
-
-
 def test_a_limit_or_a_queue_that_left_the_file_is_gone_from_the_deployment(place):
     plain = {key: value for key, value in FLEET.items() if key != "concurrency_limit"}
     plain["work_pool"] = {"name": "far-pool"}
@@ -305,14 +283,37 @@ def test_what_prefect_refuses_is_one_line(place):
     assert "train_flete" in (place.home.logs / "deploy.log").read_text()
 
 
-def test_a_server_that_is_down_is_one_line_with_what_starts_it(place, monkeypatch):
+def test_a_server_that_is_down_is_one_line_with_what_starts_it(empty, monkeypatch):
     with socket.socket() as nobody:
         nobody.bind((server.HOST, 0))
         monkeypatch.setenv("PREFECT_API_URL", f"http://{server.HOST}:{nobody.getsockname()[1]}/api")
         with pytest.raises(ServiceError, match="does not answer") as got:
-            place.deploy(LOCAL, FLEET)
+            empty.deploy(LOCAL, FLEET)
     assert "nightshift up" in got.value.hint
     assert "\n" not in str(got.value)
+
+
+def test_what_left_the_files_disappears_and_what_others_made_stays(place):
+    """The last one: nothing has to be deployed anew after it."""
+    flow = place.flow("somebody-elses")
+    ask("deployments/", {"name": "theirs", "flow_id": flow, "tags": ["fleet"]})
+    theirs = {"name": "theirs", "trigger": {"type": "event", "posture": "Reactive", "expect": ["x"]}, "actions": []}
+    ask("automations/", theirs)
+    old = place.deployment(NIGHTLY)["id"]
+
+    assert place.deploy(LOCAL, {**FLEET, "schedules": [EVERY]}) == [
+        "removed schedule nightshift-nightly of train-fleet/nightly"
+    ]
+    assert set(place.schedules(NIGHTLY)) == {"nightshift-often"}
+    gone = sorted(f"removed automation {name}" for name in OF_NIGHTLY)
+    assert sorted(place.deploy(LOCAL)) == [*gone, "removed deployment train-fleet/nightly"]
+    assert ask(f"deployments/{old}", accept=(404,))[0] == 404
+    assert place.deploy() == ["removed deployment train-fleet/local"]
+    assert place.deploy() == []
+
+    assert [found["name"] for found in ask("deployments/filter", {})[1]] == ["theirs"]
+    assert set(place.automations()) == {"theirs", *ALWAYS}
+    assert {pool["name"] for pool in ask("work_pools/filter", {})[1]} == {"local-pool", "far-pool"}
 
 
 def test_the_version_is_that_of_the_code_that_makes_the_run_forms(tmp_path):

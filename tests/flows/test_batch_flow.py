@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -24,13 +22,10 @@ def runs(served) -> dict[str, dict[str, Any]]:
 
 def told(served, run: dict[str, Any]) -> BatchOutcome | None:
     """The batch's outcome as another run reads it."""
-    code = (
-        "import sys; from tasks.batch import outcome_of_run as o; r = o(sys.argv[1]); print(r and r.model_dump_json())"
-    )
-    line = [sys.executable, "-c", code, run["id"]]
-    done = subprocess.run(line, env=served.environment(), capture_output=True, text=True, check=True)
-    last = done.stdout.splitlines()[-1]
-    return None if last == "None" else BatchOutcome.model_validate_json(last)
+    from tasks.batch import outcome_of_run
+
+    with served.inside():
+        return outcome_of_run(run["id"])
 
 
 def endings(run: dict[str, Any]) -> list[str]:
