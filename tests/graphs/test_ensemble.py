@@ -11,11 +11,12 @@ import onnxruntime as ort
 import pandas as pd
 import pytest
 
+from nightshift.edge.agree import max_abs_delta
 from nightshift.errors import ExportError
 from nightshift.graphs.build import Graph
 from nightshift.graphs.ensemble import add_predictor
 from nightshift.graphs.nets import add_normal_quantile
-from nightshift.graphs.parity import adversarial_rows, max_abs_delta, split_thresholds
+from nightshift.graphs.parity import adversarial_rows, split_thresholds
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
