@@ -1,4 +1,4 @@
-"""Draws the figures of an evaluation: SVG that follows a page's light or dark colours, and PNG for Markdown."""
+"""Draws the figures of an evaluation: SVG files, whose colours follow a page's light or dark ones inside of it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
 #: Changes when pictures would look different, so that kept ones are drawn anew.
-STYLE_VERSION = "2"
+STYLE_VERSION = "3"
 MAX_POINTS = 3000
-# Of the file, and of the clouds of points that are pictures inside an SVG.
-_PNG_DPI, _RASTER_DPI = 130, 100
+# Of the clouds of points that are pictures inside an SVG.
+_RASTER_DPI = 100
+# Left free around a picture, points.
+_PAD = 3.0
+# Behind a file of its own; inside a page, the page shows through.
+_PAPER = '<rect width="100%" height="100%" fill="#ffffff"/>'
 
 # Okabe-Ito, ordered for contrast between neighbours (Source: Okabe & Ito 2008, Color Universal Design). Each is one
-# fixed colour for PNG and a CSS variable in SVG.
+# fixed colour in a file and a CSS variable in a page.
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#56b4e9")
 AREAS = {"band": SERIES[0], "spans": SERIES[4]}
 INK, GRID = "#3b4148", "#d5d9de"
@@ -36,34 +40,27 @@ def figure_id(figure: Figure) -> str:
     return hashlib.sha256(f"{STYLE_VERSION}{figure.model_dump_json()}".encode()).hexdigest()[:12]
 
 
-def draw(figure: Figure) -> tuple[str, bytes]:
-    """Return a figure as (inline SVG, PNG)."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+def draw(figure: Figure) -> str:
+    """Return a figure as an SVG file, which Markdown and any viewer can show."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     with _canvas(figure) as canvas:
-        png = io.BytesIO()
-        canvas.set_dpi(_PNG_DPI)
-        FigureCanvasAgg(canvas).print_png(png)  # type: ignore[no-untyped-call]
-        svg = _svg(canvas, figure)
-    return svg, png.getvalue()
+        svg, metadata = io.BytesIO(), {"Date": None, "Creator": None}
+        FigureCanvasSVG(canvas).print_svg(svg, metadata=metadata)  # type: ignore[no-untyped-call]
+    return _tidied(svg.getvalue().decode(), figure.title)
+
+
+def inline(svg: str) -> str:
+    """Make a file of `draw` part of a page: its colours are the page's."""
+    body = svg.replace(_PAPER, "", 1)
+    for colour, variable in _VARIABLES.items():
+        body = body.replace(colour, variable)
+    return body
 
 
 def draw_svg(figure: Figure) -> str:
-    """Return a figure as inline SVG alone, for a page without a Markdown twin."""
-    with _canvas(figure) as canvas:
-        return _svg(canvas, figure)
-
-
-def _svg(canvas: Canvas, figure: Figure) -> str:
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-
-    canvas.set_dpi(_RASTER_DPI)
-    # The page behind shows through.
-    for patch in (canvas.patch, *(axes.patch for axes in canvas.axes)):
-        patch.set_facecolor("none")
-    svg, metadata = io.BytesIO(), {"Date": None, "Creator": None}
-    FigureCanvasSVG(canvas).print_svg(svg, metadata=metadata)  # type: ignore[no-untyped-call]
-    return _inline(svg.getvalue().decode(), figure.title)
+    """Return a figure as part of a page."""
+    return inline(draw(figure))
 
 
 @contextmanager
@@ -94,7 +91,7 @@ def _canvas(figure: Figure) -> Iterator[Canvas]:
         "path.simplify": True,
     }
     with mpl.rc_context(settings):
-        canvas = Canvas(figsize=(6.4, 3.6), layout="constrained")
+        canvas = Canvas(figsize=(6.4, 3.6), dpi=_RASTER_DPI, facecolor="none")
         axes = canvas.add_subplot()
         if figure.cells is not None:
             _matrix(axes, figure)
@@ -102,12 +99,27 @@ def _canvas(figure: Figure) -> Iterator[Canvas]:
             _lines(axes, figure)
         axes.set_xlabel(figure.x_label)
         axes.set_ylabel(figure.y_label)
-        # Laid out once: `savefig` would do that, and a draw for nothing, for each of the two files.
-        engine = canvas.get_layout_engine()
-        if engine is not None:
-            engine.execute(canvas)
-        canvas.set_layout_engine("none")
+        axes.set_facecolor("none")
+        _fit(canvas, axes)
         yield canvas
+
+
+def _fit(canvas: Canvas, axes: Axes) -> None:
+    """Give the axes the room that labels leave; measured once, where matplotlib's own layouts do it twice or more."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    axes.set_position((0.1, 0.14, 0.88, 0.82))
+    renderer = FigureCanvasAgg(canvas).get_renderer()  # type: ignore[no-untyped-call]
+    inner, outer = axes.get_window_extent(), axes.get_tightbbox(renderer, for_layout_only=True)
+    if outer is None:
+        return
+    width, height = canvas.bbox.width, canvas.bbox.height
+    pad = _PAD * canvas.dpi / 72
+    left, bottom = inner.x0 - outer.x0 + pad, inner.y0 - outer.y0 + pad
+    right, top = outer.x1 - inner.x1 + pad, outer.y1 - inner.y1 + pad
+    # Labels may need it all; something is drawn all the same.
+    across, up = max(width - left - right, 0.2 * width), max(height - bottom - top, 0.2 * height)
+    axes.set_position((left / width, bottom / height, across / width, up / height))
 
 
 def _matrix(axes: Axes, figure: Figure) -> None:
@@ -138,7 +150,7 @@ def _lines(axes: Axes, figure: Figure) -> None:
         _one(axes, series, figure, colour, n)
     labels = [s.label for s in figure.series if s.label]
     if len(labels) > 1:
-        axes.legend(loc="best", fontsize=9)
+        axes.legend(loc="best", fontsize=9).set_in_layout(False)  # it lies inside the axes
     if figure.x_is_time and figure.series:
         from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
@@ -206,8 +218,8 @@ def _thin(n: int) -> range:
     return range(0, n, max(1, -(-n // MAX_POINTS)))
 
 
-def _inline(svg: str, title: str) -> str:
-    """Make a picture part of a page: no prologue, fluid width, colours from the page, a name for screen readers."""
+def _tidied(svg: str, title: str) -> str:
+    """Keep what a picture needs: no prologue, a width that follows the page, a name for screen readers."""
     from html import escape
 
     body = svg[svg.index("<svg") :]
@@ -217,6 +229,4 @@ def _inline(svg: str, title: str) -> str:
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     # Groups are called figure_1, axes_1, ... in every picture; what nothing refers to needs no id.
     body = re.sub(r' id="([^"]*)"', lambda m: m.group(0) if f"#{m.group(1)}" in svg else "", body)
-    for colour, variable in _VARIABLES.items():
-        body = body.replace(colour, variable)
-    return body
+    return re.sub(r"(<svg [^>]*>)", lambda m: m.group(1) + _PAPER, body, count=1)

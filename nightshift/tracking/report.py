@@ -22,7 +22,7 @@ from nightshift.plan.lock import held
 from nightshift.plan.state import newest_cells
 from nightshift.problems.evaluation import Evaluation, Figure
 from nightshift.settings import Home
-from nightshift.tracking.charts import draw, figure_id
+from nightshift.tracking.charts import draw, figure_id, inline
 from nightshift.tracking.results import CellResult, aims, family_rank, read_result
 from nightshift.tracking.text import number, seconds, size
 from nightshift.tracking.unversioned import failure_of
@@ -297,16 +297,13 @@ def _picture(cell: Cell, figure: Figure, folder: Path) -> Picture:
     """Draw a figure, or take the one already drawn: four families write one report after another."""
     safe = "".join(c if c.isalnum() or c in "-_" else "-" for c in figure.key)[:60]
     stem = f"{cell.family}-{cell.target}-{safe}-{figure_id(figure)}"
-    png, svg = folder / f"{stem}.png", folder / f"{stem}.svg"
-    if not (png.is_file() and svg.is_file()):
-        drawn, image = draw(figure)
-        write_atomic(svg, drawn.encode())
-        write_atomic(png, image)
-    return Picture(figure.title, svg.read_text(encoding="utf-8"), png.name)
+    path = folder / f"{stem}.svg"
+    if not path.is_file():
+        write_atomic(path, draw(figure).encode())
+    return Picture(figure.title, inline(path.read_text(encoding="utf-8")), path.name)
 
 
 def _drop_old_figures(folder: Path, kept: set[str]) -> None:
-    stems = {Path(name).stem for name in kept}
     for path in folder.glob("*") if folder.is_dir() else ():
-        if path.stem not in stems:
+        if path.name not in kept:
             path.unlink()

@@ -14,7 +14,7 @@ from nightshift.plan.records import write_record
 from nightshift.plan.state import remember
 from nightshift.problems.evaluation import Figure, Series
 from nightshift.settings import Home
-from nightshift.tracking.charts import draw
+from nightshift.tracking.charts import draw, inline
 from nightshift.tracking.report import write_report
 from nightshift.tracking.results import aims, read_result
 from tests.tracking.cells import a_cell, a_manifest, an_evaluation, land_finished, record
@@ -90,7 +90,10 @@ def test_the_markdown_has_its_pictures_beside_it(home: Home) -> None:
     named = re.findall(r"\]\((figures/[^)]+)\)", report.markdown.read_text(encoding="utf-8"))
     assert len(named) == 4
     for name in named:
-        assert (report.markdown.parent / name).read_bytes().startswith(b"\x89PNG")
+        picture = (report.markdown.parent / name).read_text(encoding="utf-8")
+        assert ET.fromstring(picture).tag == "{http://www.w3.org/2000/svg}svg"
+        assert "var(" not in picture, "a file has no page whose colours it could take"
+        assert 'fill="#ffffff"' in picture, "nor one behind it"
 
 
 def test_markdown_tables_have_as_many_cells_in_every_row(home: Home) -> None:
@@ -154,17 +157,18 @@ def test_wanted_figures_know_their_direction(home: Home) -> None:
 
 def test_a_drawn_figure_is_the_same_bytes_again_and_valid_xml() -> None:
     for figure in an_evaluation().figures:
-        svg, png = draw(figure)
+        svg = draw(figure)
         assert ET.fromstring(svg).tag.endswith("svg")
-        assert (svg, png) == draw(figure)
+        assert svg == draw(figure)
 
 
 def test_pictures_take_their_colours_from_the_page() -> None:
-    svg, _ = draw(an_evaluation().figures[1])
+    svg = inline(draw(an_evaluation().figures[1]))
     assert "var(--s1)" in svg
     assert "#0072b2" not in svg
+    assert "#ffffff" not in svg
 
 
 def test_a_figure_without_any_point_is_still_drawn(tmp_path: Path) -> None:
-    svg, _ = draw(Figure(key="empty", title="Nothing", series=[Series(label="none", x=[], y=[])], x_is_time=True))
+    svg = draw(Figure(key="empty", title="Nothing", series=[Series(label="none", x=[], y=[])], x_is_time=True))
     assert svg.startswith("<svg")
