@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,11 +95,29 @@ class Place:
         run = self.ask(f"deployments/{found['id']}/create_flow_run", parameters=parameters, state=state)
         return str(run["id"])
 
+    @contextmanager
+    def running(self, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A command at work while the body runs; what it says goes to `command.log`."""
+        line = [sys.executable, "-m", "nightshift.cli", *words]
+        root = self.home.root
+        with (root / "command.log").open("wb") as log:
+            process = subprocess.Popen(line, env=self.variables, cwd=root, stdout=log, stderr=subprocess.STDOUT)
+            try:
+                yield process
+            finally:
+                process.kill()
+                process.wait()
+
     def run(self, run_id: str) -> dict[str, Any]:
         return dict(self.ask(f"flow_runs/{run_id}"))
 
     def ended(self, run_id: str) -> bool:
         return self.run(run_id)["state_type"] in FINAL
+
+    def nights(self, **parameters: Any) -> list[dict[str, Any]]:
+        """The runs of the fleet that were asked for these, whatever else they were asked for."""
+        found = self.ask("flow_runs/filter", flows={"name": {"any_": ["train-fleet"]}}, limit=50)
+        return [run for run in found if parameters.items() <= run["parameters"].items()]
 
     def batches(self, fleet_run: str) -> list[dict[str, Any]]:
         """The flow runs that trained for a run of the fleet, in the order in which they were asked for."""
@@ -200,30 +219,44 @@ def _steps(word: str, first: int = 1, last: int = 5) -> list[str]:
     return [f"{word} {number}" for number in range(first, last + 1)]
 
 
-def test_a_worker_killed_alone_loses_nothing_and_a_killed_run_is_given_again_and_goes_on(place):
-    """Two ends of a worker in one wait: alone, and with its run and the cells."""
+@pytest.fixture(scope="module")
+def killed_night(place) -> str:
+    """A night whose run was killed while its batch went on; that it has gone is known minutes later."""
+    place.land("pump_2")
+    night = place.start("train-fleet/nightly", machines=["pump_2"])
+    place.wait("the cells wait at the gate", lambda: place.halfway("pump_2"))
+    place.kill("worker-local")
+    place.gate("pump_2").touch()
+    assert "started worker of local-pool" in place.command("up", "--no-mlflow")
+    place.wait("its batch ends", lambda: [run["state_name"] for run in place.batches(night)] == ["Completed"])
+    return night
+
+
+def test_a_worker_killed_alone_loses_nothing_and_a_killed_run_is_given_again_and_goes_on(place, killed_night):
+    """Two ends of a worker in one wait: alone, and with its run and the cells. The night is a command's own run."""
     place.land("pump_1")
     cells = [{"subject": "pump_1", "family": "plodding", "target": "pi"}]
     alone = place.start("train-batch/pi", cells=cells, options=BATCH)
-    night = place.start("train-fleet/nightly", machines=["pump_1"])
-    place.wait("the cells wait at the gate", lambda: place.halfway("pump_1"))
-    place.wait("so does the other", lambda: place.told("pump_1.plodding.pi") == _steps("step"))
-    place.kill("worker-pi", alone=True)
-    place.kill("worker-gpu")
-    place.gate("pump_1").touch()
-    said = place.command("up", "--no-mlflow")
-    assert "started worker of gpu-pool" in said
-    assert "automation" not in said
+    with place.running("train-fleet", "--machine", "pump_1") as command:
+        place.wait("the cells wait at the gate", lambda: place.halfway("pump_1"))
+        place.wait("so does the other", lambda: place.told("pump_1.plodding.pi") == _steps("step"))
+        place.kill("worker-pi", alone=True)
+        place.kill("worker-gpu")
+        place.gate("pump_1").touch()
+        said = place.command("up", "--no-mlflow")
+        assert "started worker of gpu-pool" in said
+        assert "automation" not in said
 
-    place.wait("the run without its worker ends", lambda: place.ended(alone))
-    run = place.run(alone)
-    assert (run["state_name"], run["run_count"]) == ("Completed", 1)
-    assert place.told("pump_1.plodding.pi") == _steps("step", last=10)
+        place.wait("the run without its worker ends", lambda: place.ended(alone))
+        run = place.run(alone)
+        assert (run["state_name"], run["run_count"]) == ("Completed", 1)
+        assert place.told("pump_1.plodding.pi") == _steps("step", last=10)
+        assert command.wait(LIMIT_S) == 0, (place.home.root / "command.log").read_text()
 
-    place.wait("the night ends", lambda: place.ended(night))
-    assert place.run(night)["state_name"] == "Completed"
-    assert [run["state_name"] for run in place.batches(night)] == ["Crashed", "Completed"]
-    cells = {c.planned.family: c for c in place.outcome(night).cells}
+    [night] = place.nights(machines=["pump_1"])
+    assert night["state_name"] == "Completed"
+    assert [run["state_name"] for run in place.batches(night["id"])] == ["Crashed", "Completed"]
+    cells = {c.planned.family: c for c in place.outcome(night["id"]).cells}
     assert {c.attempts for c in cells.values()} == {2}
     assert {c.outcome.ending for c in cells.values() if c.outcome} == {"trained"}
     # From its checkpoint; anew, and said so; not again.
@@ -237,27 +270,16 @@ def test_a_worker_killed_alone_loses_nothing_and_a_killed_run_is_given_again_and
     }
 
 
-def test_a_killed_night_is_gone_on_with_and_its_batch_is_not_given_twice(place):
-    place.land("pump_2")
-    night = place.start("train-fleet/nightly", machines=["pump_2"])
-    place.wait("the cells wait at the gate", lambda: place.halfway("pump_2"))
-    place.kill("worker-local")
-    place.gate("pump_2").touch()
-    assert "started worker of local-pool" in place.command("up", "--no-mlflow")
-
-    def after() -> list[dict[str, Any]]:
-        found = place.ask("flow_runs/filter", flows={"name": {"any_": ["train-fleet"]}}, limit=50)
-        return [run for run in found if run["parameters"].get("continues") == night]
-
-    place.wait("it is known to be dead", lambda: place.run(night)["state_name"] == "Crashed")
-    place.wait("another goes on with it", lambda: bool(after()))
-    place.wait("that ends", lambda: place.ended(after()[0]["id"]))
-    [following] = after()
+def test_a_killed_night_is_gone_on_with_and_its_batch_is_not_given_twice(place, killed_night):
+    place.wait("it is known to be dead", lambda: place.run(killed_night)["state_name"] == "Crashed")
+    place.wait("another goes on with it", lambda: bool(place.nights(continues=killed_night)))
+    place.wait("that ends", lambda: place.ended(place.nights(continues=killed_night)[0]["id"]))
+    [following] = place.nights(continues=killed_night)
     assert following["state_name"] == "Completed"
-    assert [run["state_name"] for run in place.batches(night)] == ["Completed"]
-    kept = read_start(place.home, night)
+    assert [run["state_name"] for run in place.batches(killed_night)] == ["Completed"]
+    kept = read_start(place.home, killed_night)
     assert kept is not None
     assert kept.tries == 2
-    assert {c.outcome.ending for c in place.outcome(night).cells if c.outcome} == {"trained"}
+    assert {c.outcome.ending for c in place.outcome(killed_night).cells if c.outcome} == {"trained"}
     assert set(place.versions("pump_2").values()) == {1}
     assert len(place.versions("pump_2")) == 3

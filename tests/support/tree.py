@@ -16,7 +16,8 @@ _FILES = ("prefect.yaml", "pyproject.toml")
 def plant(folder: Path) -> Path:
     """Copy the packages to `folder`, with the families `stepwise` (checkpoints) and `plodding` (none)."""
     for name in _PACKAGES:
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        # With what is compiled: many processes import it.
+        shutil.copytree(ROOT / name, folder / name)
     for name in _FILES:
         shutil.copyfile(ROOT / name, folder / name)
     for path in (Path(__file__).parent / "slow_families").glob("*.py"):
