@@ -17,7 +17,7 @@ import time
 from contextlib import suppress
 
 from nightshift.plan.batch import GRACE_S
-from nightshift.settings import use_home
+from nightshift.settings import Home, use_home
 from nightshift.stages import batch_cell
 from nightshift.stages.batch_job import CellJob, Reply, Request
 from nightshift.stages.batch_preload import preload
@@ -27,9 +27,9 @@ _PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     """Serve until the other end of the socket is closed."""
-    use_home()
+    home = use_home()
     channel = socket.socket(fileno=int(sys.argv[1]))
-    ForkServer(channel).serve(sys.argv[2:])
+    ForkServer(channel).serve(sys.argv[2:], home)
 
 
 class ForkServer:
@@ -44,14 +44,14 @@ class ForkServer:
         os.set_blocking(self._wake, False)
         os.set_blocking(self._woken, False)
 
-    def serve(self, chosen: list[str]) -> None:
+    def serve(self, chosen: list[str], home: Home) -> None:
         """Load what the chosen families need, then do what is asked for."""
         # A signal to the whole group is for the batch, which tells what it means.
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
-        preload(chosen)
+        preload(chosen, home)
         self._send(Reply(what="ready"))
         with selectors.DefaultSelector() as ready:
             ready.register(self._channel, selectors.EVENT_READ)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from nightshift.plan.code import closure, module_file
 from nightshift.plan.records import STAGES
+from nightshift.settings import Home
 
 logger = logging.getLogger("nightshift")
 
@@ -37,8 +38,13 @@ _LATE_OF = {
 }
 
 
-def preload(families: Iterable[str]) -> None:
-    """Import all that the cells of some families need; what cannot be imported is for the cell to tell."""
+def preload(families: Iterable[str], home: Home | None = None) -> None:
+    """Import all that the cells of some families need; what cannot be imported is for the cell to tell.
+
+    Args:
+        families: by name.
+        home: whose store is opened too.
+    """
     roots = (*(f"nightshift.stages.{name}" for name in STAGES), *(f"nightshift.families.{name}" for name in families))
     ours = tuple(dict.fromkeys(name for root in roots for name in closure(root)))
     libraries = dict.fromkeys(name for module in ours for name in _libraries(module))
@@ -51,6 +57,8 @@ def preload(families: Iterable[str]) -> None:
         except Exception as error:
             logger.warning("%s could not be loaded ahead: %s", name, error)
     _warm_up()
+    if home is not None:
+        _open_ahead(home)
     # What is loaded stays loaded: a collection in a cell need not touch, and so copy, all of it.
     gc.collect()
     gc.freeze()
@@ -75,6 +83,18 @@ def _warm_up() -> None:
             template(name)
     except Exception as error:
         logger.warning("what cells have in common could not be made ready: %s", error)
+
+
+def _open_ahead(home: Home) -> None:
+    """Ask once what is the same for every cell: MLflow's database, and the commit of the code that is loaded by now."""
+    from nightshift.tracking.mlflow_store import open_ahead
+    from nightshift.tracking.runs import git_state
+
+    git_state()
+    try:
+        open_ahead(home)
+    except Exception as error:
+        logger.warning("MLflow could not be opened ahead: %s", error)
 
 
 def _libraries(module: str) -> Iterator[str]:

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,8 +97,12 @@ def environment(cell: Cell) -> dict[str, Any]:
     }
 
 
+@cache
 def git_state() -> tuple[str | None, bool]:
-    """Return (commit, whether files differ from it) of the checkout that runs; (None, False) without git."""
+    """Return (commit, whether files differ from it) of the checkout that runs; (None, False) without git.
+
+    Asked once in a process: what it has loaded does not change either.
+    """
     root = checkout()
     commit = _git(root, "rev-parse", "HEAD") if root else None
     if root is None or commit is None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
+from nightshift.settings import Home
 from nightshift.stages.batch_preload import _libraries
 
 
@@ -13,6 +15,23 @@ def test_imports_within_functions_count_and_the_standard_library_does_not() -> N
     assert "mlflow" in found
     assert not found & {"os", "sqlite3", "typing", "nightshift"}
     assert list(_libraries("nightshift.there_is_none")) == []
+
+
+def test_a_store_that_is_opened_ahead_is_used_by_a_forked_process_and_no_connection_is_shared(home: Home) -> None:
+    code = (
+        "import os; from nightshift.settings import use_home; from nightshift.tracking import mlflow_store\n"
+        "place = use_home(); mlflow_store.open_ahead(place)\n"
+        "files = [os.path.realpath(f'/proc/self/fd/{name}') for name in os.listdir('/proc/self/fd')]\n"
+        "assert str(place.mlflow_db.resolve()) not in files, files\n"
+        "pid = os.fork()\n"
+        "import mlflow.store.db.utils as utils; utils._verify_schema = None  # it has been looked at\n"
+        "assert mlflow_store.open_store(place).experiment('here' if pid else 'there')\n"
+        "assert not pid or os.waitpid(pid, 0)[1] == 0\n"
+        "assert not pid or mlflow_store.open_store(place).client.get_experiment_by_name('there')\n"
+    )
+    environment = {**os.environ, **home.environment()}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_family_and_its_libraries_are_loaded() -> None:
