@@ -31,6 +31,7 @@ from nightshift.trainer.lighter import lighter
 from nightshift.trainer.samples import column_order
 from nightshift.trainer.tabular import TabularModel, TrainingTable, fit_tabular, room_of
 from nightshift.trainer.tabular_config import TabularConfig
+from nightshift.trainer.tree_cost import WEIGHT_NODES
 
 if TYPE_CHECKING:
     import onnx
@@ -155,7 +156,7 @@ def fit_ensemble(
     # Trees are counted by converting them, which is only worth it where there could be too many.
     if fitted.notes.most_nodes <= room:
         return fitted
-    return lighter(fitted, table, member_nodes(fitted.predictor), room, ctx)
+    return lighter(fitted, table, member_nodes(fitted.predictor, weight_nodes=WEIGHT_NODES), room, ctx)
 
 
 #: Largest accepted difference of a network's answer, as a share of the answers' range. torch's float32 layers answer a

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nightshift.edge.tree_cost import WEIGHT_NODES
 from nightshift.errors import ExportError
 from nightshift.graphs.boosters import catboost_model, lightgbm_model, xgboost_model
 from nightshift.graphs.build import ELEMENT_TYPES
@@ -103,8 +102,12 @@ def add_predictor(graph: Graph, features: str, columns: Sequence[str], predictor
     return _probabilities(graph, best, predictor)
 
 
-def member_nodes(predictor: TabularPredictor) -> dict[str, int]:
-    """Return the nodes of each fitted member's trees, folds together; a network's weights count as nodes.
+def member_nodes(predictor: TabularPredictor, *, weight_nodes: float) -> dict[str, int]:
+    """Return the nodes of each fitted member's trees, folds together.
+
+    Args:
+        predictor: fitted.
+        weight_nodes: how many nodes a network's weight counts as.
 
     Raises:
         ExportError: as `add_predictor`.
@@ -117,13 +120,13 @@ def member_nodes(predictor: TabularPredictor) -> dict[str, int]:
         if hasattr(model, "_get_model_weights"):
             continue
         folds = [model.load_child(child) for child in model.models] if hasattr(model, "load_child") else [model]
-        counted[name] = sum(_nodes(fold, name, n_classes) for fold in folds)
+        counted[name] = sum(_nodes(fold, name, n_classes, weight_nodes) for fold in folds)
     return counted
 
 
-def _nodes(model: Any, name: str, n_classes: int) -> int:
+def _nodes(model: Any, name: str, n_classes: int, weight_nodes: float) -> int:
     if model.ag_key == "NN_TORCH":
-        return int(WEIGHT_NODES * sum(part.numel() for part in model.model.parameters()))
+        return int(weight_nodes * sum(part.numel() for part in model.model.parameters()))
     anywhere = _Table("", dict.fromkeys(_input_names(model), 0))
     return sum(len(tree.left) for tree in _read(model, name, anywhere, n_classes).trees)
 

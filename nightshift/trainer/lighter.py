@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
-from nightshift.edge.tree_cost import memory_mb, size_mb
 from nightshift.family import RunContext
 from nightshift.findings import finding
 from nightshift.trainer.tabular import TabularModel, TrainingTable, quiet, ranked, tuning_frame
+from nightshift.trainer.tree_cost import memory_mb, size_mb
 
 #: Weighing a set takes about a second; with more members than this, the heaviest are dropped one by one.
 _MOST_MEMBERS = 6

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nightshift.edge.tree_cost import WEIGHT_NODES, memory_mb, size_mb
+from nightshift.trainer.tree_cost import WEIGHT_NODES, memory_mb, size_mb
 
 _FORESTS = ("RF", "XT")
 #: Trees are given up down to this many before leaves are: the hundredth tree adds less than the hundredth leaf.

@@ -21,13 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from nightshift.edge.tree_cost import room_nodes
 from nightshift.errors import DataError, InterruptedTraining, TrainingError
 from nightshift.family import Limits, RunContext
 from nightshift.findings import cost_remedy, finding
 from nightshift.problems.evaluation import Member
 from nightshift.trainer.room import Grown, Plan, leaves_grown, planned
 from nightshift.trainer.tabular_config import Budget, TabularConfig, member_hyperparameters
+from nightshift.trainer.tree_cost import room_nodes
 
 if TYPE_CHECKING:
     import pandas as pd

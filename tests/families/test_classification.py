@@ -17,13 +17,13 @@ from nightshift.data.dataset import Dataset
 from nightshift.data.importers.ai4i import import_ai4i
 from nightshift.data.schema import LabelSource
 from nightshift.edge.cli import predict
-from nightshift.edge.tree_cost import memory_mb
 from nightshift.errors import ConfigError, DataError
 from nightshift.families._tabular import WindowedModel
 from nightshift.families.classification import FAMILY, ClassificationConfig
 from nightshift.family import RunContext
 from nightshift.graphs.ensemble import member_nodes
 from nightshift.settings import Home
+from nightshift.trainer.tree_cost import memory_mb
 
 Made = tuple[WindowedModel, ClassificationConfig, RunContext]
 
@@ -208,7 +208,7 @@ def test_a_target_of_little_memory_gets_a_lighter_ensemble_and_the_report_says_w
     assert "shipped without LightGBM" in said
     assert "log_loss on the tuning rows" in said
     assert FAMILY.evaluate(fitted, engines, config, ctx).notes[-1] == said
-    nodes = member_nodes(fitted.tabular.predictor)
+    nodes = member_nodes(fitted.tabular.predictor, weight_nodes=1.0)
     assert set(nodes) == {"XGBoost"}
     assert nodes["XGBoost"] == len(attribute(FAMILY.export(fitted, ctx), "nodes_treeids")) <= room
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nightshift.edge.tree_cost import memory_mb
 from nightshift.errors import ConfigError, DataError, InterruptedTraining
 from nightshift.family import Limits, RunContext
 from nightshift.progress import ProgressEvent
 from nightshift.trainer.tabular import TabularModel, TrainingTable, _note_late, _time_remedy, fit_tabular, run_folds
 from nightshift.trainer.tabular_config import Budget, TabularConfig, member_hyperparameters
+from nightshift.trainer.tree_cost import memory_mb
 
 SMALL = TabularConfig(boost_rounds=12, forest_trees=8, min_leaf_rows=5)
 PI = Limits(model_types=("GBM", "RF", "XGB", "CAT", "XT"), ceilings={"num_bag_folds": 3})

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nightshift.edge.tree_cost import BASE_MEMORY_MB, NODE_MEMORY_BYTES, memory_mb, room_nodes, size_mb
 from nightshift.graphs.build import Graph
 from nightshift.graphs.trees import LEAF, Tree, TreeModel, add_tree_models
+from nightshift.trainer.tree_cost import BASE_MEMORY_MB, NODE_MEMORY_BYTES, memory_mb, room_nodes, size_mb
 
 _HOLD = """
 import sys
