@@ -89,8 +89,7 @@ def planned(members: Mapping[str, Mapping[str, Any]], table: Grown, room: int, t
     changes = ", ".join(f"{kind} {_shape(members[kind])} → {_shape(smaller[kind])}" for kind in forests)
     said = (
         f"Forests were made smaller before the fit, to fit the target: {changes}; the ensemble as configured could "
-        f"reach {size_mb(sum(nodes.values())):.1f} MB and hold {memory_mb(sum(nodes.values())):.0f} MB of memory. "
-        "What that costs is not known: the larger ones were not trained."
+        f"reach {size_mb(sum(nodes.values())):.1f} MB and hold {memory_mb(sum(nodes.values())):.0f} MB of memory."
     )
     return Plan({**members, **smaller}, held, said)
 
@@ -159,10 +158,16 @@ def leaves_grown(
         target: `(n,)`.
         classes: whether the target is a class.
     """
+    forest = forest_of(kind, {**settings, "n_estimators": _TRIED_TREES}, classes=classes)
+    forest.fit(np.nan_to_num(features), target)
+    return int(np.ceil(_LARGEST * max(tree.get_n_leaves() for tree in forest.estimators_)))
+
+
+def forest_of(kind: str, settings: Mapping[str, Any], *, classes: bool) -> Any:
+    """Return scikit-learn's forest as AutoGluon would make it, not fitted; AutoGluon's own settings are left out."""
     from sklearn import ensemble
 
     names = {"RF": "RandomForest", "XT": "ExtraTrees"}
     make = getattr(ensemble, f"{names[kind]}{'Classifier' if classes else 'Regressor'}")
-    known = {key: value for key, value in settings.items() if key in make().get_params()}
-    forest = make(**{**known, "n_estimators": _TRIED_TREES}).fit(np.nan_to_num(features), target)
-    return int(np.ceil(_LARGEST * max(tree.get_n_leaves() for tree in forest.estimators_)))
+    known = make().get_params()
+    return make(**{key: value for key, value in settings.items() if key in known})

@@ -25,6 +25,7 @@ from nightshift.errors import DataError, InterruptedTraining, TrainingError
 from nightshift.family import Limits, RunContext
 from nightshift.findings import cost_remedy, finding
 from nightshift.problems.evaluation import Member
+from nightshift.trainer.forest_cost import with_cost
 from nightshift.trainer.room import Grown, Plan, leaves_grown, planned
 from nightshift.trainer.tabular_config import Budget, TabularConfig, member_hyperparameters
 from nightshift.trainer.tree_cost import room_nodes
@@ -140,7 +141,8 @@ def fit_tabular(
     """
     budget = Budget.of(config, ctx.limits)
     table = _thinned(table, config, ctx)
-    plan = _within_target(table, member_hyperparameters(config, budget.scale), budget, ctx, problem == "binary")
+    configured, classes = member_hyperparameters(config, budget.scale), problem == "binary"
+    plan = _within_target(table, configured, budget, ctx, classes)
     members = plan.members
     if not _varies(table.train):
         raise DataError("no feature varies in the training rows.", hint="Check the sensors: all are constant or empty.")
@@ -169,9 +171,11 @@ def fit_tabular(
             ) from error
     if ctx.should_stop():
         raise _stopped()
+    took_s = time.perf_counter() - start
     remedy = _time_remedy(config, members, watch.seconds, ctx)
     _note_cut(predictor, members, watch.cut, ctx, remedy)
-    _note_late(time.perf_counter() - start, ctx, remedy)
+    _note_late(took_s, ctx, remedy)
+    plan = with_cost(plan, configured, table, ctx, classes=classes, left_s=ctx.time_limit_s - took_s)
     return _finished(predictor, table, budget.bag_folds, plan)
 
 
@@ -183,17 +187,14 @@ def room_of(limits: Limits) -> int:
 def _within_target(
     table: TrainingTable, members: Mapping[str, Mapping[str, Any]], budget: Budget, ctx: RunContext, classes: bool
 ) -> Plan:
-    """Return the members with forests that the target has room for; say so where they had to become smaller."""
+    """Return the members with forests that the target has room for."""
     copies = max(1, budget.bag_folds) * (1 + budget.stack_levels)
     grown = Grown(len(table.train), len(table.columns), copies)
 
     def trial(kind: str, settings: Mapping[str, Any]) -> int:
         return leaves_grown(kind, settings, table.train, table.target, classes=classes)
 
-    plan = planned(members, grown, room_of(ctx.limits), trial)
-    if plan.said:
-        ctx.note(finding("T015", plan.said))
-    return plan
+    return planned(members, grown, room_of(ctx.limits), trial)
 
 
 def tuning_frame(table: TrainingTable) -> pd.DataFrame:

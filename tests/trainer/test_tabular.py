@@ -157,6 +157,7 @@ def test_a_forest_that_the_target_has_no_room_for_is_fitted_smaller_and_said(tmp
     model = fit_tabular(table(), config, ctx, problem="binary")
     [found] = [f for f in ctx.findings if f.code == "T015"]
     assert "RF 90 trees of 500 leaves → " in found.what
+    assert "log_loss on the tuning rows, each forest alone, grown on 240 rows: RF " in found.what
     assert model.notes.remarks == (found.what,)
     assert model.notes.most_nodes <= 3_000
     forest = model.predictor._trainer.load_model("RandomForest").model
