@@ -6,14 +6,13 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
-
-from pydantic import ValidationError
 
 from deployments.api import ENDED, ask
 from deployments.workers import DEVICE_CHECK, DEVICE_PLACE, Trouble, troubles
 from nightshift.edge.manifest import CHECK_ARTIFACT, DeviceCheck
+from nightshift.errors import first_line
 from nightshift.settings import Home
 from nightshift.tracking.device import Wanted
 
@@ -23,6 +22,8 @@ _POLL_S = 1.0
 #: How often it is asked whether a board is still there.
 _LOOK_S = 10.0
 _AT_ONCE = 200
+#: So long one check may take. The flow ends itself before: this is for a board that went away in the middle of it.
+CEILING_S = 1_200.0
 
 
 def no_board(home: Home, url: str = "") -> Trouble | None:
@@ -71,49 +72,98 @@ def answers(
     *,
     should_stop: Callable[[], bool],
     patience_s: float,
+    ceiling_s: float = CEILING_S,
     url: str = "",
 ) -> Iterator[tuple[Wanted, DeviceCheck | str]]:
     """Yield each version with what the board has found, or why it has found nothing, as soon as it is known.
 
-    What has not begun when a stop is wished for, or when no board has been there for long, is called off.
+    What has not begun when a stop is wished for, or when no board has been there for long, is called off; so is a check
+    that takes for ever, since one board that is lost shall not keep whoever waits for all of them.
 
     Args:
         home: see `no_board`.
         asked: flow run -> version.
         should_stop: whether a stop is wished for.
         patience_s: how long no board may be there.
+        ceiling_s: how long one check may take, and how long boards that are there may begin none.
         url: the server's API; that of `PREFECT_API_URL` by default.
 
     Raises:
         ServiceError: when the server does not answer.
     """
-    left, looked, there = dict(asked), 0.0, time.monotonic()
+    left, looked, there, clock = dict(asked), 0.0, time.monotonic(), _Clock(ceiling_s)
     while left:
-        for run_id, state in _ended(tuple(left), url).items():
-            yield left.pop(run_id), _found(run_id, state, url)
+        states = _states(tuple(left), url)
+        for run_id, state in states.items():
+            if state["type"] in ENDED:
+                yield left.pop(run_id), _found(run_id, state, url)
+        for run_id, why in clock.overdue(states).items():
+            call_off((run_id,), url)
+            yield left.pop(run_id), why
         trouble = None
         if left and time.monotonic() - looked > _LOOK_S:
             looked, trouble = time.monotonic(), no_board(home, url)
             there = there if trouble else looked
         if should_stop():
-            _call_off(left, url)
+            call_off(left, url)
             return
         if trouble and time.monotonic() - there > patience_s:
-            _call_off(left, url)
+            call_off(left, url)
             yield from ((wanted, str(trouble)) for wanted in left.values())
             return
         time.sleep(_POLL_S if left else 0.0)
 
 
-def _ended(run_ids: tuple[str, ...], url: str) -> dict[str, dict[str, Any]]:
-    """Return the states of those flow runs that have ended; one that is gone has, too."""
+def call_off(run_ids: Iterable[str], url: str = "") -> None:
+    """Call off flow runs that nobody waits for any more.
+
+    Raises:
+        ServiceError: when the server does not answer.
+    """
+    for run_id in run_ids:
+        state = {"type": "CANCELLING", "name": "Cancelling", "message": "Nobody waits for it any more."}
+        ask(f"flow_runs/{run_id}/set_state", {"state": state}, accept=(404,), url=url)
+
+
+class _Clock:
+    """Tells which checks take for ever.
+
+    Args:
+        ceiling_s: how long one may take from its begin, and how long the rest may wait without any that begins or ends.
+    """
+
+    def __init__(self, ceiling_s: float) -> None:
+        self._ceiling_s = ceiling_s
+        self._since: dict[str, float] = {}
+        self._news = time.monotonic()
+
+    def overdue(self, states: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+        """Return why each flow run that is overdue is not waited for any longer; `states` has those still asked."""
+        now = time.monotonic()
+        waiting = {run_id for run_id, state in states.items() if state["type"] == "SCHEDULED"}
+        ended = {run_id for run_id, state in states.items() if state["type"] in ENDED}
+        begun = states.keys() - waiting - ended
+        if ended or begun - self._since.keys():
+            self._news = now
+        for run_id in begun:
+            self._since.setdefault(run_id, now)
+        limit = f"in {self._ceiling_s / 60:.3g} minutes, and was called off"
+        late = {r: f"its board came to no end {limit}." for r in begun if now - self._since[r] > self._ceiling_s}
+        if late:
+            self._news = now
+        elif now - self._news > self._ceiling_s and waiting == states.keys():
+            late = dict.fromkeys(waiting, f"a board asks for checks, but none began it {limit}.")
+        return late
+
+
+def _states(run_ids: tuple[str, ...], url: str) -> dict[str, dict[str, Any]]:
+    """Return the states of flow runs; one that is gone has crashed."""
     found: dict[str, dict[str, Any]] = {}
     for first in range(0, len(run_ids), _AT_ONCE):
         some = run_ids[first : first + _AT_ONCE]
         runs = {r["id"]: r for r in ask("flow_runs/filter", {"flow_runs": {"id": {"any_": some}}}, url=url)[1]}
         gone = {"type": "CRASHED", "message": "its flow run was deleted"}
-        found |= {run_id: gone for run_id in some if run_id not in runs}
-        found |= {run_id: run["state"] for run_id, run in runs.items() if run["state_type"] in ENDED}
+        found |= {run_id: runs[run_id]["state"] if run_id in runs else gone for run_id in some}
     return found
 
 
@@ -126,13 +176,7 @@ def _found(run_id: str, state: Mapping[str, Any], url: str) -> DeviceCheck | str
         try:
             rows = json.loads(data) if isinstance(data, str) else data
             return DeviceCheck.model_validate_json(rows[0]["check"])
-        except (ValueError, LookupError, TypeError, ValidationError) as error:
-            return f"what the board has told cannot be read: {error}"
+        except (ValueError, LookupError, TypeError) as error:
+            return f"what the board has told cannot be read: {first_line(error)}."
     said = str(state.get("message") or "").removeprefix("Flow run encountered an exception: ").strip().splitlines()
     return f"the check {str(state['type']).lower()}" + (f": {said[0][:500]}" if said else "")
-
-
-def _call_off(left: Mapping[str, Wanted], url: str) -> None:
-    for run_id in left:
-        state = {"type": "CANCELLING", "name": "Cancelling", "message": "Nobody waits for it any more."}
-        ask(f"flow_runs/{run_id}/set_state", {"state": state}, url=url)

@@ -17,7 +17,14 @@ StoreKey = Annotated[str, Field(title="Store key")]
 Architecture = Annotated[str, Field(title="Architecture", examples=["aarch64"])]
 
 
-@flow(name="verify-on-device", flow_run_name="{name}.device", persist_result=True, result_serializer="json")
+@flow(
+    name="verify-on-device",
+    flow_run_name="{name}.device",
+    persist_result=True,
+    result_serializer="json",
+    # A check takes a minute; one that hangs shall not keep its board, nor a night that waits for it.
+    timeout_seconds=900,
+)
 def verify_on_device(
     name: Name,
     bundle_id: BundleId,
@@ -27,7 +34,8 @@ def verify_on_device(
 ) -> DeviceCheck:
     """Check one bundle on the machine that this runs on: answers, latency, memory, temperature.
 
-    Whoever asks records what was found and asks the gate: `nightshift verify`, or the run of the fleet.
+    It measures and tells, and changes nothing: a board reaches neither registry nor gate. Whoever asks records what was
+    found, asks the gate and promotes: `nightshift verify`, or the run of the fleet. Started by hand it only measures.
 
     Args:
         name: of the model, `<machine>.<family>.<target>`.
