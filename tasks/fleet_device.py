@@ -40,7 +40,9 @@ def check_on_devices(start: FleetStart, night: Night) -> None:
             one = "1 model awaits its" if len(wanted) == 1 else f"{len(wanted)} models await their"
             night.remarks += (f"{one} device check: {trouble} {_BY_HAND}",)
             return
-        night.remarks += tuple(_checked(start, night, wanted))
+        # One by one: what was found stays said though the server goes away half-way.
+        for remark in _checked(start, night, wanted):
+            night.remarks += (remark,)
     except NightshiftError as error:
         # The models are trained: the morning tells of it, and the next night makes up for it.
         logger.warning("device checks: %s", error)
