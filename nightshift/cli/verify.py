@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 from nightshift.cli.extras import need
 from nightshift.cli.parser import add_command
-from nightshift.errors import EXIT_CELL_FAILED, EXIT_OK, NightshiftError, UsageError
+from nightshift.errors import EXIT_CELL_FAILED, EXIT_OK, NightshiftError, ServiceError, UsageError
 
 if TYPE_CHECKING:
     from nightshift.edge.manifest import DeviceCheck
@@ -49,8 +50,7 @@ def add_verify(commands: Any) -> None:
 
 def _verify(arguments: argparse.Namespace) -> int:
     need("train", "verify")
-    if arguments.all == bool(arguments.machine and arguments.family) or (arguments.all and arguments.version):
-        raise UsageError("nightshift verify: expected a machine and a family, or --all.")
+    _expect_one_or_all(arguments)
     from nightshift.settings import use_home
     from nightshift.tracking.mlflow_store import open_store
 
@@ -62,12 +62,24 @@ def _verify(arguments: argparse.Namespace) -> int:
         return EXIT_OK
     told: list[dict[str, Any]] = []
     code = EXIT_OK
-    for one, found in _checks(home, wanted, here=arguments.here, quiet=arguments.json):
-        told.append(_conclude(home, store, one, found, quiet=arguments.json))
-        code = code if told[-1]["passed"] else EXIT_CELL_FAILED
+    # Closed at once, so that an interrupt here calls off what the boards were asked for.
+    with closing(_checks(home, wanted, here=arguments.here, quiet=arguments.json)) as checks:
+        for one, found in checks:
+            told.append(_conclude(home, store, one, found, quiet=arguments.json))
+            code = code if told[-1]["passed"] else EXIT_CELL_FAILED
     if arguments.json:
         print(json.dumps(told, indent=1))
     return code
+
+
+def _expect_one_or_all(arguments: argparse.Namespace) -> None:
+    named = (arguments.machine, arguments.family)
+    if arguments.all and (any(named) or arguments.version is not None):
+        raise UsageError(
+            "nightshift verify: --all checks every model that waits; it takes no machine and no --version."
+        )
+    if not arguments.all and not all(named):
+        raise UsageError("nightshift verify: expected a machine and a family, or --all.")
 
 
 def _wanted(home: Home, store: Store, arguments: argparse.Namespace) -> Sequence[Wanted]:
@@ -83,7 +95,7 @@ def _wanted(home: Home, store: Store, arguments: argparse.Namespace) -> Sequence
     return (wanted_of(home, store, cell, arguments.version),)
 
 
-def _checks(home: Home, wanted: Sequence[Wanted], *, here: bool, quiet: bool) -> Iterator[Found]:
+def _checks(home: Home, wanted: Sequence[Wanted], *, here: bool, quiet: bool) -> Generator[Found, None, None]:
     """Yield what a board has found of each version, or this machine where none is attached."""
     from nightshift.edge.machine import stand_in
 
@@ -94,7 +106,8 @@ def _checks(home: Home, wanted: Sequence[Wanted], *, here: bool, quiet: bool) ->
         yield from _on_boards(home, wanted, url)
         return
     if not quiet:
-        stands_in = stand_in(wanted[0].architecture)
+        known = dict.fromkeys(stand_in(one.architecture) for one in wanted)
+        stands_in = "; ".join(said for said in known if said)
         place = f"on this machine, which stands in for the board ({stands_in})" if stands_in else "on this machine"
         print(f"Checking {place}: {why}", flush=True)
     from nightshift.edge.check import check_bundle
@@ -119,10 +132,20 @@ def _board(home: Home) -> tuple[str, str]:
 
 
 def _on_boards(home: Home, wanted: Sequence[Wanted], url: str) -> Iterator[Found]:
-    from deployments.device_checks import answers, ask_board
+    from deployments.device_checks import answers, ask_board, call_off
 
-    asked = {ask_board(one, url=url): one for one in wanted}
-    yield from answers(home, asked, should_stop=lambda: False, patience_s=_PATIENCE_S, url=url)
+    left: dict[str, Wanted] = {}
+    try:
+        for one in wanted:
+            left[ask_board(one, url=url)] = one
+        runs = {one: run_id for run_id, one in left.items()}
+        for one, found in answers(home, dict(left), should_stop=lambda: False, patience_s=_PATIENCE_S, url=url):
+            del left[runs[one]]
+            yield one, found
+    finally:
+        # Interrupted: nobody would record what the boards find. A server that does not answer has had its error.
+        with suppress(ServiceError):
+            call_off(left, url)
 
 
 def _conclude(home: Home, store: Store, one: Wanted, found: DeviceCheck | str, *, quiet: bool) -> dict[str, Any]:
@@ -135,7 +158,13 @@ def _conclude(home: Home, store: Store, one: Wanted, found: DeviceCheck | str, *
         if not quiet:
             print(f"\n{one.name} v{one.version}: {red('not checked.')} {found}")
         return {**facts, "error": found}
-    told = record(home, store, one.name, one.version, found)
+    try:
+        told = record(home, store, one.name, one.version, found)
+    except NightshiftError as error:
+        # The others' checks are worth no less for it.
+        if not quiet:
+            print(f"\n{one.name} v{one.version}: {red('checked, but not recorded.')} {error}")
+        return {**facts, "error": str(error), "check": found.model_dump(mode="json")}
     if not quiet:
         _show(told)
     facts |= {"passed": not told.faults, "champion": told.champion, "faults": told.faults, "gate": told.said}
