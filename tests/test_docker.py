@@ -102,6 +102,20 @@ def test_a_worker_asks_a_pool_and_a_queue_that_there_are(image: Path, home: Home
     pool = pools.read(home).pools[command[command.index("--pool") + 1]]
     if "--work-queue" in command:
         assert command[command.index("--work-queue") + 1] in pool.queues
+    # Two checks at once would measure each other, and two batches would take each other's cores.
+    assert asked(command, "--limit") == "1"
+
+
+def test_a_board_s_image_reaches_a_store_in_s3_and_holds_nothing_that_trains() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    (pip,) = [rest for rest in told(DOCKER / "pi.Dockerfile", "RUN") if rest.startswith("pip install")]
+    (extra,) = re.findall(r'"\.\[(\w+)\]"', pip)
+    first, *more = extras[extra]
+    assert first == "nightshift[worker]"
+    assert {re.split(r"[<>=]", name)[0] for name in more} == {"s3fs"}
+    assert set(more) <= set(extras["scale"])
+    (shown,) = re.findall(r"pip install 'nightshift\[(\w+)\]'", (ROOT / "docs" / "device.md").read_text())
+    assert shown == extra
 
 
 def test_the_pools_in_containers_serve_every_deployment_and_have_their_templates(home: Home) -> None:

@@ -34,7 +34,7 @@ from nightshift.files import disk_full, fsync, sha256_file, write_atomic
 from nightshift.settings import STORE_VARIABLE, Home
 
 MANIFEST = "manifest.json"
-_EXTRA = "Install the extra: pip install 'nightshift[scale]'"
+_EXTRA = "Install the extra: pip install 'nightshift[scale]' (on a board: 'nightshift[board]')"
 _LINE = f"See that {STORE_VARIABLE} is right and that the store can be reached, then run the same command again."
 _KEYS = f"See that the bucket of {STORE_VARIABLE} exists and that AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY open it."
 _REFUSED = (PermissionError, FileNotFoundError)
