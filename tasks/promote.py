@@ -19,6 +19,7 @@ from deployments.changes import TAG
 from deployments.workers import troubles
 from nightshift.errors import NightshiftError
 from nightshift.plan.fleet_config import load_fleet
+from nightshift.plan.shared import share_model
 from nightshift.settings import home
 from nightshift.tracking import promotion, versions
 from nightshift.tracking.lineage import lineage, waiting
@@ -94,9 +95,11 @@ def done_as_said(name: str, version: int, said: Decision) -> PersonsWord:
     store = _store()
     if said.decision == "refuse":
         retried(lambda: promotion.refuse(store, name, version, said.note))
+        share_model(home(), name)
         logger.info("%s: version %d was refused. %s", name, version, said.note)
         return PersonsWord(name=name, version=version, ended="refused", note=said.note)
     done = retried(lambda: promotion.promote(store, name, version, said.note))
+    share_model(home(), name)
     logger.info("%s: version %d is champion. %s", name, version, said.note)
     return PersonsWord(
         name=name,

@@ -73,6 +73,29 @@ def share_cell(home: Home, cell: Cell) -> None:
         logger.warning("%s: the other machines have not been told: %s", cell.name, error)
 
 
+def share_model(home: Home, name: str) -> None:
+    """Tell the other machines that the records of a model have changed, as `share_cell` does after a training.
+
+    A machine that has not heard of the store's later cell says nothing: it would put an older one in its place.
+    """
+    cell = newest(home, name)
+    if cell is not None and not _is_behind(home, name):
+        share_cell(home, cell)
+
+
+def _is_behind(home: Home, name: str) -> bool:
+    try:
+        remote = open_remote(home)
+        found = remote.get(_object(name)) if remote is not None else None
+        theirs = SharedCell.model_validate_json(found).at if found is not None else None
+        own = _own(home, name)
+    except (NightshiftError, ValueError):
+        # What cannot be read is told of, or replaced, by whoever writes.
+        return False
+    ours = own.at if own is not None else None
+    return theirs is not None and (ours is None or theirs > ours)
+
+
 def sync(home: Home) -> tuple[str, ...]:
     """Take over what other machines have landed and trained, and tell them what they do not know of this one.
 
