@@ -45,18 +45,21 @@ def forest(given: TrainingTable, settings: dict[str, Any]) -> RandomForestClassi
     return RandomForestClassifier(**settings).fit(np.nan_to_num(given.train), given.target)
 
 
-def test_both_sizes_are_told_with_what_they_score_on_the_tuning_rows(tmp_path: Path) -> None:
+@pytest.mark.parametrize("leaves", [4, 60], ids=["fewer leaves", "fewer trees alone"])
+def test_both_sizes_are_told_with_what_they_score_on_the_tuning_rows(leaves: int, tmp_path: Path) -> None:
     ctx, given = context(tmp_path), table()
-    plan = with_cost(PLAN, CONFIGURED, given, ctx, classes=True, left_s=60.0)
+    ours = {**SETTINGS, "n_estimators": 7, "max_leaf_nodes": leaves}
+    planned = replace(PLAN, members={**CONFIGURED, "RF": {**ours, "ag_args": 1}})
+    plan = with_cost(planned, CONFIGURED, given, ctx, classes=True, left_s=60.0)
     [found] = ctx.findings
     assert (found.code, found.what) == ("T015", plan.said)
-    assert replace(plan, said=PLAN.said) == PLAN
+    assert replace(plan, said=PLAN.said) == planned
     told = []
-    for made in (forest(given, SETTINGS), forest(given, SMALLER["RF"])):
+    for made in (forest(given, SETTINGS), forest(given, ours)):
         said = np.clip(made.predict_proba(np.nan_to_num(given.tuning)), 1e-7, 1 - 1e-7)
-        leaves = max(tree.get_n_leaves() for tree in made.estimators_)
+        most = max(tree.get_n_leaves() for tree in made.estimators_)
         megabytes = size_mb(sum(tree.tree_.node_count for tree in made.estimators_))
-        shape = f"{len(made.estimators_)} trees of up to {leaves} leaves"
+        shape = f"{len(made.estimators_)} trees of up to {most} leaves"
         told.append(f"{log_loss(given.tuning_target, said):.4g} ({shape}, {megabytes:.3g} MB)")
     assert plan.said == (
         "Forests were made smaller. log_loss on the tuning rows, each forest alone, grown on 500 rows: "
