@@ -51,7 +51,7 @@ def test_deploy_says_what_it_changed_and_the_second_time_that_nothing_was(
             "created work pool barn: type kubernetes",
         ]
         image = ask("work_pools/hut")[1]["base_job_template"]["variables"]["properties"]["image"]
-        assert image["default"] == "nightshift-worker"
+        assert re.fullmatch(r"nightshift-worker:\d+\.\d+\.\d+", image["default"])
         assert main(["up", "--no-worker", "--no-mlflow"]) == EXIT_OK
         assert re.search(r"Prefect UI: +http://127\.0\.0\.1:\d+\n", capsys.readouterr().out)
         assert main(["ps"]) == EXIT_OK

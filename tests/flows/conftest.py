@@ -18,11 +18,13 @@ import pytest
 from support.homes import a_home, an_environment
 from support.servers import EmptyDatabase
 
-from deployments import api
+from deployments import api, posts, processes
+from deployments.mlflow_server import MLFLOW, stop_mlflow
 from deployments.server import down, ensure_server
 from nightshift.settings import Home
 
 ROOT = Path(__file__).resolve().parents[2]
+LONG_AGO = "2020-01-01T00:00:00Z"
 SCENARIOS = ROOT / "tests" / "support" / "flow_scenarios.py"
 
 
@@ -90,6 +92,18 @@ class Served:
         """(stage, state) of a flow run's tasks, in order."""
         found = self.ask("task_runs/filter", flow_runs={"id": {"any_": [flow_run_id]}}, limit=100)
         return [(t["name"], t["state_name"]) for t in sorted(found, key=lambda t: t["expected_start_time"])]
+
+    def dismiss(self) -> None:
+        """End the workers and MLflow, and let the server forget that it was asked for runs: as the next file expects.
+
+        Files share the home in any order.
+        """
+        with self.inside():
+            workers = [record for record in processes.recorded(self.home) if record.name not in ("server", MLFLOW)]
+            posts.stop_workers(self.home, workers, 30.0)
+            stop_mlflow(self.home)
+            for queue in api.ask("work_queues/filter", {})[1]:
+                api.ask(f"work_queues/{queue['id']}", {"last_polled": LONG_AGO}, method="PATCH")
 
     def artifacts(self, flow_run_id: str) -> dict[str, dict[str, Any]]:
         """A flow run's artifacts by key; Prefect's own, of results, have none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import psutil
@@ -25,12 +26,14 @@ PARTS = ("server", "mlflow", "worker-gpu", "worker-local", "worker-pi")
 
 
 @pytest.fixture(scope="module")
-def upped(served) -> list[ProcessInfo]:
+def upped(served) -> Iterator[list[ProcessInfo]]:
     """Servers, deployments and workers of the home."""
     with served.inside():
         machine = server.up(served.home)
         assert machine.tracking_uri.startswith("http://127.0.0.1:")
-        return server.ps(served.home)
+        parts = server.ps(served.home)
+    yield parts
+    served.dismiss()
 
 
 def schema_of(served, name: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -57,11 +57,12 @@ def fleet(served) -> Any:
 
 
 @pytest.fixture(scope="module")
-def working(fleet) -> Any:
+def working(fleet) -> Iterator[Any]:
     """With the workers that `up` starts."""
     with fleet.inside():
         server.up(fleet.home, mlflow=False)
-    return fleet
+    yield fleet
+    fleet.dismiss()
 
 
 def run(served, **parameters: Any) -> dict[str, Any]:
