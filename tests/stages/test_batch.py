@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).resolve().parents[2]
 PUMPS = ("pump_a", "pump_b", "pump_c")
-QUICK = TrainOptions(settings=TINY, threads=1)
+#: Asks for a GPU, where there is one; here it says who is to be given one.
+SMALL = {**TINY, "device": "cuda"}
+QUICK = TrainOptions(families={"anomaly": SMALL}, threads=1)
 # Minutes of isolation trees: long enough to be met in the middle of the training.
 LONG = {"n_trees": 2_000, "reference_rows": 2_000}
 # A batch in a process of its own, to be killed or told to stop.
@@ -124,11 +127,38 @@ def start_alone(home: Home, cells: list[CellRef], options: BatchOptions) -> subp
     return subprocess.Popen([sys.executable, "-c", ALONE, *words], env=environment, stdout=subprocess.PIPE, text=True)
 
 
+@dataclass(frozen=True)
+class Night:
+    """What a batch ended as, who held a GPU meanwhile, and for how many callers more than processes there was room."""
+
+    outcomes: list[CellOutcome | None]
+    held: list[str]
+    waiting: int
+
+
+def run_night(home: Home, cells: list[CellRef], run_id: str) -> Night:
+    held: list[str] = []
+
+    @contextmanager
+    def gpu(cell: Cell) -> Iterator[None]:
+        held.append(cell.name)
+        yield
+
+    options = BatchOptions(train=QUICK, processes=2)
+    with Batch(home, cells, options, run_id=run_id, gpu=gpu) as batch, ThreadPoolExecutor(batch.callers) as pool:
+        return Night(list(pool.map(batch.run, batch.cells)), held, batch.callers - batch.processes)
+
+
 @pytest.fixture(scope="module")
-def trained(batch_home: Home) -> list[CellOutcome | None]:
+def night(batch_home: Home) -> Night:
     """Two machines and two families in one batch; independent rows have no clock that a forecast could follow."""
-    cells = [*refs("pump_a", "pump_b"), CellRef(subject="pump_a", family="timeseries"), *refs("pump_a", "pump_zz")]
-    return run(batch_home, cells, BatchOptions(train=QUICK, processes=2))
+    more = [CellRef(subject="pump_a", family="timeseries"), *refs("pump_a", "pump_zz")]
+    return run_night(batch_home, [*refs("pump_a"), *refs("pump_b", forced="asked for"), *more], "night 1")
+
+
+@pytest.fixture(scope="module")
+def trained(night: Night) -> list[CellOutcome | None]:
+    return night.outcomes
 
 
 def test_each_cell_ends_in_its_own_way_and_one_named_twice_is_tried_once(trained):
@@ -138,8 +168,18 @@ def test_each_cell_ends_in_its_own_way_and_one_named_twice_is_tried_once(trained
     assert trained[0].value is not None
 
 
+def test_a_cell_that_asks_for_a_gpu_holds_one_while_it_trains_and_another_does_not(batch_home, night):
+    assert sorted(night.held) == ["pump_a.anomaly.pi", "pump_b.anomaly.pi"]
+    assert [outcome.gpu_s > 0 for outcome in night.outcomes] == [True, True, False, False]
+    # As many threads more as cells may wait for a GPU.
+    assert night.waiting == 2
+    again = run_night(batch_home, refs("pump_a"), "night 1")
+    assert (endings(again.outcomes), again.held, again.waiting) == (["up to date"], [], 0)
+    assert again.outcomes[0].gpu_s == 0
+
+
 def test_a_second_try_trains_nothing_that_is_fresh_and_starts_no_process(batch_home, trained):
-    cells = [make_cell(batch_home, s, "anomaly", params=TINY) for s in ("pump_a", "pump_b")]
+    cells = [make_cell(batch_home, s, "anomaly", params=SMALL) for s in ("pump_a", "pump_b")]
     before = [when(batch_home, cell) for cell in cells]
     with Batch(batch_home, refs("pump_a", "pump_b"), BatchOptions(train=QUICK)) as batch:
         again = [batch.run(ref) for ref in batch.cells]
@@ -149,10 +189,9 @@ def test_a_second_try_trains_nothing_that_is_fresh_and_starts_no_process(batch_h
 
 
 def test_what_is_forced_is_forced_once_however_often_the_run_is_tried(batch_home, trained):
-    cell = make_cell(batch_home, "pump_b", "anomaly", params=TINY)
+    cell = make_cell(batch_home, "pump_b", "anomaly", params=SMALL)
     options = BatchOptions(train=QUICK)
-    first = run(batch_home, refs("pump_b", forced="asked for"), options, run_id="night 1")
-    assert endings(first) == ["trained"]
+    assert trained[1].ending == "trained"
     begun = when(batch_home, cell)
     again = run(batch_home, refs("pump_b", forced="asked for"), options, run_id="night 1")
     assert endings(again) == ["up to date"]
@@ -171,24 +210,15 @@ def test_a_cell_killed_in_its_training_fails_alone_and_its_next_training_says_th
             process.kill()
 
     killer = threading.Thread(target=kill)
-    killer.start()
     options = BatchOptions(train=TrainOptions(settings=settings, threads=1), processes=1)
-    killed, other = run(batch_home, [*refs("pump_c"), CellRef(subject="pump_c", family="forecast")], options)
-    killer.join()
-    assert killed is not None
-    assert other is not None
-    assert (killed.ending, other.ending) == ("failed", "not applicable")
-    assert "train ended because its process was killed by SIGKILL" in killed.reason
-    assert "pump_c.anomaly.pi.log" in killed.hint
-    assert killed.cpu_s > 0
-    found = state(batch_home, cell)
-    assert found.state is State.FAILED
-    assert "SIGKILL" in found.reason
-    assert "SIGKILL" in (batch_home.reports / "pump_c" / "training_report.html").read_text(encoding="utf-8")
-    validated = read_record(batch_home, cell.key, "validate")
-    assert validated is not None
-
-    (again,) = run(batch_home, refs("pump_c"), options)
+    with Batch(batch_home, [*refs("pump_c"), CellRef(subject="pump_c", family="forecast")], options) as batch:
+        killer.start()
+        killed, other = (batch.run(ref) for ref in batch.cells)
+        killer.join()
+        _check_killed(batch_home, cell, killed, other)
+        validated = read_record(batch_home, cell.key, "validate")
+        assert validated is not None
+        again = batch.run(batch.cells[0])
     assert again is not None
     assert (again.ending, again.version) == ("trained", 1)
     assert again.reason == "cut off in train; begun anew"
@@ -199,48 +229,36 @@ def test_a_cell_killed_in_its_training_fails_alone_and_its_next_training_says_th
     assert "R003" in {finding.code for finding in trained.findings}
 
 
-def test_a_cell_that_asks_for_a_gpu_holds_one_while_it_trains_and_another_does_not(batch_home):
-    held: list[str] = []
-
-    @contextmanager
-    def gpu(cell: Cell) -> Iterator[None]:
-        held.append(cell.name)
-        yield
-
-    settings = {**TINY, "seed": 31, "device": "cuda"}
-    options = BatchOptions(train=TrainOptions(families={"anomaly": settings}, threads=1))
-    cells = [*refs("pump_a"), CellRef(subject="pump_a", family="forecast")]
-    with Batch(batch_home, cells, options, gpu=gpu) as batch:
-        assert batch.callers == batch.processes + 1
-        ended, other = (batch.run(ref) for ref in batch.cells)
-        again = batch.run(batch.cells[0])
-    assert ended is not None
+def _check_killed(home: Home, cell: Cell, killed: CellOutcome | None, other: CellOutcome | None) -> None:
+    assert killed is not None
     assert other is not None
-    assert again is not None
-    assert (endings([ended, other, again]), held) == (
-        ["trained", "not applicable", "up to date"],
-        ["pump_a.anomaly.pi"],
-    )
-    assert (ended.gpu_s > 0, other.gpu_s, again.gpu_s) == (True, 0, 0)
+    assert (killed.ending, other.ending) == ("failed", "not applicable")
+    assert "train ended because its process was killed by SIGKILL" in killed.reason
+    assert "pump_c.anomaly.pi.log" in killed.hint
+    assert killed.cpu_s > 0
+    found = state(home, cell)
+    assert found.state is State.FAILED
+    assert "SIGKILL" in found.reason
+    assert "SIGKILL" in (home.reports / "pump_c" / "training_report.html").read_text(encoding="utf-8")
 
 
-def test_a_cell_that_takes_too_long_is_stopped_and_recorded(batch_home):
-    (ended,) = run(batch_home, refs("pump_slow"), slow(12, cell_time_limit_s=8))
-    assert ended is not None
-    assert ended.ending == "failed"
-    assert "a cell may take 8 s" in ended.reason
-    assert "cell_time_limit_s" in ended.hint
+def test_a_cell_that_takes_too_long_or_holds_too_much_memory_is_stopped_and_recorded_with_the_figures(batch_home):
+    with Batch(batch_home, refs("pump_slow"), slow(12, cell_time_limit_s=3)) as batch:
+        late = batch.run(batch.cells[0])
+        assert cell_processes(batch_home) == []
+        # Another batch's options, without the seconds that another fork server takes.
+        batch._options = slow(13, cell_memory_gb=0.1)
+        large = batch.run(batch.cells[0])
+        assert cell_processes(batch_home) == []
+    assert late is not None
+    assert late.ending == "failed"
+    assert "a cell may take 3 s" in late.reason
+    assert "cell_time_limit_s" in late.hint
     assert state(batch_home, slow_cell(batch_home, 12)).state is State.FAILED
-    assert cell_processes(batch_home) == []
-
-
-def test_a_cell_that_holds_too_much_memory_is_stopped_with_the_figures(batch_home):
-    (ended,) = run(batch_home, refs("pump_slow"), slow(13, cell_memory_gb=0.1))
-    assert ended is not None
-    assert ended.ending == "failed"
-    assert "GB, a cell may hold 0.1 GB" in ended.reason
-    assert "cell_memory_gb" in ended.hint
-    assert cell_processes(batch_home) == []
+    assert large is not None
+    assert large.ending == "failed"
+    assert "GB, a cell may hold 0.1 GB" in large.reason
+    assert "cell_memory_gb" in large.hint
 
 
 def test_cells_end_when_their_batch_is_killed(batch_home):
@@ -278,13 +296,16 @@ def test_a_fork_server_that_dies_costs_the_cells_that_run_and_no_other(batch_hom
     assert "the process that all cells are forked from" in lost.reason
 
 
-def test_a_batch_that_is_told_to_stop_keeps_what_its_cells_have_and_records_no_failure(batch_home):
+def test_a_running_cell_is_reported_where_nobody_waits_and_a_stop_keeps_what_it_has_without_a_failure(batch_home):
     cell = slow_cell(batch_home, 17)
     with start_alone(batch_home, refs("pump_slow"), slow(17)) as process:
         wait_for("the training", lambda: in_training(batch_home, cell))
+        (elsewhere,) = run(batch_home, refs("pump_slow"), slow(17, wait_s=0))
         told = time.monotonic()
         process.send_signal(signal.SIGTERM)
         out, _ = process.communicate(timeout=120)
+    assert elsewhere is not None
+    assert (elsewhere.ending, "another run still trains it" in elsewhere.reason) == ("failed", True)
     assert time.monotonic() - told < 60
     assert out.split() == ["null"]
     assert read_record(batch_home, cell.key, "validate") is not None
@@ -301,17 +322,6 @@ def test_two_batches_at_once_train_each_cell_once(batch_home):
     assert sorted(e["subject"] for e in ended if e["ending"] == "trained") == ["pump_a", "pump_b"]
     versions = {(e["subject"], e["version"]) for e in ended}
     assert len(versions) == 2
-
-
-def test_a_cell_that_another_run_trains_is_reported_where_nobody_waits(batch_home):
-    cell = slow_cell(batch_home, 18)
-    with start_alone(batch_home, refs("pump_slow"), slow(18)) as process:
-        wait_for("the training", lambda: in_training(batch_home, cell))
-        (ended,) = run(batch_home, refs("pump_slow"), slow(18, wait_s=0))
-        process.terminate()
-    assert ended is not None
-    assert (ended.ending, "another run still trains it" in ended.reason) == ("failed", True)
-    assert state(batch_home, cell).state is State.STALE
 
 
 def test_what_a_killed_batch_left_behind_goes_with_the_next_and_a_running_ones_does_not(batch_home):
