@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from nightshift.edge import signature
-from nightshift.edge.manifest import MANIFEST_FILE, MODEL_FILE, BundleManifest, sha256_bytes
+from nightshift.edge.manifest import MANIFEST_FILE, MODEL_FILE, BundleManifest, fault, sha256_bytes
 from nightshift.edge.wire import check_self_contained
 from nightshift.errors import BundleError, CorruptFileError, NewerFormatError, SwappedFileError
 
@@ -17,19 +17,23 @@ FORMAT = 1
 _AGAIN = "Fetch the bundle again."
 
 
-def read_manifest(folder: Path, *, bundle_id: str = "") -> tuple[BundleManifest, str]:
+def read_manifest(folder: Path, *, bundle_id: str = "", require_signature: bool = True) -> tuple[BundleManifest, str]:
     """Read a bundle's `bundle.json` and return it with its id.
 
     Args:
         folder: of the bundle.
         bundle_id: what its id must be; any when left out.
+        require_signature: whether a key that is set here counts; False takes the id for it, which must be given then.
 
     Raises:
+        ValueError: when neither a signature nor an id is asked for.
         SignatureError: when a key is set here and the bundle is not signed with it.
         SwappedFileError: when it is another bundle than the one asked for.
         NewerFormatError: when it has a format that this runtime does not read yet.
         BundleError: when it is missing or damaged.
     """
+    if not (require_signature or bundle_id):
+        raise ValueError("without a signature a bundle is known by its bundle_id: give it.")
     path = folder / MANIFEST_FILE
     try:
         raw = path.read_bytes()
@@ -39,7 +43,7 @@ def read_manifest(folder: Path, *, bundle_id: str = "") -> tuple[BundleManifest,
         ) from error
     except (OSError, ValueError) as error:
         raise BundleError(f"{path} cannot be read.", hint=_AGAIN) from error
-    signature.verify(folder, raw, signature.bundle_key())
+    signature.verify(folder, raw, signature.bundle_key() if require_signature else None)
     found = sha256_bytes(raw)
     if bundle_id and not hmac.compare_digest(found, bundle_id):
         raise SwappedFileError(f"{path} is bundle {found[:12]}, asked for was {bundle_id[:12]}.", hint=_AGAIN)
@@ -60,9 +64,7 @@ def _parsed(path: Path, raw: bytes) -> BundleManifest:
     try:
         return BundleManifest.model_validate_json(raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BundleError(f"{path}: {where}: {first['msg']}.", hint=_AGAIN) from error
+        raise BundleError(f"{path}: {fault(error)}.", hint=_AGAIN) from error
 
 
 def read_graph(folder: Path, manifest: BundleManifest) -> bytes:
@@ -76,23 +78,31 @@ def read_graph(folder: Path, manifest: BundleManifest) -> bytes:
     if MODEL_FILE not in manifest.hashes:
         raise BundleError(f"{MANIFEST_FILE} lists no hash of {MODEL_FILE}.", hint=_AGAIN)
     graph = b""
-    for name, expected in manifest.hashes.items():
-        data = _read_listed(folder, name)
-        found = sha256_bytes(data)
-        if found != expected:
-            raise _altered(name, data, found, manifest)
+    for name in manifest.hashes:
+        data = read_listed(folder, name, manifest)
         if name == MODEL_FILE:
             graph = data
     return graph
 
 
-def _read_listed(folder: Path, name: str) -> bytes:
+def read_listed(folder: Path, name: str, manifest: BundleManifest) -> bytes:
+    """Return the bytes of a file that `bundle.json` lists.
+
+    Raises:
+        CorruptFileError: when it is altered.
+        SwappedFileError: when it is another one.
+        BundleError: when it is missing, or outside the folder.
+    """
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise BundleError(f"{MANIFEST_FILE} lists '{name}', which is outside the bundle.", hint=_AGAIN)
     try:
-        return (folder / name).read_bytes()
+        data = (folder / name).read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         raise BundleError(f"{name} of the bundle cannot be read.", hint=_AGAIN) from error
+    found = sha256_bytes(data)
+    if found != manifest.hashes[name]:
+        raise _altered(name, data, found, manifest)
+    return data
 
 
 def _altered(name: str, data: bytes, found: str, manifest: BundleManifest) -> BundleError:

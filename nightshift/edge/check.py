@@ -76,7 +76,7 @@ def compare(
         if _is_float(values):
             worst[name], accepted[name] = _worst(values, got[name], tolerance.get(name, 0.0))
         else:
-            flipped |= any_differs(values, got[name])
+            flipped |= any_differs(got[name], values)
     flips = int(flipped.sum())
     ok = flips == 0 and all(delta <= accepted[name] for name, delta in worst.items())
     return Parity(rows=n_rows, max_abs=worst, tolerance=accepted, flips=flips, ok=ok)
@@ -89,9 +89,9 @@ def _worst(want: NDArray[Any], got: NDArray[Any], tolerance: float) -> tuple[flo
     """
     if want.shape != got.shape or not want.size:
         return (0.0 if want.shape == got.shape else float("inf")), tolerance
-    one, other = want.astype(np.float64).ravel(), got.astype(np.float64).ravel()
-    same = (one == other) | (np.isnan(one) & np.isnan(other))
     with np.errstate(invalid="ignore"):
+        one, other = want.astype(np.float64).ravel(), got.astype(np.float64).ravel()
+        same = (one == other) | (np.isnan(one) & np.isnan(other))
         delta = np.nan_to_num(np.where(same, 0.0, np.abs(one - other)), nan=np.inf, posinf=np.inf)
         accepted = tolerance + _OF_VALUE * np.nan_to_num(np.abs(one), nan=0.0, posinf=0.0)
     at = int(np.argmax(delta / np.maximum(accepted, np.finfo(np.float64).tiny)))

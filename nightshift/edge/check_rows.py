@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nightshift.edge.manifest import CHECK_FILE, BundleManifest, sha256_bytes
+from nightshift.edge.bundle import read_listed
+from nightshift.edge.faces import check_inputs
+from nightshift.edge.manifest import CHECK_FILE, BundleManifest, Output
 from nightshift.errors import BundleError
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -67,27 +67,50 @@ def read_check(folder: Path, manifest: BundleManifest) -> tuple[dict[str, NDArra
     """Return (inputs, the training library's answers) that a bundle was shipped with.
 
     Raises:
-        BundleError: when the bundle has none, or they are altered or not for this model.
+        CorruptFileError: when they are altered.
+        BundleError: when the bundle has none, or they are not for this model.
     """
     if CHECK_FILE not in manifest.hashes:
         raise BundleError(
             f"the bundle holds no rows to check itself with: it lists no {CHECK_FILE}, as bundles made since do.",
             hint="Train it again.",
         )
-    try:
-        raw = (folder / CHECK_FILE).read_bytes()
-    except OSError as error:
-        raise BundleError(f"{CHECK_FILE} of the bundle cannot be read.", hint=_AGAIN) from error
-    if sha256_bytes(raw) != manifest.hashes[CHECK_FILE]:
-        raise BundleError(f"{CHECK_FILE} of the bundle is not what bundle.json says.", hint=_AGAIN)
+    raw = read_listed(folder, CHECK_FILE, manifest)
     try:
         with np.load(io.BytesIO(raw), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            arrays = {name: np.asarray(file[name]) for name in file.files}
+    except Exception as error:  # numpy's and zipfile's own share no base, and whoever made the bytes chooses among them
         raise BundleError(f"{CHECK_FILE} of the bundle holds no arrays.", hint=_AGAIN) from error
     inputs = {name.removeprefix(_IN): values for name, values in arrays.items() if name.startswith(_IN)}
     answers = {name.removeprefix(_OUT): values for name, values in arrays.items() if name.startswith(_OUT)}
     listed = {output.name for output in manifest.interface.outputs}
     if not inputs or set(answers) != listed:
         raise BundleError(f"{CHECK_FILE} of the bundle answers {sorted(answers)}, expected {sorted(listed)}.")
+    try:
+        check_inputs(inputs, manifest.interface)
+    except BundleError as error:
+        raise BundleError(f"{CHECK_FILE} of the bundle: {error.what}", hint=_AGAIN) from error
+    n_rows = len(inputs["window"])
+    if not n_rows:
+        raise BundleError(f"{CHECK_FILE} of the bundle holds no rows.", hint=_AGAIN)
+    for output in manifest.interface.outputs:
+        _check_answer(output, answers[output.name], n_rows)
     return inputs, answers
+
+
+def _check_answer(output: Output, values: NDArray[Any], n_rows: int) -> None:
+    """Refuse answers that an output could not give to so many rows.
+
+    Only a label that is stored as one is held against the graph's without any tolerance.
+    """
+    kinds = "f" if output.dtype.startswith("float") else "iub"
+    want = (n_rows, *output.shape[1:])
+    fits = values.ndim == len(output.shape) and all(
+        not isinstance(size, int) or size == found for size, found in zip(want, values.shape, strict=True)
+    )
+    if not fits or values.dtype.kind not in kinds:
+        raise BundleError(
+            f"{CHECK_FILE} of the bundle holds {values.dtype} {values.shape} for '{output.name}', expected "
+            f"{output.dtype} {want}.",
+            hint=_AGAIN,
+        )

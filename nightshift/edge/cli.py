@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from nightshift.errors import EXIT_CELL_FAILED, EXIT_OK, NightshiftError
+from nightshift.errors import EXIT_CELL_FAILED, EXIT_OK, BundleError, NightshiftError
 
 if TYPE_CHECKING:
     from nightshift.edge.manifest import BundleManifest, DeviceCheck, Footprint, Latency, Parity
@@ -91,10 +91,18 @@ def _forecast_lines(
         lead = [values[row] for values in kept.values()]
         origin = 0 if table.civil_s is None else int(table.civil_s[row])
         for step in range(interface.steps or 0):
-            moment = origin + round((step + 1) * (interface.step_s or 0.0))
-            at = datetime.fromtimestamp(moment, UTC).replace(tzinfo=None).isoformat()
+            at = _at(origin, (step + 1) * (interface.step_s or 0.0))
             for k, sensor in enumerate(interface.sensors):
                 yield [*lead, at, sensor, *(_cells(values[i, step, k : k + 1])[0] for values in answers.values())]
+
+
+def _at(origin_s: int, ahead_s: float) -> str:
+    try:
+        return datetime.fromtimestamp(origin_s + round(ahead_s), UTC).replace(tzinfo=None).isoformat()
+    except (ValueError, OverflowError, OSError):
+        raise BundleError(
+            f"the forecast ends {ahead_s:g} s after its row, which no calendar reaches.", hint="Check the row's `time`."
+        ) from None
 
 
 def _kept(table: Rows) -> dict[str, Sequence[str]]:
@@ -226,7 +234,12 @@ def _parser() -> argparse.ArgumentParser:
         "measure latency, memory, temperature and throttling",
     )
     for command in (bench, verify):
-        command.add_argument("--runs", type=_positive, default=300, help="calls to measure (default 300)")
+        command.add_argument(
+            "--runs",
+            type=_positive,
+            default=300,
+            help="calls a round, of up to five (default 300)",
+        )
     verify.add_argument(
         "--architecture", default="", metavar="NAME", help="of the target's devices, as aarch64; says so on another"
     )

@@ -63,8 +63,13 @@ def check_inputs(inputs: Mapping[str, NDArray[Any]], interface: Interface) -> No
         ShapeError, DtypeError: for an array of another shape or type.
         BundleError: for a name too many or too few.
     """
+    if not isinstance(inputs, Mapping):
+        raise DtypeError(
+            f"the model was given a {type(inputs).__name__}, expected arrays by name.",
+            hint='Give {"window": array}.',
+        )
     expected = {"window", "time_s"} if interface.uses_time else {"window"}
-    for name in sorted(set(inputs) - expected):
+    for name in sorted(str(name) for name in set(inputs) - expected):
         raise BundleError(f"the model takes no input '{name}'.", hint=nearest(name, expected))
     for name in sorted(expected - set(inputs)):
         raise BundleError(f"input '{name}' is missing.", hint=f"Expected: {', '.join(sorted(expected))}.")

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 _BOARD = Path("/proc/device-tree/model")
+_SELF = Path("/proc/self")
 _ZONES = Path("/sys/class/thermal")
 _CPU_ZONE = re.compile(r"cpu|soc|x86_pkg|core|bcm", re.IGNORECASE)
 #: Names of one architecture.
@@ -16,6 +17,8 @@ _ALIASES = {"arm64": "aarch64", "amd64": "x86_64", "x64": "x86_64"}
 #: `vcgencmd get_throttled`: under-voltage, frequency capped, throttled, soft temperature limit; now, and since boot.
 _NOW, _SINCE_BOOT = 0xF, 0xF0000
 _ASK_S = 5.0
+#: The emulator's own file, as the kernel names it at the end of a line; a folder above another file may be named so.
+_QEMU_USER = re.compile(rb"(?:^|[/\s])qemu-[^/\s]+(?: \(deleted\))?\s*$", re.MULTILINE)
 
 
 def architecture() -> str:
@@ -80,10 +83,9 @@ def _canonical(name: str) -> str:
 
 def _emulator() -> str:
     """Return `qemu-user` where it runs this process: the host's kernel knows the process by its own name or files."""
-    own = Path("/proc/self")
     for name in ("comm", "smaps"):
         try:
-            if b"qemu-" in (own / name).read_bytes():
+            if _QEMU_USER.search((_SELF / name).read_bytes()):
                 return "qemu-user"
         except OSError:
             continue

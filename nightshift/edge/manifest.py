@@ -6,9 +6,10 @@ Base install only: numpy, onnxruntime, pydantic.
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
+import math
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer
 
 MODEL_FILE = "model.onnx"
 MANIFEST_FILE = "bundle.json"
@@ -19,6 +20,10 @@ CHECK_FILE = "check.npz"
 SIGNATURE_FILE = "bundle.sig"
 #: Key of the artifact by which a board tells what it has found.
 CHECK_ARTIFACT = "device-check"
+
+#: A figure that was measured: no bundle may claim what would pass every limit, or none.
+_Count = Annotated[int, Field(ge=0)]
+_Figure = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class _Record(BaseModel):
@@ -73,8 +78,8 @@ class Interface(_Record):
     classes: tuple[str, ...] = ()
     members: tuple[str, ...] = ()
     sensors: tuple[str, ...] = ()
-    steps: int | None = None
-    step_s: float | None = None
+    steps: _Count | None = None
+    step_s: _Figure | None = None
     thresholds: dict[str, float] = Field(default_factory=dict)
 
 
@@ -83,7 +88,7 @@ class Parity(_Record):
 
     Attributes:
         rows: rows compared, real and adversarial.
-        max_abs: output -> largest |graph - library|.
+        max_abs: output -> largest |graph - library|; infinite where one is NaN or of another shape.
         tolerance: output -> largest accepted.
         flips: rows whose integer output differs.
         ok: all within tolerance and no flip.
@@ -91,22 +96,27 @@ class Parity(_Record):
         batches: sizes of batches whose answers were compared with those of the same rows one by one.
     """
 
-    rows: int
-    max_abs: dict[str, float]
-    tolerance: dict[str, float]
-    flips: int
+    rows: _Count
+    max_abs: dict[str, Annotated[float, Field(ge=0)]]
+    tolerance: dict[str, _Figure]
+    flips: _Count
     ok: bool
     cases: dict[str, int] = Field(default_factory=dict)
     batches: tuple[int, ...] = ()
+
+    @field_serializer("max_abs", when_used="json")
+    def _without_infinity(self, values: dict[str, float]) -> dict[str, float | str]:
+        """JSON knows no infinity, and would say null: the very case that a check is for could not be read back."""
+        return {name: value if math.isfinite(value) else "Infinity" for name, value in values.items()}
 
 
 class Latency(_Record):
     """One row, one thread, warm, on the machine that exported."""
 
-    p50_ms: float
-    p99_ms: float
-    runs: int
-    library_p50_ms: float | None = None
+    p50_ms: _Figure
+    p99_ms: _Figure
+    runs: _Count
+    library_p50_ms: _Figure | None = None
 
 
 class Footprint(_Record):
@@ -117,8 +127,8 @@ class Footprint(_Record):
         start_s: from the start of the process to the first answer.
     """
 
-    memory_mb: float
-    start_s: float
+    memory_mb: _Figure
+    start_s: _Figure
 
 
 class DeviceCheck(_Record):
@@ -183,7 +193,7 @@ class BundleManifest(_Record):
     higher_is_better: bool
     fingerprints: Fingerprints
     hashes: dict[str, str]
-    size_bytes: int
+    size_bytes: _Count
     parity: Parity
     latency: Latency
     footprint: Footprint | None = None
@@ -197,3 +207,11 @@ class BundleManifest(_Record):
 def sha256_bytes(data: bytes) -> str:
     """Return the hex SHA-256 of bytes."""
     return hashlib.sha256(data).hexdigest()
+
+
+def fault(error: ValidationError) -> str:
+    """Return the first fault of a record that cannot be read, on one line: where, and what."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    said = " ".join(first["msg"].split())
+    return f"{where}: {said}" if where else said

@@ -118,7 +118,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{first_line(error, 400)}\n")
         return error.exit_code
     start_s = time.monotonic() - (float(since[0]) if since else _FIRST_LINE)
-    figures = {"memory_mb": round(peak_memory_mb() or 0.0, 1), "start_s": round(start_s, 3)}
+    held_mb = peak_memory_mb()
+    if not held_mb:
+        # 0 would pass every limit.
+        sys.stderr.write("this machine does not tell how much memory a process has held\n")
+        return BundleError.exit_code
+    figures = {"memory_mb": round(held_mb, 1), "start_s": round(start_s, 3)}
     sys.stdout.write(f"{json.dumps(figures)}\n")
     return 0
 

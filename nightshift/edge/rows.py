@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nightshift.edge.manifest import BundleManifest, Column
-from nightshift.errors import BundleError, ColumnError, DtypeError, OrderError, UnitError, nearest
+from nightshift.errors import BundleError, ColumnError, DtypeError, OrderError, UnitError, first_line, nearest
 
 TIME, RUN = "time", "run"
 _MISSING = frozenset({"", "nan", "na", "n/a", "null", "none", "-"})
@@ -61,8 +61,14 @@ def read_csv(path: Path, manifest: BundleManifest) -> Rows:
         raise BundleError(f"{path.name} is not UTF-8 text.", hint="Save it as UTF-8.") from error
     header, *_ = text.split("\n", 1)
     separator = max(_SEPARATORS, key=header.count)
-    lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
-    named = [(i, row) for i, row in enumerate(lines, start=1) if any(cell.strip() for cell in row)]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    try:
+        named = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        raise BundleError(
+            f"line {reader.line_num} of {path.name} cannot be read: {first_line(error)}.",
+            hint="See whether a quotation mark is left open above it.",
+        ) from error
     if len(named) < 2:
         raise BundleError(f"{path.name} holds no rows under a header line.")
     names = [cell.strip() for cell in named[0][1]]
@@ -85,7 +91,7 @@ def rows_of(table: Mapping[str, Sequence[object]], manifest: BundleManifest) -> 
     Raises:
         BundleError: naming the row (from 1) and column, when a value or column is not what the bundle takes.
     """
-    text = {name: ["" if v is None else str(v) for v in column] for name, column in table.items()}
+    text = {name: [written(v) for v in column] for name, column in table.items()}
     sizes = {len(column) for column in text.values()}
     if len(sizes) != 1 or sizes == {0}:
         raise BundleError(f"columns must be of one length and not empty, got lengths {sorted(sizes)}.")
@@ -148,9 +154,12 @@ def find_columns(names: Sequence[str], columns: Sequence[Column]) -> dict[str, s
     """Return bundle column -> header, and hold units stated in the headers against the bundle's.
 
     Raises:
-        ColumnError: for a column that is missing.
+        ColumnError: for a column that is missing, or a name that is no text.
         UnitError: for one in another unit.
     """
+    odd = next((name for name in names if not isinstance(name, str)), None)
+    if odd is not None:
+        raise ColumnError(f"a column is named {odd!r}, a {type(odd).__name__}.", hint="Name columns by text.")
     found = {name: name for name in names}
     units: dict[str, str] = {}
     for name in names:
@@ -180,8 +189,14 @@ def number(text: str) -> float:
 
 
 def codes(column: Column) -> dict[str, int]:
-    """Return category -> code of a text column."""
-    return {value: i for i, value in enumerate(column.categories)}
+    """Return category -> code of a text column, for values without the blanks around them, as a CSV has them."""
+    exact = {value: i for i, value in enumerate(column.categories)}
+    return {value.strip(): i for value, i in exact.items()} | exact
+
+
+def written(value: object) -> str:
+    """Return a value as a cell of a CSV would have it."""
+    return "" if value is None else str(value).strip()
 
 
 def no_number(where: str, cell: object) -> DtypeError:

@@ -26,7 +26,12 @@ def open_session(model: bytes) -> ort.InferenceSession:
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors; below are remarks on its own optimisations
     try:
-        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        # Names that are no UTF-8 are found only when they are asked for.
+        for value in (*session.get_inputs(), *session.get_outputs()):
+            _ = value.name, value.type, value.shape
+        _ = session.get_modelmeta().custom_metadata_map
+        return session
     except Exception as error:  # onnxruntime's own exceptions share no public base
         raise _kind(str(error))(
             f"onnxruntime {ort.__version__} cannot load the graph: {first_line(error, 300)}.",

@@ -36,7 +36,7 @@ def bundle_key() -> bytes | None:
     Raises:
         ConfigError: when it is too short, or its file cannot be read.
     """
-    key = os.environ.get(KEY_VARIABLE, "").encode() or _key_file()
+    key = os.fsencode(os.environ.get(KEY_VARIABLE, "")) or _key_file()
     if not key:
         return None
     if len(key) < _LEAST_BYTES:

@@ -21,6 +21,7 @@ from nightshift.edge.rows import (
     number,
     slack_s,
     time_goes_back,
+    written,
     zone_of,
 )
 from nightshift.errors import ColumnError, DtypeError
@@ -66,7 +67,7 @@ class Stream:
         where = f"row {self._count + 1}"
         values = self._values(row, where)
         named = row if isinstance(row, Mapping) else {}
-        run = str(named.get(RUN, ""))
+        run = written(named.get(RUN))
         new_run = self._count > 0 and run != self._run
         civil_s, instant = self._clock(named, where)
         latest = None if new_run else self._latest
@@ -78,7 +79,8 @@ class Stream:
             self.clear()
         self._window[0, :-1] = self._window[0, 1:]
         self._window[0, -1] = values
-        self._run, self._latest, self._count = run, instant, self._count + 1
+        # A row without a time hides no step back: the next one is held against the last time that is known.
+        self._run, self._latest, self._count = run, latest if instant is None else instant, self._count + 1
         # A copy: answers may be asked for later, and the window moves on.
         inputs: dict[str, NDArray[Any]] = {"window": self._window.copy()}
         if self._face.uses_time:
@@ -105,7 +107,7 @@ class Stream:
 
     def _value(self, column: Column, value: object, where: str) -> float:
         if column.categories:
-            return self._codes[column.name].get("" if value is None else str(value), column.unseen_code)
+            return self._codes[column.name].get(written(value), column.unseen_code)
         if value is None:
             return float("nan")
         try:
@@ -115,11 +117,11 @@ class Stream:
 
     def _clock(self, named: Mapping[str, object], where: str) -> tuple[int | None, float | None]:
         """Return the row's civil second and instant; None of both where it has no time, or the model no calendar."""
-        written = named.get(TIME)
-        if written is None or not self._calendar:
+        time = named.get(TIME)
+        if time is None or not self._calendar:
             return None, None
         try:
-            return clock(str(written), self._known_zone())
+            return clock(written(time), self._known_zone())
         except DtypeError as error:
             raise DtypeError(f"{where}, {error.what}", hint=error.hint) from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import platform
 import subprocess
 import sys
@@ -86,6 +87,47 @@ def test_check_rows_are_hashed_and_belong_to_the_model(tmp_path: Path) -> None:
         read_check(folder, listed)
 
 
+WINDOW = np.ones((4, 2, 3), np.float32)
+VALUE, LABEL = np.full(4, 3, np.float32), np.zeros(4, np.int64)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"out_value": VALUE[0]}, r"holds float32 \(\) for 'value', expected float32 \(4,\)"),
+        ({"out_value": VALUE[:3]}, r"holds float32 \(3,\) for 'value'"),
+        ({"out_value": VALUE[:, None]}, r"holds float32 \(4, 1\) for 'value'"),
+        ({"out_label": LABEL.astype(np.float32)}, r"holds float32 \(4,\) for 'label', expected int64"),
+        ({"out_value": VALUE.astype(str)}, "for 'value', expected float32"),
+        ({"in_window": WINDOW[:0], "out_value": VALUE[:0], "out_label": LABEL[:0]}, "holds no rows"),
+        ({"in_window": WINDOW[0]}, r"input 'window' has shape \(2, 3\)"),
+        ({"in_window": WINDOW.astype(np.float64)}, "input 'window' is float64"),
+        ({"in_time_s": LABEL}, "the model takes no input 'time_s'"),
+        ({"out_value": np.array([{}] * 4, object)}, "holds no arrays"),
+    ],
+)
+def test_check_rows_that_do_not_fit_each_other_are_one_line(
+    tmp_path: Path, arrays: dict[str, np.ndarray], words: str
+) -> None:
+    file = io.BytesIO()
+    np.savez(file, **{"in_window": WINDOW, "out_value": VALUE, "out_label": LABEL, **arrays})
+    folder = write_bundle(tmp_path / "v1", check=file.getvalue(), parity=parity(value=1e-5))
+    with pytest.raises(BundleError, match=words):
+        check_bundle(folder)
+
+
+def test_a_lone_array_is_no_check(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    np.save(file, WINDOW)
+    with pytest.raises(BundleError, match="holds no arrays"):
+        check_bundle(write_bundle(tmp_path / "v1", check=file.getvalue()))
+
+
+def test_answers_of_fewer_rows_are_all_flips() -> None:
+    want = {"label": np.zeros(3, np.int64)}
+    assert compare(want, {"label": np.zeros(2, np.int64)}, {}).flips == 3
+
+
 def test_rows_are_drawn_from_every_case_within_the_budget() -> None:
     cases = np.array(["real"] * 5000 + ["missing"] * 3 + ["split"] * 2000)
     rows = choose(len(cases), 100, cases)
@@ -155,3 +197,31 @@ def test_names_of_one_architecture_are_one(monkeypatch: pytest.MonkeyPatch) -> N
     assert machine.stand_in("AMD64") == "aarch64 in place of x86_64"
     monkeypatch.setattr(machine, "_emulator", lambda: "qemu-user")
     assert machine.stand_in("aarch64") == "aarch64 emulated by qemu-user"
+
+
+def test_a_machine_that_does_not_tell_its_memory_passes_no_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(probe, "peak_memory_mb", lambda: None)
+    assert probe.main([str(write_bundle(tmp_path / "v1"))]) == BundleError.exit_code
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", "this machine does not tell how much memory a process has held\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "found"),
+    [
+        ("comm", "qemu-aarch64-st\n", "qemu-user"),
+        ("comm", "python3\n", ""),
+        ("smaps", "40-50 r-xp 00 08:01 12   /usr/bin/qemu-aarch64-static\nRss: 4 kB\n", "qemu-user"),
+        ("smaps", "40-50 r-xp 00 08:01 12   /usr/bin/qemu-arm (deleted)\nRss: 4 kB\n", "qemu-user"),
+        ("smaps", "40-50 r-xp 00 08:01 12   /srv/qemu-test/venv/lib/libm.so\nRss: 4 kB\n", ""),
+    ],
+)
+def test_an_emulator_is_known_by_its_own_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: str, found: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    monkeypatch.setattr(machine, "_SELF", tmp_path)
+    monkeypatch.setattr(machine, "_BOARD", tmp_path / "model")
+    assert machine._emulator() == found

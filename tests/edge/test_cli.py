@@ -99,3 +99,10 @@ def test_a_place_that_cannot_be_written_is_named(
     bundle = str(write_bundle(tmp_path / "v1"))
     assert main(["run", bundle, "--input", str(rows), "--output", str(tmp_path / "no" / "x.csv")]) != EXIT_OK
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_a_forecast_beyond_the_calendar_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = tmp_path / "rows.csv"
+    rows.write_text("time,speed,temperature,grade\n9999-12-31T23:59:00Z,1,2,L\n")
+    assert main(["run", str(forecast_bundle(tmp_path / "v1")), "--input", str(rows)]) == EXIT_USAGE
+    assert "which no calendar reaches" in capsys.readouterr().err

@@ -1,27 +1,32 @@
-"""Whatever bytes a bundle is made of: the loader refuses with one of its own errors, or it is the bundle it was.
+"""Whatever bytes a bundle is made of: the loader refuses with one of its own errors, or the bundle can be used.
 
-A crash, another exception, or an answer from an altered bundle is a failure.
+A crash or another exception is a failure, and so is an answer where a digest tells that something was altered.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.bundles import parity, sum_check, sum_graph, write_bundle
 
 from nightshift.edge.bench import middle_row
-from nightshift.edge.manifest import CHECK_FILE, MANIFEST_FILE, MODEL_FILE, SIGNATURE_FILE
+from nightshift.edge.check import compare
+from nightshift.edge.check_rows import read_check
+from nightshift.edge.manifest import CHECK_FILE, MANIFEST_FILE, MODEL_FILE, SIGNATURE_FILE, sha256_bytes
 from nightshift.edge.runtime import Model
 from nightshift.edge.session import open_session
 from nightshift.edge.signature import KEY_VARIABLE, sign
@@ -165,13 +170,92 @@ def test_a_manifest_with_another_field_never_answers_as_the_one_asked_for(
     (folder / SIGNATURE_FILE).unlink()
     with pytest.raises(BundleError):
         Model.load(folder, bundle_id=pristine.bundle_id)
-    try:
-        model = Model.load(folder)
-    except BundleError:
-        return
+    used(folder)
+
+
+def used(folder: Path) -> None:
+    """Use a bundle as a device does: refused, or answered; nothing else may come out of it."""
     with suppress(BundleError):
+        model = Model.load(folder)
         model.run(middle_row(model))
-    assert model.bundle_id != pristine.bundle_id
+        inputs, want = read_check(folder, model.manifest)
+        told = compare(want, model.run(inputs), model.manifest.parity.tolerance)
+        assert told.rows == len(inputs["window"])
+        assert model.bundle_id == sha256_bytes((folder / MANIFEST_FILE).read_bytes())
+
+
+@few
+@given(
+    at=st.floats(0, 1, exclude_max=True),
+    content=st.one_of(st.binary(max_size=6), st.sampled_from([b"1e999", b"NaN", b"null", b"-", b"{}", b'"', b"\\u"])),
+    cut=st.booleans(),
+)
+def test_a_manifest_of_other_bytes_without_digests_is_refused_or_used(
+    pristine: Pristine, at: float, content: bytes, cut: bool
+) -> None:
+    """The parsers of JSON and of the schema meet the bytes: no digest stands before them."""
+    raw = pristine.files[MANIFEST_FILE]
+    start = int(at * len(raw))
+    folder = pristine.write(**{MANIFEST_FILE: raw[:start] + content + (b"" if cut else raw[start + len(content) :])})
+    (folder / SIGNATURE_FILE).unlink()
+    used(folder)
+
+
+def rehashed(pristine: Pristine, graph: bytes | None = None, check: bytes | None = None) -> Path:
+    """Write a bundle whose `bundle.json` lists the altered files as they are, as a forger does."""
+    (pristine.place / SIGNATURE_FILE).unlink(missing_ok=True)
+    return write_bundle(
+        pristine.place, graph, check=pristine.files[CHECK_FILE] if check is None else check, parity=parity(value=1e-5)
+    )
+
+
+@few
+@given(at=st.floats(0, 1, exclude_max=True), content=st.binary(min_size=1, max_size=4))
+def test_check_rows_of_other_bytes_with_new_hashes_are_refused_or_used(
+    pristine: Pristine, at: float, content: bytes
+) -> None:
+    raw = pristine.files[CHECK_FILE]
+    start = int(at * len(raw))
+    used(rehashed(pristine, check=raw[:start] + content + raw[start + len(content) :]))
+
+
+@few
+@given(member=st.sampled_from(["in_window", "out_value", "out_label"]), at=st.integers(0, 200), content=st.binary())
+def test_arrays_of_other_bytes_in_a_whole_archive_are_refused_or_used(
+    pristine: Pristine, member: str, at: int, content: bytes
+) -> None:
+    """Checksums of the archive fit: numpy reads the header and the values as they stand."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(pristine.files[CHECK_FILE])) as whole, zipfile.ZipFile(file, "w") as altered:
+        for name in whole.namelist():
+            raw = whole.read(name)
+            mine = name.startswith(member)
+            altered.writestr(name, raw[:at] + content + raw[at + len(content) :] if mine else raw)
+    used(rehashed(pristine, check=file.getvalue()))
+
+
+@few
+@given(
+    dtype=st.sampled_from(["f4", "f8", "i8", "i4", "?", "c8", "U1", "M8[s]"]),
+    shape=st.lists(st.sampled_from([0, 1, 2, 3, 40]), max_size=3),
+    name=st.sampled_from(["in_window", "in_time_s", "in_", "out_value", "out_label", "out_", "other"]),
+)
+def test_arrays_that_do_not_belong_together_are_refused_or_used(
+    pristine: Pristine, dtype: str, shape: list[int], name: str
+) -> None:
+    with np.load(io.BytesIO(pristine.files[CHECK_FILE])) as held:
+        arrays = dict(held)
+    file = io.BytesIO()
+    np.savez(file, **{**arrays, name: np.zeros(shape, dtype)})  # type: ignore[arg-type]
+    used(rehashed(pristine, check=file.getvalue()))
+
+
+@few
+@given(at=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255))
+def test_a_graph_of_other_bytes_with_new_hashes_is_refused_or_used(pristine: Pristine, at: float, byte: int) -> None:
+    raw = bytearray(pristine.files[MODEL_FILE])
+    raw[int(at * len(raw))] = byte
+    used(rehashed(pristine, bytes(raw)))
 
 
 @few

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from support.bundles import manifest, sum_graph
 
-from nightshift.edge.manifest import BundleManifest
-from nightshift.edge.rows import Rows, read_csv
-from nightshift.errors import BundleError
+from nightshift.edge.manifest import BundleManifest, Column
+from nightshift.edge.rows import Rows, codes, read_csv, rows_of
+from nightshift.errors import BundleError, DtypeError
 
 MANIFEST = manifest(sum_graph())
 
@@ -102,3 +102,23 @@ def test_an_unknown_zone_is_named(tmp_path: Path) -> None:
     given = manifest(sum_graph(), timezone="Mars/Olympus")
     with pytest.raises(BundleError, match=r"time zone 'Mars/Olympus'.*tzdata"):
         read(tmp_path, "time,speed,temperature,grade\n2026-01-10T05:00:00Z,1,1,L\n", given)
+
+
+def test_a_quotation_mark_left_open_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text('speed,temperature,grade\n1,2,L\n1,2,"L\n' + "1,2,L\n" * 30_000)
+    with pytest.raises(BundleError, match=r"line \d+ of rows\.csv cannot be read: field larger than .*left open"):
+        read_csv(path, manifest(sum_graph()))
+
+
+def test_a_line_is_named_as_an_editor_counts(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text('note,speed,temperature,grade\n"two\nlines",1,2,L\n\nnone,warm,2,L\n')
+    with pytest.raises(DtypeError, match="line 5, column 'speed'"):
+        read_csv(path, manifest(sum_graph()))
+
+
+def test_blanks_around_a_value_do_not_count() -> None:
+    given = {"speed": [" 1"], "temperature": [2], "grade": [" L "], "time": ["2026-01-01T00:00:00Z "]}
+    assert rows_of(given, manifest(sum_graph())).values.tolist() == [[1, 2, 0]]
+    assert codes(Column(name="grade", categories=("L", " L", "H "))) == {"L": 0, " L": 1, "H ": 2, "H": 2}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,10 @@ def test_a_key_that_cannot_be_read_opens_nothing(folder: Path, tmp_path: Path, m
     monkeypatch.setenv(SECRETS_VARIABLE, str(tmp_path))
     with pytest.raises(ConfigError, match="cannot be read"):
         Model.load(folder)
+
+
+def test_a_key_of_any_bytes_is_a_key(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = b"\xff" * 20
+    monkeypatch.setenv(KEY_VARIABLE, os.fsdecode(key))
+    (folder / SIGNATURE_FILE).write_bytes(sign((folder / MANIFEST_FILE).read_bytes(), key))
+    assert Model.load(folder).manifest.subject == "pump_1"

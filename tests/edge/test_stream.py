@@ -118,3 +118,18 @@ def test_a_naive_clock_may_show_the_hour_twice() -> None:
     stream = Stream(manifest(clock_graph(), interface=face, timezone="Europe/Berlin"))
     for clock in ("2026-10-25T02:50:00", "2026-10-25T02:10:00"):
         stream.push({"speed": 1, "temperature": 2, "grade": "L", "time": clock})
+
+
+def test_a_row_without_a_time_hides_no_step_back() -> None:
+    stream = Stream(manifest(sum_graph()))
+    row = {"speed": 1, "temperature": 2, "grade": " L "}
+    assert stream.push({**row, "time": "2026-03-02T00:00:00Z"})["window"][0, -1].tolist() == [1, 2, 0]
+    stream.push(row)
+    with pytest.raises(OrderError, match="row 3: time goes back"):
+        stream.push({**row, "time": "2026-03-01T00:00:00Z"})
+    stream.push({**row, "time": "2026-03-01T00:00:00Z", "run": 2})
+
+
+def test_a_column_named_by_a_number_is_refused() -> None:
+    with pytest.raises(ColumnError, match="a column is named 1, a int"):
+        Stream(manifest(sum_graph())).push({1: 2.0})  # type: ignore[dict-item]
