@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -148,6 +149,21 @@ def test_foreign_operators_are_refused() -> None:
     model.opset_import.append(helper.make_opsetid("com.example", 1))
     with pytest.raises(BundleError, match=r"'com\.example'"):
         check_self_contained(model.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("given", "columns", "words"),
+    [
+        ([1], (), "the model was given a list, expected arrays by name"),
+        (np.ones((1, 2, 3), np.float32), (), "the model was given a ndarray"),
+        (None, (), "the model was given a NoneType"),
+        ({1: np.ones(1)}, (), "the model takes no input '1'"),
+        ({"window": np.ones((1, 2, 3), np.float32)}, (1, "temperature", "grade"), "a column is named 1, a int"),
+    ],
+)
+def test_what_is_no_input_at_all_is_one_line(folder: Path, given: Any, columns: Any, words: str) -> None:
+    with pytest.raises(BundleError, match=words):
+        Model.load(folder).predict(given, columns=columns)
 
 
 def test_functions_are_refused() -> None:
