@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.away import Answer, answering
 
-from deployments.device_checks import answers
+from deployments.device_checks import CEILING_S, answers
 from nightshift.settings import Home
 from nightshift.tracking.device import Wanted
 
@@ -81,3 +81,10 @@ def test_what_cannot_be_read_is_told_in_one_line(home: Home) -> None:
     assert one == PUMP
     assert why.startswith("what the board has told cannot be read: ")
     assert len(why.splitlines()) == 1
+
+
+def test_a_check_that_hangs_ends_itself_before_whoever_waits_gives_it_up() -> None:
+    from flows.verify import verify_on_device
+
+    assert verify_on_device.timeout_seconds is not None
+    assert 300 <= verify_on_device.timeout_seconds < CEILING_S

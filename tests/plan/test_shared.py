@@ -17,7 +17,7 @@ from nightshift.data.store import open_dataset
 from nightshift.edge.runtime import Model
 from nightshift.plan.cell import Cell
 from nightshift.plan.records import StageRecord, read_record, work_folder, write_record
-from nightshift.plan.shared import share_cell, sync
+from nightshift.plan.shared import share_cell, share_model, sync
 from nightshift.plan.state import State, state
 from nightshift.settings import STORE_VARIABLE, Home
 from nightshift.tracking import registry
@@ -102,6 +102,27 @@ def test_what_this_machine_did_later_stays_and_is_told(others: tuple[Home, Path,
     kept = read_record(other, cell.key, "report")
     assert kept is not None
     assert kept.summary == {"report": "later"}
+
+
+def test_a_person_s_word_is_told_but_not_by_a_machine_that_missed_a_later_training(
+    others: tuple[Home, Path, Cell],
+) -> None:
+    other, store, cell = others
+    sync(other)
+    told = store / "cells" / f"{cell.name}.json"
+    own = read_record(other, cell.key, "register")
+    assert own is not None
+    write_record(other, own.model_copy(update={"summary": {**own.summary, "gate": "promoted by hand"}}))
+    share_model(other, cell.name)
+    assert "promoted by hand" in json.loads(told.read_text())["texts"]["register.json"]
+    # Trained anew elsewhere meanwhile.
+    later = json.loads(told.read_text())
+    later["texts"]["report.json"] = record_of(cell, "report", started_at="2099-06-01T00:00:00Z").model_dump_json()
+    told.write_text(json.dumps(later))
+    before = told.read_bytes()
+    share_model(other, cell.name)
+    share_model(other, "pump_9.rul.pi")
+    assert told.read_bytes() == before
 
 
 def test_a_cell_goes_on_when_the_others_cannot_be_told(
