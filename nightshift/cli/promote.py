@@ -107,6 +107,7 @@ def _nothing_of(store: Store, arguments: argparse.Namespace, name: str) -> None:
 
 def _promote(arguments: argparse.Namespace) -> int:
     from nightshift.cli.show import bold, table, yellow
+    from nightshift.plan.shared import share_model
     from nightshift.tracking import promotion, versions
     from nightshift.tracking.lineage import lineage
     from nightshift.tracking.lineage_words import beside
@@ -120,6 +121,7 @@ def _promote(arguments: argparse.Namespace) -> int:
     holder = versions.champion(store, name)
     if holder is not None and holder.version == number:
         promotion.promote(store, name, number)
+        share_model(home, name)
         print(f"{name}: version {number} is champion already.")
         return EXIT_OK
     challenger = lineage(home, store, name, number)
@@ -129,6 +131,7 @@ def _promote(arguments: argparse.Namespace) -> int:
     if found.tags.get(versions.GATE) not in (versions.PROMOTED, versions.BY_HAND, versions.WAITS):
         print(yellow(f"the gate had refused version {number}: {challenger.entry.gate or 'it was not asked'}"))
     promotion.promote(store, name, number, arguments.note)
+    share_model(home, name)
     print(f"\nversion {number} is champion" + (f"; version {holder.version} was." if holder else ", the first one."))
     if holder:
         print(f"back again: nightshift rollback {arguments.machine} {arguments.family}{_target(arguments)}")
@@ -136,11 +139,17 @@ def _promote(arguments: argparse.Namespace) -> int:
 
 
 def _rollback(arguments: argparse.Namespace) -> int:
+    from nightshift.plan.shared import share_model
     from nightshift.tracking import promotion
     from nightshift.tracking.lineage_words import when
 
-    _, store, name = _opened(arguments)
+    home, store, name = _opened(arguments)
     done = promotion.rollback(store, name, arguments.note)
+    share_model(home, name)
+    if done.finished:
+        print(f"{name}: the rollback to version {done.version.version} was cut off; it is finished now.")
+        print("To go back further, give the same command again.")
+        return EXIT_OK
     since = done.version.promotions[-1:]
     was = f", champion since {when(since[0].at)} by {since[0].by}" if since else ""
     gone = done.before.version if done.before else "none"

@@ -47,7 +47,7 @@ class Model:
     session: ort.InferenceSession
 
     @classmethod
-    def load(cls, folder: Path | str, *, bundle_id: str = "") -> Self:
+    def load(cls, folder: Path | str, *, bundle_id: str = "", require_signature: bool = True) -> Self:
         """Open a bundle's folder: every listed file is hashed before the graph is opened.
 
         Where `NIGHTSHIFT_BUNDLE_KEY` is set, the bundle must be signed with it; see `edge/signature.py`.
@@ -55,6 +55,7 @@ class Model:
         Args:
             folder: of the bundle.
             bundle_id: what its id must be; any when left out.
+            require_signature: False opens a bundle that is known by its id without the key.
 
         Raises:
             SignatureError: when a key is set here and the bundle is not signed with it.
@@ -63,7 +64,7 @@ class Model:
             BundleError: when a file is missing, the graph reaches beyond itself, or is not what `bundle.json` says.
         """
         place = Path(folder)
-        manifest, found = read_manifest(place, bundle_id=bundle_id)
+        manifest, found = read_manifest(place, bundle_id=bundle_id, require_signature=require_signature)
         graph = read_graph(place, manifest)
         check_self_contained(graph)
         model = cls(manifest, found, open_session(graph))

@@ -53,6 +53,7 @@ from nightshift.problems.evaluation import Evaluation, Member
 from nightshift.stages.chain import StageContext, StageResult, family_of, fitted_of, limits_of, run_context
 from nightshift.stages.evaluate import read_evaluation
 from nightshift.stages.model_card import model_card
+from nightshift.tracking.gate import differences
 
 _MEGABYTE = 1e6
 #: Rows on which one-row latency is measured, and at most this long on the training library.
@@ -175,11 +176,7 @@ class _Library:
 
 
 def _parity_finding(parity: Parity) -> Finding:
-    wide = {k: v for k, v in parity.max_abs.items() if v > parity.tolerance.get(k, 0.0)}
-    figures = [f"{k} differs by up to {v:.3g}, accepted {parity.tolerance.get(k, 0.0):.3g}" for k, v in wide.items()]
-    if parity.flips:
-        figures.append(f"{parity.flips} of {parity.rows} rows are labelled otherwise")
-    return finding("E001", f"On {parity.rows} rows the graph is not the model: {'; '.join(figures)}.")
+    return finding("E001", f"On {parity.rows} rows the graph is not the model: {differences(parity)}.")
 
 
 def _too_large(cell: Cell, evaluation: Evaluation, size_bytes: int, limits: Limits) -> Finding:

@@ -241,9 +241,10 @@ def _compare_answers(store: Store, recorded: Recorded, ctx: StageContext) -> lis
     with tempfile.TemporaryDirectory(dir=ctx.home.root) as folder:
         with told_apart(store.uri):
             bundle = Path(store.client.download_artifacts(recorded.run_id, runs.MODEL_FOLDER, folder))
+            bundle_id = store.client.get_run(recorded.run_id).data.tags.get(runs.BUNDLE_ID, "")
         manifest, _ = read_bundle(bundle)
         samples = samples_of(data, manifest)
-        then = answers(bundle, samples)
+        then = answers(bundle, samples, bundle_id)
     now = family_of(recorded.cell).predict(fitted_of(recorded.cell, ctx), samples.inputs)
     accepted = manifest.parity.tolerance
     return [_difference(name, values, now[name], accepted.get(name, 0.0)) for name, values in then.items()]

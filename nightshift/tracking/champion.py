@@ -53,11 +53,13 @@ class Contender:
         folder: of its bundle.
         manifest: of its bundle.
         evaluation: how it was judged when it was trained; None when that is not to be had.
+        bundle_id: as the registry knows it.
     """
 
     folder: Path
     manifest: BundleManifest
     evaluation: Evaluation | None
+    bundle_id: str = ""
 
 
 def compare(home: Home, challenger: Finished, champion: Contender) -> Comparison:
@@ -78,14 +80,18 @@ def compare(home: Home, challenger: Finished, champion: Contender) -> Comparison
         raise NotComparableError(f"{type(error).__name__}: {first_line(error)}") from error
 
 
-def statistics_of(folder: Path, manifest: BundleManifest, samples: Samples) -> UnitStatistics:
+def statistics_of(given: Finished | Contender, samples: Samples) -> UnitStatistics:
     """Run a bundle on samples and sum up each unit."""
-    return problems.get(manifest.problem).statistics(answers(folder, samples), samples)
+    folder = given.bundle if isinstance(given, Finished) else given.folder
+    return problems.get(given.manifest.problem).statistics(answers(folder, samples, given.bundle_id), samples)
 
 
-def answers(folder: Path, samples: Samples) -> dict[str, NDArray[Any]]:
-    """Run a bundle on samples, a few thousand rows at a time."""
-    model = Model.load(folder)
+def answers(folder: Path, samples: Samples, bundle_id: str = "") -> dict[str, NDArray[Any]]:
+    """Run a bundle on samples, a few thousand rows at a time.
+
+    One that is known by its id needs no signature: the key may be younger than the bundle.
+    """
+    model = Model.load(folder, bundle_id=bundle_id, require_signature=not bundle_id)
     rows = len(samples.unit)
     starts = range(0, rows, _ROWS_AT_ONCE) if rows else range(1)
     parts = [model.run({k: v[i : i + _ROWS_AT_ONCE] for k, v in samples.inputs.items()}) for i in starts]
@@ -96,10 +102,10 @@ def _same_rows(data: Dataset, challenger: Finished, champion: Contender) -> Comp
     manifest = challenger.manifest
     samples = samples_of(data, manifest)
     keep = _unseen(data, samples.time, champion)
-    own = statistics_of(challenger.bundle, manifest, samples.select(keep))
+    own = statistics_of(challenger, samples.select(keep))
     if champion.manifest.interface != manifest.interface:
         samples = samples_of(data, champion.manifest)  # other codes of categories, say
-    return _aligned(own, statistics_of(champion.folder, champion.manifest, samples.select(keep)))
+    return _aligned(own, statistics_of(champion, samples.select(keep)))
 
 
 def samples_of(data: Dataset, manifest: BundleManifest) -> Samples:
@@ -137,7 +143,7 @@ def _backtests(data: Dataset, challenger: Finished, champion: Contender) -> Comp
         return _aligned(own, kept)
     samples = samples_of(data, champion.manifest)
     seen_not = samples.select(_unseen(data, samples.time, champion))
-    return _aligned(own, statistics_of(champion.folder, champion.manifest, seen_not))
+    return _aligned(own, statistics_of(champion, seen_not))
 
 
 def _aligned(challenger: UnitStatistics, champion: UnitStatistics) -> Comparison:

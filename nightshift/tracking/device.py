@@ -189,6 +189,10 @@ def _judged(home: Home, store: Store, held: Version, cell: Cell, check: DeviceCh
     if holder is not None and holder.version == held.version:
         found = (_failed(held, faults),) if faults else ()
         said = f"promoted: {gate.checked_by(check)}"
+        if held.promoting is not None and held.promoting.by == "device check":
+            # The check that has promoted it was cut off.
+            done = gate.GateDecision(promote=True, reasons=(gate.checked_by(check),))
+            promotion.conclude(store, held.name, held.version, done, "device check")
         _rewrite(home, own, {**facts, "champion": True}, found, said)
         stays = "It is champion, and stays so until a person says otherwise." if faults else "It is champion."
         return Recorded(held.name, held.version, check, faults, True, stays, found)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from nightshift.edge.manifest import BundleManifest, DeviceCheck, Interface
+from nightshift.edge.manifest import BundleManifest, DeviceCheck, Interface, Parity
 from nightshift.family import Limits
 from nightshift.findings import Finding, blockers, finding
 from nightshift.problems.evaluation import Evaluation, UnitStatistics
@@ -214,14 +214,18 @@ def device_faults(check: DeviceCheck, limits: Limits) -> Iterator[str]:
         check: what it has found.
         limits: of the target.
     """
-    parity = check.parity
-    if not parity.ok:
-        wide = {k: v for k, v in parity.max_abs.items() if v > parity.tolerance.get(k, 0.0)}
-        said = [f"{k} differs by up to {v:.3g}, accepted {parity.tolerance.get(k, 0.0):.3g}" for k, v in wide.items()]
-        if parity.flips:
-            said.insert(0, f"{parity.flips} of {parity.rows} rows are labelled otherwise")
-        yield f"on {check.device} the graph is not the model: {'; '.join(said) or 'its answers differ'}"
+    if not check.parity.ok:
+        yield f"on {check.device} the graph is not the model: {differences(check.parity)}"
     yield from _too_much(check.latency.p99_ms, check.footprint.memory_mb, limits, f" on {check.device}")
+
+
+def differences(parity: Parity) -> str:
+    """Say how the answers of a graph differ from those that they should be."""
+    wide = {k: v for k, v in parity.max_abs.items() if v > parity.tolerance.get(k, 0.0)}
+    said = [f"{k} differs by up to {v:.3g}, accepted {parity.tolerance.get(k, 0.0):.3g}" for k, v in wide.items()]
+    if parity.flips:
+        said.insert(0, f"{parity.flips} of {parity.rows} rows are labelled otherwise")
+    return "; ".join(said) or "its answers differ"
 
 
 def _too_much(latency_ms: float, memory_mb: float | None, limits: Limits, where: str = "") -> Iterator[str]:

@@ -83,7 +83,7 @@ def contender(home: Home, store: Store, cell: Cell, held: Version) -> champions.
         evaluation = Evaluation.model_validate_json(stored)
     except (ServiceError, ValidationError):
         evaluation = None
-    return champions.Contender(folder, manifest, evaluation)
+    return champions.Contender(folder, manifest, evaluation, held.bundle_id)
 
 
 def _judged(home: Home, store: Store, finished: Finished, holder: Version) -> gate.Champion:

@@ -23,7 +23,7 @@ from nightshift.tracking import promotion, runs, versions
 from nightshift.tracking.device import known
 from nightshift.tracking.finished import EVALUATION_FILE
 from nightshift.tracking.gate import GateDecision
-from nightshift.tracking.mlflow_store import Store, told_apart
+from nightshift.tracking.mlflow_store import Store
 from nightshift.tracking.versions import CHALLENGER, CHAMPION, Held, Promotion, Version
 
 Read = TypeVar("Read", bound=BaseModel)
@@ -299,7 +299,8 @@ def _json(store: Store, version: Version, name: str) -> Mapping[str, Any]:
 
 def waiting(store: Store, names: Sequence[str]) -> tuple[Version, ...]:
     """Return the newest version that waits for a person of each of these models, sorted by name."""
-    with told_apart(store.uri):
-        found = versions.inventory(store)
-    waits = (promotion.waiting(found.get(name, ())) for name in sorted(set(names)))
+    wanted = sorted(set(names))
+    # The registry of a fleet is long: one model is asked for by its name.
+    found = versions.inventory(store, wanted[0] if len(wanted) == 1 else "")
+    waits = (promotion.waiting(found.get(name, ())) for name in wanted)
     return tuple(version for version in waits if version)

@@ -28,6 +28,9 @@ logger = logging.getLogger("nightshift")
 
 Value = TypeVar("Value")
 
+#: MLflow refuses longer values of a version's tag.
+MAX_TAG = 5000
+
 _SQLITE = "sqlite:///"
 _POSTGRES = ("postgresql://", "postgresql+psycopg2://", "postgres://")
 _LOCK = "mlflow"

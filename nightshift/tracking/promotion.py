@@ -1,8 +1,8 @@
 """Who becomes champion: by the gate's word, by a person's, or by going back to the one before.
 
 MLflow's alias alone says who is champion. A version's tags say how it came to that, and the register records of this
-home repeat it for plans and reports, which open no MLflow. Alias first, records then: what a crash leaves undone is
-done by the same command again.
+home repeat it for plans and reports, which open no MLflow. The version is told, the alias set, tags and records
+follow; what a crash leaves undone is done by the same command again, or noted by the next promotion.
 """
 
 from __future__ import annotations
@@ -21,13 +21,10 @@ from nightshift.plan.past import note_champion, note_gate
 from nightshift.settings import Home
 from nightshift.tracking import versions
 from nightshift.tracking.gate import GateDecision
-from nightshift.tracking.mlflow_store import Store, told_apart
+from nightshift.tracking.mlflow_store import MAX_TAG, Store, told_apart
 from nightshift.tracking.versions import CHAMPION, GATE, GATE_REASONS, READY, STATE, By, Held, Promotion, Version
 
 logger = logging.getLogger("nightshift")
-
-# MLflow refuses longer values of a version's tag.
-_MAX_TAG = 5000
 
 
 @dataclass(frozen=True)
@@ -37,10 +34,12 @@ class Crowned:
     Attributes:
         version: champion now.
         before: champion until then, None when there was none, or it is the same.
+        finished: it was cut off before, and only brought to its end now.
     """
 
     version: Version
     before: Version | None = None
+    finished: bool = False
 
 
 class PersonsWord(BaseModel):
@@ -71,12 +70,17 @@ def conclude(store: Store, name: str, version: int, decision: GateDecision, by: 
     verdict = versions.NOT_PROMOTED
     if decision.promote:
         verdict = versions.WAITS if not is_champion and asks_a_person(store.home) else versions.PROMOTED
+
+    def tell() -> None:
+        with told_apart(store.uri):
+            reasons = "; ".join(decision.reasons)[:MAX_TAG]
+            store.client.set_model_version_tag(name, str(version), GATE_REASONS, reasons)
+            store.client.set_model_version_tag(name, str(version), GATE, verdict)
+
     if verdict == versions.PROMOTED:
-        versions.crown(store, name, version, by)
-    with told_apart(store.uri):
-        reasons = "; ".join(decision.reasons)[:_MAX_TAG]
-        store.client.set_model_version_tag(name, str(version), GATE_REASONS, reasons)
-        store.client.set_model_version_tag(name, str(version), GATE, verdict)
+        versions.crown(store, name, version, by, then=tell)
+    else:
+        tell()
     return verdict
 
 
@@ -99,8 +103,7 @@ def promote(store: Store, name: str, version: int, note: str = "") -> Crowned:
     with lock.held(store.home, f"register-{name}", wait=True):
         before = versions.champion(store, name)
         found = versions.find(store, name, version)
-        versions.crown(store, name, version, "hand", note)
-        _tell(store, found, versions.BY_HAND, note)
+        versions.crown(store, name, version, "hand", note, then=lambda: _tell(store, found, versions.BY_HAND, note))
     return Crowned(found, before if before is not None and before.version != version else None)
 
 
@@ -125,7 +128,7 @@ def refuse(store: Store, name: str, version: int, note: str = "") -> Version:
 
 
 def rollback(store: Store, name: str, note: str = "") -> Crowned:
-    """Go back to the champion before the present one.
+    """Go back to the champion before the present one; a rollback that was cut off is brought to its end instead.
 
     Raises:
         UsageError: when there is no champion, or none before it that is still there.
@@ -133,15 +136,28 @@ def rollback(store: Store, name: str, note: str = "") -> Crowned:
     with lock.held(store.home, f"register-{name}", wait=True):
         held = versions.inventory(store, name).get(name, [])
         now = next((h.version for h in held if CHAMPION in h.aliases), None)
+        if now is not None and now.promoting is not None and now.promoting.by == "rollback":
+            _go_back(store, now, now.promoting.note)
+            return Crowned(versions.read(store, name, now.version), finished=True)
         target = before(held)
         if now is None or target is None:
             raise UsageError(
                 _no_way_back(name, now),
                 hint="`nightshift history` lists the versions; any of them is made champion by: nightshift promote",
             )
-        versions.crown(store, name, target.version, "rollback", note or f"from version {now.version}")
-        note_champion(store.home, name, target.version)
+        _go_back(store, target, note or f"from version {now.version}")
     return Crowned(target, now)
+
+
+def _go_back(store: Store, target: Version, note: str) -> None:
+    versions.crown(
+        store,
+        target.name,
+        target.version,
+        "rollback",
+        note,
+        then=lambda: note_champion(store.home, target.name, target.version),
+    )
 
 
 def before(held: Sequence[Held]) -> Version | None:
@@ -166,7 +182,7 @@ def waiting(held: Iterable[Held]) -> Version | None:
 
 
 def _stack(held: Sequence[Held], now: int) -> list[int]:
-    """Return the champions that led to the present one, oldest first; what never came about is left out."""
+    """Return the champions that led to the present one, oldest first."""
     stack: list[int] = []
     for number, promotion in in_order(held):
         if promotion.by == "rollback" and number in stack:
@@ -195,7 +211,7 @@ def _tell(store: Store, found: Version, verdict: str, note: str) -> None:
     with told_apart(store.uri):
         store.client.set_model_version_tag(found.name, str(found.version), GATE, verdict)
         if note:
-            store.client.set_model_version_tag(found.name, str(found.version), versions.NOTE, note[:_MAX_TAG])
+            store.client.set_model_version_tag(found.name, str(found.version), versions.NOTE, note[:MAX_TAG])
     if verdict == versions.BY_HAND:
         note_champion(store.home, found.name, found.version)
     note_gate(store.home, found.name, found.version, verdict + (f" ({' '.join(note.split())})" if note else ""))

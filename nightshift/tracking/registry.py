@@ -33,16 +33,13 @@ from nightshift.settings import Home
 from nightshift.tracking import device, runs, versions
 from nightshift.tracking.finished import LOGGED, Finished, read_finished, staging_folder, version_folder
 from nightshift.tracking.gate import GateDecision
-from nightshift.tracking.judge import decide, device_of
-from nightshift.tracking.mlflow_store import Store, open_store, told_apart
+from nightshift.tracking.judge import decide
+from nightshift.tracking.mlflow_store import MAX_TAG, Store, open_store, told_apart
 from nightshift.tracking.promotion import conclude
 from nightshift.tracking.unversioned import dvc_file
 from nightshift.tracking.verdict import facts_of
 
 logger = logging.getLogger("nightshift")
-
-# MLflow refuses longer values of a version's tag.
-_MAX_TAG = 5000
 
 Summary = dict[str, str | int | float | bool | None]
 
@@ -214,7 +211,7 @@ def _version_tags(finished: Finished) -> dict[str, str]:
         **runs.tags_of(finished),
         versions.STATE: versions.PENDING,
         versions.GATE: "undecided",
-        versions.MEMBERS: ",".join(finished.members)[:_MAX_TAG],
+        versions.MEMBERS: ",".join(finished.members)[:MAX_TAG],
         versions.MEMBERS_CUT: str(any(f.code == "T004" for f in finished.findings)).lower(),
         "nightshift.size_bytes": str(manifest.size_bytes),
         "nightshift.trained_until": manifest.trained_until or "",
@@ -251,8 +248,7 @@ def _ask_gate(home: Home, store: Store, finished: Finished, done: Registered) ->
         decision = GateDecision(promote=True, reasons=("champion already",))
     else:
         # A version that is registered once more may have been checked since the first time.
-        awaits = device_of(home, finished.cell.target).require_device_check
-        check = device.known(versions.find(store, done.name, done.version)) if awaits else None
+        check = device.known(versions.read(store, done.name, done.version))
         decision = decide(home, store, finished, holder, check)
     with told_apart(store.uri):
         runs.log_gate(store, done.run_id, decision.model_dump_json(indent=1))

@@ -1,7 +1,8 @@
 """What is kept, whatever `nightshift prune` removes: the rules, asked when it looks and again before it removes.
 
-Of a model: whatever an alias refers to, the last versions, what is not whole yet, and the version of the cell that the
-plan finds up to date, which is an old one after `nightshift data checkout`. Of the work: the cells of those versions,
+Of a model: whatever an alias refers to, the champion that a rollback would go back to, what waits for a person, the
+last versions, what is not whole yet, and the version of the cell that the plan finds up to date, which is an old one
+after `nightshift data checkout`. Of the work: the cells of those versions,
 and the one that each model was last worked on. Of the data: the present version, the last ones, and whatever a kept
 model or cell was made from.
 """
@@ -19,7 +20,7 @@ from nightshift.errors import NightshiftError, UnknownNameError
 from nightshift.plan.records import work_folder
 from nightshift.plan.state import make_cell, newest, refreshed
 from nightshift.settings import Home
-from nightshift.tracking import runs
+from nightshift.tracking import promotion, runs
 from nightshift.tracking.versions import PRUNED, READY, STATE, Held
 
 
@@ -81,6 +82,7 @@ def kept(home: Home, held: Sequence[Held], used: InUse, last: int) -> dict[int, 
     found: dict[int, str] = {}
     ready = [h.version.version for h in held if h.version.tags.get(STATE) == READY][:last]
     registered = {version_of(work_folder(home, key)) for key in used.keys}
+    person = _for_a_person(held)
     for one in held:
         version = one.version
         if one.aliases:
@@ -89,11 +91,19 @@ def kept(home: Home, held: Sequence[Held], used: InUse, last: int) -> dict[int, 
             continue
         elif version.tags.get(STATE) != READY:
             found[version.version] = "its registration has not ended"
+        elif version.version in person:
+            found[version.version] = person[version.version]
         elif version.version in ready:
             found[version.version] = f"one of the last {last}"
         elif version.version in registered or used.uses("", version.tags.get(runs.DATASET, "")):
             found[version.version] = "of the present data"
     return found
+
+
+def _for_a_person(held: Sequence[Held]) -> dict[int, str]:
+    """Return what a person may want to make champion next; version -> why it is kept."""
+    wanted = ((promotion.waiting(held), "waits for a person"), (promotion.before(held), "the champion before"))
+    return {version.version: why for version, why in wanted if version}
 
 
 def version_of(folder: Path) -> int | None:

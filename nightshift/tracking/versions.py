@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from nightshift.errors import ServiceError, UnknownNameError
 from nightshift.plan.cell import Cell
 from nightshift.tracking import runs
-from nightshift.tracking.mlflow_store import Store, told_apart
+from nightshift.tracking.mlflow_store import MAX_TAG, Store, told_apart
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -31,12 +31,13 @@ PROMOTED, NOT_PROMOTED, BY_HAND = "promoted", "not promoted", "promoted by hand"
 WAITS, REFUSED = "waits for a person", "refused by hand"
 #: When and by whom a version was made champion, as JSON.
 PROMOTIONS = "nightshift.promotions"
+#: A promotion that has begun and is not done with; it counts only where the alias has come to it.
+PROMOTING = "nightshift.promoting"
 #: A person's reason for the word in the gate's tag.
 NOTE = "nightshift.gate_note"
 By = Literal["gate", "device check", "hand", "rollback"]
 MEMBERS, MEMBERS_CUT = "nightshift.members", "nightshift.members_cut"
-# MLflow refuses longer values of a version's tag; the oldest promotions make room for the newest.
-_MAX_TAG, _MAX_NOTE = 5000, 500
+_MAX_NOTE = 500
 
 
 class Promotion(BaseModel):
@@ -100,6 +101,14 @@ class Version:
             by = {PROMOTED: "gate", BY_HAND: "hand"}.get(self.tags.get(GATE, ""))
             return (Promotion.model_validate({"at": self.created_at, "by": by}),) if by else ()
 
+    @property
+    def promoting(self) -> Promotion | None:
+        """A promotion that was begun and not ended; the version is champion only if the alias says so."""
+        try:
+            return Promotion.model_validate_json(self.tags[PROMOTING])
+        except (KeyError, ValidationError):
+            return None
+
 
 @dataclass(frozen=True)
 class Held:
@@ -149,22 +158,61 @@ def of_cell(store: Store, cell: Cell) -> list[Version]:
     return sorted(found, key=lambda v: -v.version)
 
 
-def crown(store: Store, name: str, version: int, by: By, note: str = "") -> None:
+def crown(
+    store: Store, name: str, version: int, by: By, note: str = "", then: Callable[[], None] | None = None
+) -> None:
     """Make a version champion: the one place that sets the alias. Whoever calls it holds the model's register lock.
 
-    The promotion is noted first: history without the alias is one that did not come about, which the alias tells. What
-    is champion already stays as it is.
+    The promotion is told before the alias is set, and noted after: whatever was noted came about, and what a crash
+    left between the two is made up for by the next call, for this version or for another one. A version that is
+    champion already has nothing noted but that.
+
+    Args:
+        store: of the registry.
+        name: of the model.
+        version: its number.
+        by: who makes it champion.
+        note: a person's reason.
+        then: does what else belongs to a promotion; it may be done twice. `Version.promoting` stays until it is done.
     """
     now = champion(store, name)
-    if now is not None and now.version == version:
+    if now is None or now.version != version:
+        if now is not None:
+            _note(store, now)
+            _done(store, now)
+        told = Promotion(at=_now(), by=by, note=" ".join(note.split())[:_MAX_NOTE])
+        with told_apart(store.uri):
+            store.client.set_model_version_tag(name, str(version), PROMOTING, told.model_dump_json())
+            store.client.set_registered_model_alias(name, CHAMPION, str(version))
+    crowned = read(store, name, version)
+    _note(store, crowned)
+    if then is not None:
+        then()
+    _done(store, crowned)
+
+
+def _note(store: Store, held: Version) -> None:
+    """Note what a champion was told of its promotion; done twice, it is noted once."""
+    if held.promoting is None:
         return
+    kept = [*(p for p in held.promotions if p.at != held.promoting.at), held.promoting]
+    # The oldest promotions make room for the newest.
+    while len(text := json.dumps([p.model_dump() for p in kept], ensure_ascii=False)) > MAX_TAG:
+        kept.pop(0)
     with told_apart(store.uri):
-        held = _version(store.client.get_model_version(name, str(version)))
-        kept = [*held.promotions, Promotion(at=_now(), by=by, note=" ".join(note.split())[:_MAX_NOTE])]
-        while len(text := json.dumps([p.model_dump() for p in kept], ensure_ascii=False)) > _MAX_TAG:
-            kept.pop(0)
-        store.client.set_model_version_tag(name, str(version), PROMOTIONS, text)
-        store.client.set_registered_model_alias(name, CHAMPION, str(version))
+        store.client.set_model_version_tag(held.name, str(held.version), PROMOTIONS, text)
+
+
+def _done(store: Store, held: Version) -> None:
+    if PROMOTING in held.tags:
+        with told_apart(store.uri):
+            store.client.delete_model_version_tag(held.name, str(held.version), PROMOTING)
+
+
+def read(store: Store, name: str, version: int) -> Version:
+    """Return one version as it is now, whole or not."""
+    with told_apart(store.uri):
+        return _version(store.client.get_model_version(name, str(version)))
 
 
 def find(store: Store, name: str, version: int) -> Version:

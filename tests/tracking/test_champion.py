@@ -14,6 +14,8 @@ from support.machine import land_demo
 from nightshift.data.dataset import Dataset
 from nightshift.data.schema import TimeKind
 from nightshift.edge.manifest import BundleManifest, Column, Interface, Output
+from nightshift.edge.runtime import Model
+from nightshift.edge.signature import KEY_VARIABLE
 from nightshift.files import sha256_file, write_atomic
 from nightshift.graphs.build import Graph
 from nightshift.plan.cell import Cell
@@ -105,6 +107,21 @@ def test_a_damaged_champion_is_a_reason_and_not_a_crash(
     good, weaker = pair
     with pytest.raises(NotComparableError, match="BundleError"):
         compare(place, good, replace(contender(weaker), folder=tmp_path))
+
+
+def test_a_key_that_is_younger_than_the_champion_keeps_out_none_that_the_registry_knows(
+    place: Home, pair: tuple[Finished, Finished], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, weaker = pair
+    monkeypatch.setenv(KEY_VARIABLE, "0123456789abcdef" * 2)
+    known = replace(contender(weaker), bundle_id=weaker.bundle_id)
+    assert compare(place, good, known).champion == weaker.evaluation.statistics
+    with pytest.raises(NotComparableError, match="SignatureError"):
+        compare(place, good, contender(weaker))
+    with pytest.raises(NotComparableError, match="SwappedFileError"):
+        compare(place, good, replace(known, bundle_id=good.bundle_id))
+    with pytest.raises(ValueError, match="known by its bundle_id"):
+        Model.load(weaker.bundle, require_signature=False)
 
 
 def test_times_are_utc_unless_they_say_otherwise() -> None:

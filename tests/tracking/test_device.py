@@ -38,7 +38,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, migrated_db: Path) -> Iterat
         folder = home.configs / "targets"
         folder.mkdir(parents=True)
         # JSON is YAML.
-        for name in ("board", "late", "crashed", "beaten", "wrong"):
+        for name in ("board", "late", "crashed", "cut_off", "beaten"):
             settings = {"architecture": "aarch64", "require_device_check": True}
             (folder / f"{name}.yaml").write_text(json.dumps({"device": settings}))
         yield home
@@ -180,6 +180,51 @@ def test_a_crash_after_the_promotion_is_made_up_for_by_the_same_check(
     assert own is not None
     assert str(own.summary["gate"]).startswith("promoted: checked on pi-5")
     assert [f.code for f in own.findings] == []
+
+
+def test_a_promotion_that_is_cut_off_is_made_up_for_by_the_same_check(
+    place: Home, store: Store, data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell, done = registered(place, store, data, "cut_off")
+    real = store.client.set_model_version_tag
+
+    def at_the_alias(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def at_the_gate_s_word(*given: Any) -> None:
+        if given[2] == versions.GATE:
+            raise KeyboardInterrupt
+        real(*given)
+
+    cuts = (("set_registered_model_alias", at_the_alias, 0), ("set_model_version_tag", at_the_gate_s_word, 1))
+    for call, cut, champion in cuts:
+        with monkeypatch.context() as patched:
+            patched.setattr(store.client, call, cut)
+            with pytest.raises(KeyboardInterrupt):
+                device.record(place, store, cell.name, 1, a_check(done.bundle_id))
+        held = holder(store, cell.name)
+        assert (held.version if held else 0) == champion
+        assert facts(place, cell)[:2] == (False, "awaiting")
+        assert state(place, cell).state is State.AWAITING
+    assert device.record(place, store, cell.name, 1, a_check(done.bundle_id)).champion
+    held = holder(store, cell.name)
+    assert held is not None
+    assert [p.by for p in held.promotions] == ["device check"]
+    assert held.tags[versions.GATE] == versions.PROMOTED
+    assert held.tags[versions.GATE_REASONS] == "checked on pi-5 (Raspberry Pi 5 Model B)"
+    assert facts(place, cell)[:2] == (True, "passed")
+
+
+def test_a_version_that_is_registered_again_is_judged_by_what_its_device_has_measured(
+    place: Home, store: Store, data: Dataset
+) -> None:
+    cell = a_cell(data, 1, target="vehicle")
+    finish(place, cell, data, threshold_for(data), baseline=1.0)
+    done = registry.register(place, store, cell)
+    device.record(place, store, cell.name, 1, a_check(done.bundle_id, p99_ms=70.0))
+    again = registry.register(place, store, cell).decision
+    assert again is not None
+    assert again.reasons[0] == "latency p99 70.0 ms on pi-5 is above the target's 50 ms"
 
 
 def test_what_was_champion_before_or_is_another_bundle_is_not_made_champion(

@@ -15,6 +15,7 @@ from support.homes import a_home
 from support.machine import land_demo
 
 from nightshift.data.dataset import Dataset
+from nightshift.edge.signature import KEY_VARIABLE
 from nightshift.errors import ServiceError, TransientError, UnknownNameError
 from nightshift.findings import finding
 from nightshift.plan import journal, lock
@@ -173,11 +174,15 @@ def test_a_worse_challenger_leaves_the_champion_and_a_better_one_takes_its_place
         promotion.promote(store, name, 9)
 
 
-def test_a_champion_whose_folder_was_deleted_is_fetched_from_mlflow(place: Home, store: Store, data: Dataset) -> None:
+def test_a_champion_whose_folder_was_deleted_is_fetched_from_mlflow(
+    place: Home, store: Store, data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cells = [a_cell(data, seed, target="vehicle") for seed in (1, 2)]
     finish(place, cells[0], data, threshold_for(data))
     shutil.rmtree(registry.register(place, store, cells[0]).folder)
     finish(place, cells[1], data, threshold_for(data))
+    # A key that is set later: neither of them is signed, and the registry knows both by their ids.
+    monkeypatch.setenv(KEY_VARIABLE, "0123456789abcdef" * 2)
     decision = registry.register(place, store, cells[1]).decision
     assert decision is not None
     assert decision.promote

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -26,15 +27,18 @@ from nightshift.settings import Home
 from nightshift.tracking import retention, runs
 from nightshift.tracking.disk_space import Ledger
 from nightshift.tracking.pruning import look, prune
-from nightshift.tracking.versions import PENDING, PRUNED, READY, STATE, Held, Version
+from nightshift.tracking.versions import GATE, PENDING, PROMOTIONS, PRUNED, READY, STATE, WAITS, Held, Version
 from tests.plan.trained import leave_record, leave_trained, set_aside
 
 LIMITS = RetentionSettings(versions=1, data_versions=1, fleet_runs=1, runs_days=1)
 NAME = "pump_1.anomaly.pi"
 
 
-def held(number: int, *aliases: str, at: str = READY, cell: Cell | None = None) -> Held:
+def held(
+    number: int, *aliases: str, at: str = READY, cell: Cell | None = None, more: Mapping[str, str] | None = None
+) -> Held:
     tags = {STATE: at, runs.CELL_KEY: cell.key if cell else "k", runs.DATASET: cell.dataset if cell else "d" * 64}
+    tags |= more or {}
     return Held(Version(NAME, number, f"run{number}", tags), frozenset(aliases))
 
 
@@ -68,6 +72,25 @@ def test_aliases_the_last_versions_and_what_is_not_whole_are_kept(home: Home) ->
     ]
     kept = retention.kept(home, found, retention.in_use(home, NAME), last=2)
     assert kept == {6: "challenger", 5: "its registration has not ended", 4: "one of the last 2", 2: "shadow"}
+
+
+def test_the_champion_before_and_what_waits_for_a_person_are_kept(home: Home) -> None:
+    """Else there would be nothing to roll back to, and nothing behind the form."""
+
+    def noted(day: int) -> str:
+        return json.dumps([{"at": f"2026-01-0{day}T00:00:00+00:00", "by": "gate", "note": ""}])
+
+    found = [
+        held(7, "challenger"),
+        held(6),
+        held(5, more={GATE: WAITS}),
+        held(4, "champion", more={PROMOTIONS: noted(3)}),
+        held(3),
+        held(2, more={PROMOTIONS: noted(2)}),
+        held(1, more={PROMOTIONS: noted(1)}),
+    ]
+    kept = retention.kept(home, found, retention.in_use(home, NAME), last=1)
+    assert kept == {7: "challenger", 5: "waits for a person", 4: "champion", 2: "the champion before"}
 
 
 def test_the_version_of_the_present_data_is_kept_after_old_data_were_brought_back(home: Home) -> None:
