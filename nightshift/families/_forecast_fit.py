@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from nightshift.families._forecast_bounds import Bounds, check_caps, check_floors
 from nightshift.families._forecast_calendar import (
     PUBLIC_HOLIDAY,
     HolidayConfig,
@@ -51,7 +52,9 @@ class ForecastConfig(FamilyConfig):
         history_days: each fit uses this much history before its origin.
         fit_step_min: the history is thinned to one value in this many minutes: the fit costs more than linearly, and
             a daily pattern of a few harmonics needs no more.
-        growth: of the trend.
+        growth: of the trend; `logistic` levels off between a floor and a cap.
+        cap: sensor -> where a logistic trend levels off, in the sensor's unit; above everything measured.
+        floor: sensor -> what a logistic trend begins from, in the sensor's unit; 0 where none is named.
         daily_order, weekly_order, yearly_order: Fourier orders; 0 = off. Weekly needs 14 days of history, yearly 730.
         day_types: working days and weekends each have their own daily pattern (needs 28 days of history).
         seasonality_mode: whether patterns add to the trend or scale with it.
@@ -70,7 +73,9 @@ class ForecastConfig(FamilyConfig):
     min_step_min: float = Field(default=10.0, gt=0)
     history_days: float = Field(default=90.0, ge=2)
     fit_step_min: float = Field(default=60.0, gt=0)
-    growth: Literal["linear", "flat"] = "linear"
+    growth: Literal["linear", "flat", "logistic"] = "linear"
+    cap: dict[str, float] = Field(default_factory=dict, validate_default=True)
+    floor: dict[str, float] = Field(default_factory=dict, validate_default=True)
     daily_order: int = Field(default=4, ge=0, le=30)
     weekly_order: int = Field(default=3, ge=0, le=30)
     yearly_order: int = Field(default=0, ge=0, le=30)
@@ -88,6 +93,18 @@ class ForecastConfig(FamilyConfig):
     window_days: int = Field(default=2, ge=1, le=14)
     coverage_margin_pct: float = Field(default=5.0, ge=0)
 
+    @field_validator("cap")
+    @classmethod
+    def _capped(cls, cap: dict[str, float], info: ValidationInfo) -> dict[str, float]:
+        check_caps(cap, info.data.get("growth"))
+        return cap
+
+    @field_validator("floor")
+    @classmethod
+    def _floored(cls, floor: dict[str, float], info: ValidationInfo) -> dict[str, float]:
+        check_floors(floor, info.data.get("cap"))
+        return floor
+
     @field_validator("regressors")
     @classmethod
     def _named(cls, regressors: dict[str, RegressorConfig]) -> dict[str, RegressorConfig]:
@@ -100,6 +117,10 @@ class ForecastConfig(FamilyConfig):
             if name == PUBLIC_HOLIDAY or name in self.holidays.dates:
                 raise ValueError(f"'{name}' is the name of a holiday and of a regressor")
         return self
+
+    def bounds(self, sensor: str) -> Bounds | None:
+        """Return what a sensor's trend stays between; None where nothing bounds it."""
+        return Bounds(self.floor.get(sensor, 0.0), self.cap[sensor]) if self.growth == "logistic" else None
 
     def patterns(self) -> dict[str, WeekPattern]:
         """Return when each regressor is on."""
@@ -163,8 +184,9 @@ def fit_prophet(
     for season in seasonalities(config, days=(time[-1] - time[0]) / DAY_S, step_s=series.step_s):
         model.add_seasonality(mode=config.seasonality_mode, prior_scale=config.seasonality_prior_scale, **season)
     patterns = config.patterns()
+    frame = prophet_frame(time, patterns, config.bounds(series.sensors[sensor]))
     try:
-        model.fit(prophet_frame(time, patterns).assign(y=values), seed=seed)
+        model.fit(frame.assign(y=values), seed=seed)
     except RuntimeError:
         return None
     finally:
@@ -207,12 +229,16 @@ def seasonalities(config: ForecastConfig, *, days: float, step_s: int) -> list[d
     return found
 
 
-def prophet_frame(time_s: NDArray[np.int64], patterns: Mapping[str, WeekPattern] | None = None) -> pd.DataFrame:
-    """Return Prophet's table of civil times, with the day types and regressors that its parts ask for."""
+def prophet_frame(
+    time_s: NDArray[np.int64], patterns: Mapping[str, WeekPattern] | None = None, bounds: Bounds | None = None
+) -> pd.DataFrame:
+    """Return Prophet's table of civil times, with the day types, regressors and bounds that its parts ask for."""
     import pandas as pd
 
     workday = is_workday(time_s)
     frame = pd.DataFrame({"ds": pd.to_datetime(time_s, unit="s"), "workday": workday, "weekend": ~workday})
+    if bounds:
+        frame = frame.assign(floor=bounds.floor, cap=bounds.cap)
     return frame.assign(**{name: pattern.on(time_s).astype(float) for name, pattern in (patterns or {}).items()})
 
 

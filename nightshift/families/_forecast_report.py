@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nightshift.families._forecast_backtest import Backtest, Walk, persistence
+from nightshift.families._forecast_bounds import bounds_of
 from nightshift.families._forecast_fit import ForecastConfig, history
 from nightshift.families._forecast_series import Series
 from nightshift.findings import Finding, finding
@@ -150,7 +151,19 @@ def notes(judged: Judged, config: ForecastConfig) -> list[str]:
     ]
     if n_test < 14:
         said.append(f"The test part has room for only {n_test} origins; 14 are wanted.")
-    return said + _calendar_notes(judged, config)
+    return said + _bound_notes(judged) + _calendar_notes(judged, config)
+
+
+def _bound_notes(judged: Judged) -> list[str]:
+    """Say what bounds a trend, and that this is not what bounds the forecast."""
+    bounds = {
+        s.sensor: found
+        for s in judged.parameters.sensors
+        if isinstance(s.model, ProphetParameters) and (found := bounds_of(s.model))
+    }
+    shown = ", ".join(f"{name} between {found.floor:g} and {found.cap:g}" for name, found in bounds.items())
+    more = "daily and weekly patterns, and the bands, may reach beyond."
+    return [f"The trend levels off as configured: {shown}; {more}"] if bounds else []
 
 
 def _calendar_notes(judged: Judged, config: ForecastConfig) -> list[str]:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from nightshift.edge.manifest import Column, Interface, Output
 from nightshift.errors import DataError, UnknownNameError
 from nightshift.families._forecast_backtest import Backtest, choose, run_backtest, shipped_sensors, walk
+from nightshift.families._forecast_bounds import bounds_of, check_measured
 from nightshift.families._forecast_fit import ForecastConfig, prophet_frame, quiet_prophet
 from nightshift.families._forecast_report import BACKTEST, Judged, figures, findings, members, notes, score_rows
 from nightshift.families._forecast_series import Series, even_series
@@ -116,10 +117,12 @@ class ForecastFamily:
 
         Raises:
             UnknownNameError: for a sensor that the dataset does not have.
+            ConfigError: for a logistic trend without a cap above the data, or with a floor that is not below it.
             DataError: when there is too little history, or a sensor has no value.
             InterruptedTraining: when asked to stop.
         """
         series = even_series(data, _sensors(data, config), config.min_step_min * 60)
+        check_measured(series, config.growth, config.cap, config.floor)
         shape = _shape(series, data, config)
         backtest, fits, spent = run_backtest(series, shape, config, ctx)
         if spent.cut:
@@ -160,7 +163,7 @@ class ForecastFamily:
             if isinstance(sensor.model, ProphetParameters):
                 bands = prophet_bands(sensor.model, time_s, parameters.steps, parameters.step_s)
                 patterns = {effect.name: effect.pattern for effect in sensor.model.patterns}
-                frame = partial(prophet_frame, patterns=patterns)
+                frame = partial(prophet_frame, patterns=patterns, bounds=bounds_of(sensor.model))
                 shift = _library_yhat(fitted.prophets[sensor.sensor], frame, parameters, time_s) - bands.yhat
             else:
                 window = np.asarray(inputs["window"], dtype=np.float64)[:, :, sensor.column]

@@ -100,7 +100,7 @@ def test_the_holidays_of_a_country_share_one_effect_unless_each_has_its_own() ->
 
 def test_the_example_in_the_docs_is_one_that_works() -> None:
     text = (Path(__file__).resolve().parents[2] / "docs" / "forecast.md").read_text(encoding="utf-8")
-    [block] = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    block = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[0]
     config = validated(ForecastConfig, yaml.safe_load(block)["families"]["forecast"], "docs")
     found = holiday_table(config.holidays, 2026, 2026)
     assert found is not None
