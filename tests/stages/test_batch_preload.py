@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 from nightshift.settings import Home
 from nightshift.stages.batch_preload import _libraries
@@ -17,7 +19,10 @@ def test_imports_within_functions_count_and_the_standard_library_does_not() -> N
     assert list(_libraries("nightshift.there_is_none")) == []
 
 
-def test_a_store_that_is_opened_ahead_is_used_by_a_forked_process_and_no_connection_is_shared(home: Home) -> None:
+def test_a_store_that_is_opened_ahead_is_used_by_a_forked_process_and_no_connection_is_shared(
+    home: Home, migrated_db: Path
+) -> None:
+    shutil.copyfile(migrated_db, home.mlflow_db)
     code = (
         "import os; from nightshift.settings import use_home; from nightshift.tracking import mlflow_store\n"
         "place = use_home(); mlflow_store.open_ahead(place)\n"
