@@ -29,6 +29,7 @@ def in_containers(home: Home) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_deploy_says_what_it_changed_and_the_second_time_that_nothing_was(
     home: Home, capsys: pytest.CaptureFixture[str], empty_prefect: EmptyDatabase
 ) -> None:

@@ -21,7 +21,7 @@ from deployments.server import down, ensure_server
 from nightshift.errors import ServiceError
 from nightshift.settings import Home
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 NIGHTLY = "train-fleet/nightly"
 POOLS = {

@@ -17,7 +17,7 @@ from nightshift import families
 from nightshift.tracking.mlflow_store import open_store
 from nightshift.tracking.runs import read_artifact
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 OPTIONS = {"settings": {"n_trees": 10, "reference_rows": 60, "max_rows": 200}, "threads": 1}
 

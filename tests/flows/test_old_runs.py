@@ -8,7 +8,7 @@ import pytest
 
 from deployments.old_runs import delete, old_runs
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 #: Everything that has ended is older than that.
 NOW = 1e-9

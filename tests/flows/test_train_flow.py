@@ -9,7 +9,7 @@ import pytest
 
 from nightshift.plan.records import STAGES, read_record
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 CHAIN = [*STAGES, "version"]
 
