@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from nightshift.family import RunContext
 from nightshift.findings import finding
-from nightshift.trainer.room import Plan, forest_of
+from nightshift.trainer.forest_size import Plan, forest_of
 from nightshift.trainer.tree_cost import size_mb
 
 if TYPE_CHECKING:

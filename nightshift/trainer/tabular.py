@@ -26,7 +26,7 @@ from nightshift.family import Limits, RunContext
 from nightshift.findings import cost_remedy, finding
 from nightshift.problems.evaluation import Member
 from nightshift.trainer.forest_cost import with_cost
-from nightshift.trainer.room import Grown, Plan, leaves_grown, planned
+from nightshift.trainer.forest_size import Grown, Plan, leaves_grown, planned
 from nightshift.trainer.tabular_config import Budget, TabularConfig, member_hyperparameters
 from nightshift.trainer.tree_cost import room_nodes
 

@@ -64,6 +64,38 @@ def test_the_closing_block_says_it_all(home: Home, capsys: pytest.CaptureFixture
     assert "missed" not in shown
 
 
+def test_the_closing_block_shows_what_the_device_will_ask(
+    home: Home, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nightshift.cli.show.styled", lambda _stream: True)
+    cell, limits = a_cell(), {"size_mb": 50.0, "latency_ms": 10.0, "memory_mb": 250.0}
+    cell = cell.model_copy(update={"config": {**cell.config, "limits": limits}})
+    manifest, evaluation = a_manifest(cell), an_evaluation()
+
+    def lines() -> dict[str, str]:
+        print_closing(home, cell, "trained")
+        words = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines() if line.strip()]
+        return {key: rest[0] for key, *rest in words if key in ("size", "memory", "latency", "parity")}
+
+    land_finished(home, cell, evaluation, manifest)
+    assert lines() == {
+        "size": "2.4 MB, target ≤ 50 MB",
+        "memory": "88 MB, target ≤ 250 MB; first answer 0.71 s after its start",
+        "latency": "0.4 ms p99, target ≤ 10 ms",
+        "parity": "5,000 rows against the library: 0 labels differ, scores by 6e-07 at most",
+    }
+    footprint = manifest.footprint.model_copy(update={"memory_mb": 300.0}) if manifest.footprint else None
+    latency = manifest.latency.model_copy(update={"p99_ms": 12.0})
+    parity = manifest.parity.model_copy(update={"flips": 3, "ok": False})
+    worse = {"footprint": footprint, "latency": latency, "parity": parity}
+    land_finished(home, cell, evaluation, manifest.model_copy(update=worse))
+    missed = {key: line for key, line in lines().items() if "\x1b[31;1m" in line}
+    assert missed.keys() == worse.keys() - {"footprint"} | {"memory"}
+    assert "300 MB, target ≤ 250 MB missed" in missed["memory"]
+    assert "12 ms p99, target ≤ 10 ms missed" in missed["latency"]
+    assert "3 labels differ" in missed["parity"]
+
+
 def test_missed_targets_are_red(
     home: Home, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ from sklearn.metrics import log_loss
 from nightshift.family import Limits, RunContext
 from nightshift.trainer import forest_cost
 from nightshift.trainer.forest_cost import with_cost
-from nightshift.trainer.room import Plan
+from nightshift.trainer.forest_size import Plan
 from nightshift.trainer.tabular import TrainingTable
 from nightshift.trainer.tree_cost import size_mb
 

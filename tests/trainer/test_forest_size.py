@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nightshift.trainer.room import Grown, leaves_grown, most_nodes, planned
+from nightshift.trainer.forest_size import Grown, leaves_grown, most_nodes, planned
 from nightshift.trainer.tabular_config import TabularConfig, member_hyperparameters
 
 CONFIG = TabularConfig()
