@@ -15,6 +15,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from nightshift.data.remote import open_remote
+from nightshift.edge import words
 from nightshift.edge.check import check_bundle
 from nightshift.edge.manifest import CHECK_ARTIFACT, MANIFEST_FILE, DeviceCheck
 from nightshift.errors import BundleError, ServiceError
@@ -86,21 +87,8 @@ def tell(name: str, found: DeviceCheck) -> None:
 
 def figures(found: DeviceCheck) -> list[str]:
     """Return the lines of a markdown table."""
-    parity, latency, memory = found.parity, found.latency, found.footprint
-    widest = max(parity.max_abs.values(), default=0.0)
-    rows = {
-        "device": " ".join(part for part in (found.device, found.board and f"({found.board})") if part),
-        "architecture": found.architecture,
-        "stands in": found.stand_in,
-        "answers": f"{parity.rows} rows, {parity.flips} flips, differ by {widest:.2g} at most: "
-        + ("as shipped" if parity.ok else "**not as shipped**"),
-        "latency": f"p50 {latency.p50_ms:.3f} ms, p99 {latency.p99_ms:.3f} ms, one row, one thread",
-        "memory": f"{memory.memory_mb:.0f} MB resident, first answer after {memory.start_s:.2f} s",
-        "temperature": "" if found.temperature_c is None else f"{found.temperature_c:.0f} °C",
-        "throttled": "" if found.throttled is None else ("**yes**" if found.throttled else "no"),
-        "onnxruntime": found.onnxruntime,
-    }
-    return ["| | |", "|---|---|", *(f"| {what} | {said} |" for what, said in rows.items() if said)]
+    rows = [(label, text.replace("|", "/")) for label, text in words.lines(found)]
+    return ["| | |", "|---|---|", *(f"| {label} | {text} |" for label, text in rows)]
 
 
 def _id_of(folder: Path) -> str:

@@ -173,11 +173,12 @@ def _conclude(home: Home, store: Store, one: Wanted, found: DeviceCheck | str, *
 
 def _show(told: Recorded) -> None:
     from nightshift.cli.show import bold, green, red, yellow
+    from nightshift.edge import words
     from nightshift.tracking.versions import WAITS
 
     word = red("failed its device check") if told.faults else green("passed its device check")
     print(f"\n{bold(f'{told.name} v{told.version}')} {word}")
-    for label, text in _lines(told.check):
+    for label, text in words.lines(told.check):
         print(f"  {label:<12}{text}")
     for fault in told.faults:
         print(f"  {'fault':<12}{red(fault)}")
@@ -190,18 +191,3 @@ def _show(told: Recorded) -> None:
             print(f"  {'finding':<12}{red(found.line())}")
     if told.check.throttled:
         print(f"  {'note':<12}{yellow('the board slowed itself down meanwhile: its latency is not its best.')}")
-
-
-def _lines(check: DeviceCheck) -> Iterator[tuple[str, str]]:
-    parity, latency, footprint = check.parity, check.latency, check.footprint
-    board = f" ({check.board})" if check.board else ""
-    yield "device", f"{check.device}{board}, {check.architecture}, onnxruntime {check.onnxruntime}"
-    if check.stand_in:
-        yield "stands in", check.stand_in
-    widest = max(parity.max_abs.values(), default=0.0)
-    yield "parity", f"{parity.rows:,} rows as shipped: {parity.flips} flips, scores by {widest:.1g} at most"
-    yield "latency", f"{latency.p50_ms:.3g} ms p50, {latency.p99_ms:.3g} ms p99"
-    yield "memory", f"{footprint.memory_mb:.0f} MB resident, first answer after {footprint.start_s:.2f} s"
-    if check.temperature_c is not None:
-        throttled = "" if check.throttled is None else f", throttled: {'yes' if check.throttled else 'no'}"
-        yield "processor", f"{check.temperature_c:.0f} °C{throttled}"

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from nightshift.errors import EXIT_CELL_FAILED, EXIT_OK, BundleError, NightshiftError
 
 if TYPE_CHECKING:
-    from nightshift.edge.manifest import BundleManifest, DeviceCheck, Footprint, Latency, Parity
+    from nightshift.edge.manifest import BundleManifest
     from nightshift.edge.rows import Rows
     from nightshift.edge.runtime import Model
 
@@ -139,7 +139,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
-    from nightshift.edge import probe
+    from nightshift.edge import probe, words
     from nightshift.edge.bench import measure
     from nightshift.edge.runtime import Model
 
@@ -151,15 +151,14 @@ def _bench(arguments: argparse.Namespace) -> int:
     print(f"model    {_name(model.manifest)}")
     print(f"size     {model.manifest.size_bytes / 1e6:.2f} MB")
     print(f"load     {loaded_s:.2f} s")
-    print(f"latency  {_latency(latency)}")
-    print(f"memory   {_memory(held)}")
-    print(f"start    {_start(held)}")
+    print(f"latency  {words.latency(latency)}, {latency.runs} runs")
+    print(f"memory   {words.memory(held)}")
     return EXIT_OK
 
 
 def _verify(arguments: argparse.Namespace) -> int:
     """Check the bundle here, print what was found, and return a failure where the answers do not agree."""
-    from nightshift.edge import check, signature
+    from nightshift.edge import check, signature, words
     from nightshift.edge.bundle import read_manifest
 
     found = check.check_bundle(arguments.bundle, architecture=arguments.architecture, runs=arguments.runs)
@@ -168,48 +167,19 @@ def _verify(arguments: argparse.Namespace) -> int:
         return EXIT_OK if found.parity.ok else EXIT_CELL_FAILED
     manifest, _ = read_manifest(Path(arguments.bundle))
     signed = "signed with this device's key" if signature.bundle_key() else "no key set here, no signature checked"
-    print(f"bundle   {found.bundle_id}")
-    print(f"model    {_name(manifest)}")
-    print(f"files    {len(manifest.hashes)} as listed, {signed}")
-    print(f"parity   {_parity(found.parity)}")
-    print(f"latency  {_latency(found.latency)}")
-    print(f"memory   {_memory(found.footprint)}")
-    print(f"start    {_start(found.footprint)}")
-    print(f"device   {_device(found)}")
-    if found.stand_in:
-        print(f"note     {found.stand_in}: no check of the target's own device")
+    rows = [
+        ("bundle", found.bundle_id),
+        ("model", _name(manifest)),
+        ("files", f"{len(manifest.hashes)} as listed, {signed}"),
+        *words.lines(found),
+    ]
+    for label, text in rows:
+        print(f"{label:<11}{text}")
     return EXIT_OK if found.parity.ok else EXIT_CELL_FAILED
 
 
 def _name(manifest: BundleManifest) -> str:
     return f"{manifest.subject}.{manifest.family}.{manifest.target}"
-
-
-def _parity(parity: Parity) -> str:
-    deltas = [f"{name} within {worst:.2g} of {parity.tolerance[name]:.2g}" for name, worst in parity.max_abs.items()]
-    said = "the training library's answers" if parity.ok else "NOT the training library's answers"
-    return ", ".join([f"{said} on {parity.rows} rows: {parity.flips} flips", *deltas])
-
-
-def _latency(latency: Latency) -> str:
-    return f"p50 {latency.p50_ms:.3f} ms, p99 {latency.p99_ms:.3f} ms, one row, one thread, {latency.runs} runs"
-
-
-def _memory(held: Footprint) -> str:
-    return f"{held.memory_mb:.0f} MB resident at most, a fresh process with Python"
-
-
-def _start(held: Footprint) -> str:
-    return f"{held.start_s:.2f} s from the start of a fresh process to its first answer"
-
-
-def _device(found: DeviceCheck) -> str:
-    told = [found.device, found.board or found.architecture, f"onnxruntime {found.onnxruntime}"]
-    if found.temperature_c is not None:
-        told.append(f"{found.temperature_c:.0f} °C")
-    if found.throttled is not None:
-        told.append("it slowed down meanwhile" if found.throttled else "not throttled")
-    return ", ".join(told)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from nightshift.edge import words as device_words
 from nightshift.edge.manifest import DeviceCheck, Parity
 from nightshift.tracking.lineage import Entry, Lineage, Score
 from nightshift.tracking.text import number
@@ -122,16 +123,13 @@ def figures_of(check: DeviceCheck | None) -> str:
     """What a device has found, on one line."""
     if check is None:
         return "not checked"
-    board = f" ({check.board})" if check.board else ""
     figures = [
-        f"{check.device}{board}, {check.architecture}, {when(check.checked_at)}",
+        f"{device_words.device(check)}, {when(check.checked_at)}",
         "same answers" if check.parity.ok else f"OTHER ANSWERS: {check.parity.flips} labels differ",
         f"p99 {number(check.latency.p99_ms, 3)} ms",
-        f"{check.footprint.memory_mb:.0f} MB in memory",
-        f"first answer after {check.footprint.start_s:.2f} s",
+        device_words.memory(check.footprint),
     ]
-    figures += [f"{check.temperature_c:.0f} °C"] if check.temperature_c is not None else []
-    figures += ["throttled"] if check.throttled else []
+    figures += [state] if (state := device_words.processor(check)) else []
     figures += [f"stand-in: {check.stand_in}"] if check.stand_in else []
     return ", ".join(figures)
 
