@@ -19,34 +19,27 @@ def test_imports_within_functions_count_and_the_standard_library_does_not() -> N
     assert list(_libraries("nightshift.there_is_none")) == []
 
 
-def test_a_store_that_is_opened_ahead_is_used_by_a_forked_process_and_no_connection_is_shared(
+def test_libraries_are_loaded_and_the_store_is_open_for_forked_processes_that_share_no_connection(
     home: Home, migrated_db: Path
 ) -> None:
     shutil.copyfile(migrated_db, home.mlflow_db)
     code = (
-        "import os; from nightshift.settings import use_home; from nightshift.tracking import mlflow_store\n"
-        "place = use_home(); mlflow_store.open_ahead(place)\n"
-        "files = [os.path.realpath(f'/proc/self/fd/{name}') for name in os.listdir('/proc/self/fd')]\n"
-        "assert str(place.mlflow_db.resolve()) not in files, files\n"
-        "pid = os.fork()\n"
-        "import mlflow.store.db.utils as utils; utils._verify_schema = None  # it has been looked at\n"
-        "assert mlflow_store.open_store(place).experiment('here' if pid else 'there')\n"
-        "assert not pid or os.waitpid(pid, 0)[1] == 0\n"
-        "assert not pid or mlflow_store.open_store(place).client.get_experiment_by_name('there')\n"
-    )
-    environment = {**os.environ, **home.environment()}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-def test_a_family_and_its_libraries_are_loaded() -> None:
-    code = (
-        "import sys; from nightshift.stages.batch_preload import preload; preload(['anomaly'])\n"
+        "import os, sys; from nightshift.settings import use_home; place = use_home()\n"
+        "from nightshift.stages.batch_preload import preload; preload(['anomaly'], place)\n"
         "wanted = {'nightshift.families.anomaly', 'nightshift.stages.register', 'pyod.models.lof', 'mlflow'}\n"
         "wanted |= {'pandera.backends.pandas.builtin_checks', 'matplotlib.backends.backend_svg'}\n"
         "assert not wanted - set(sys.modules), wanted - set(sys.modules)\n"
         "assert 'prophet' not in sys.modules and 'autogluon.tabular' not in sys.modules\n"
+        "files = [os.path.realpath(f'/proc/self/fd/{name}') for name in os.listdir('/proc/self/fd')]\n"
+        "assert str(place.mlflow_db.resolve()) not in files, files\n"
+        "pid = os.fork()\n"
+        "import mlflow.store.db.utils as utils; utils._verify_schema = None  # it has been looked at\n"
+        "from nightshift.tracking.mlflow_store import open_store\n"
+        "assert open_store(place).experiment('here' if pid else 'there')\n"
+        "assert not pid or os.waitpid(pid, 0)[1] == 0\n"
+        "assert not pid or open_store(place).client.get_experiment_by_name('there')\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    environment = {**os.environ, **home.environment()}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "could not be" not in done.stderr
