@@ -17,13 +17,13 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from nightshift.edge.manifest import MODEL_FILE
+from nightshift.edge.manifest import MODEL_FILE, DeviceCheck
 from nightshift.errors import ExportError, NightshiftError, TransientError
 from nightshift.files import fsync
 from nightshift.plan import journal, lock
@@ -32,12 +32,12 @@ from nightshift.plan.records import StageRecord, record_files, work_folder, writ
 from nightshift.settings import Home
 from nightshift.tracking import device, runs, versions
 from nightshift.tracking.finished import LOGGED, Finished, read_finished, staging_folder, version_folder
-from nightshift.tracking.gate import GateDecision
+from nightshift.tracking.gate import GateDecision, device_faults
 from nightshift.tracking.judge import decide
 from nightshift.tracking.mlflow_store import MAX_TAG, Store, open_store, told_apart
 from nightshift.tracking.promotion import conclude
 from nightshift.tracking.unversioned import dvc_file
-from nightshift.tracking.verdict import facts_of
+from nightshift.tracking.verdict import device_facts, facts_of
 
 logger = logging.getLogger("nightshift")
 
@@ -60,6 +60,7 @@ class Registered:
         bundle_id: SHA-256 of its `bundle.json`.
         decision: the gate's; None before it was asked.
         verdict: what was done about it.
+        checked: what a device has found of it, for a version that is registered once more.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Registered:
     bundle_id: str
     decision: GateDecision | None = None
     verdict: str = ""
+    checked: Summary = field(default_factory=dict)
 
     def summary(self, home: Home, uri: str) -> Summary:
         """Return what the stage record keeps."""
@@ -85,7 +87,7 @@ class Registered:
         }
         if self.decision is not None:
             facts |= facts_of(self.decision, self.verdict)
-        return facts
+        return facts | self.checked
 
 
 def register(home: Home, store: Store, cell: Cell, say: Callable[[str], None] = _silent) -> Registered:
@@ -164,8 +166,11 @@ def _all_steps(home: Home, store: Store, cell: Cell, say: Callable[[str], None])
     _write_stage_record(home, store, cell, done, datetime.now(UTC), 0.0)
     _make_ready(store, done)
     say(f"asking the gate about version {version}")
-    decision = _ask_gate(home, store, finished, done)
-    return replace(done, decision=decision, verdict=conclude(store, done.name, done.version, decision))
+    check = device.known(versions.read(store, done.name, done.version))
+    decision = _ask_gate(home, store, finished, done, check)
+    verdict = conclude(store, done.name, done.version, decision)
+    checked = device_facts(check, tuple(device_faults(check, finished.limits))) if check else {}
+    return replace(done, decision=decision, verdict=verdict, checked=checked)
 
 
 def _find_bundle(home: Home, store: Store, cell: Cell) -> Finished:
@@ -241,14 +246,14 @@ def _make_ready(store: Store, done: Registered) -> None:
             store.client.set_registered_model_alias(done.name, versions.CHALLENGER, str(done.version))
 
 
-def _ask_gate(home: Home, store: Store, finished: Finished, done: Registered) -> GateDecision:
+def _ask_gate(
+    home: Home, store: Store, finished: Finished, done: Registered, check: DeviceCheck | None
+) -> GateDecision:
     """Ask the gate, and keep its word with the run; step 5 is to do as it says."""
     holder = versions.champion(store, done.name)
     if holder is not None and holder.version == done.version:
         decision = GateDecision(promote=True, reasons=("champion already",))
     else:
-        # A version that is registered once more may have been checked since the first time.
-        check = device.known(versions.read(store, done.name, done.version))
         decision = decide(home, store, finished, holder, check)
     with told_apart(store.uri):
         runs.log_gate(store, done.run_id, decision.model_dump_json(indent=1))

@@ -222,9 +222,11 @@ def test_a_version_that_is_registered_again_is_judged_by_what_its_device_has_mea
     finish(place, cell, data, threshold_for(data), baseline=1.0)
     done = registry.register(place, store, cell)
     device.record(place, store, cell.name, 1, a_check(done.bundle_id, p99_ms=70.0))
-    again = registry.register(place, store, cell).decision
-    assert again is not None
-    assert again.reasons[0] == "latency p99 70.0 ms on pi-5 is above the target's 50 ms"
+    again = registry.register(place, store, cell)
+    told = again.summary(place, store.uri)
+    assert [told[name] for name in SUMMARY] == [False, "failed", "pi-5 (Raspberry Pi 5 Model B)", 70.0, 84.3]
+    assert again.decision is not None
+    assert again.decision.reasons[0] == "latency p99 70.0 ms on pi-5 is above the target's 50 ms"
 
 
 def test_what_was_champion_before_or_is_another_bundle_is_not_made_champion(
