@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -17,6 +18,11 @@ from deployments import server
 from deployments.api import ask
 from deployments.workers import troubles
 from nightshift.data.dataset import Dataset
+from nightshift.plan.fleet import Filters, make_plan
+from nightshift.plan.fleet_config import FleetConfig
+from nightshift.plan.fleet_run import FleetOptions, FleetStart
+from nightshift.plan.records import read_record, write_record
+from nightshift.settings import STORE_VARIABLE
 from nightshift.tracking import registry, versions
 from nightshift.tracking.mlflow_store import open_store
 from tests.tracking.bundles import a_cell, finish, threshold_for
@@ -155,11 +161,44 @@ def state_of_in(shop, run: str) -> str:
         return state_of(run)
 
 
-def test_a_refusal_is_noted_and_the_champion_stays(shop, data):
+def test_a_plan_s_models_are_asked_about_and_the_morning_tells_of_it(shop, data):
     number = registered(shop, data, 3)
+    with shop.inside():
+        from tasks.fleet import Night
+        from tasks.promote import ask_about_plan
+        from tasks.signals import StopOnSignal
+
+        target = shop.home.configs / "targets" / "vehicle.yaml"
+        target.parent.mkdir(exist_ok=True)
+        target.write_text("device: {architecture: x86_64}\n")
+        plan = make_plan(shop.home, FleetConfig(families=("anomaly", "rul"), targets=("vehicle",)))
+        target.unlink()
+        assert MODEL in {cell.name for cell in plan.cells if cell.cell_key}
+        start = FleetStart(
+            run_id="r", started_at=plan.made_at, filters=Filters(), options=FleetOptions(), plan=plan, batches=()
+        )
+        night = Night(StopOnSignal(), remarks=("said before",))
+        ask_about_plan(start, night)
+        before, line = night.remarks
+        stopped = Night(StopOnSignal())
+        stopped.stop.signal = signal.SIGTERM
+        ask_about_plan(start, stopped)
+    assert before == "said before"
+    assert line.startswith(f"{MODEL} v{number} passed the gate and waits for a person: ")
+    assert stopped.remarks == ()
+
+
+def test_a_refusal_is_noted_the_champion_stays_and_other_machines_hear_of_it(shop, data, tmp_path):
+    number = 3
     with shop.inside():
         from tasks.promote import Decision, done_as_said, settled_already
 
+        # Put back by `inside`.
+        os.environ[STORE_VARIABLE] = str(tmp_path)
+        own = a_cell(data, number, target="vehicle")
+        record = read_record(shop.home, own.key, "register")
+        assert record is not None
+        write_record(shop.home, record.model_copy(update={"summary": {**record.summary, "version": number}}))
         assert settled_already(MODEL, number) is None
         word = done_as_said(MODEL, number, Decision(decision="refuse", note="too noisy"))
         assert (word.ended, word.note) == ("refused", "too noisy")
@@ -173,4 +212,6 @@ def test_a_refusal_is_noted_and_the_champion_stays(shop, data):
         champion = versions.champion(store, MODEL)
     assert champion is not None
     assert champion.version == 2
+    texts = json.loads((tmp_path / "cells" / f"{MODEL}.json").read_text())["texts"]
+    assert json.loads(texts["register.json"])["summary"]["gate"].startswith("refused by hand (too noisy)")
     assert asked_about(shop) == ()
