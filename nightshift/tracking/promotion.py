@@ -28,7 +28,7 @@ logger = logging.getLogger("nightshift")
 
 
 @dataclass(frozen=True)
-class Crowned:
+class NewChampion:
     """A change of champion.
 
     Attributes:
@@ -78,7 +78,7 @@ def conclude(store: Store, name: str, version: int, decision: GateDecision, by: 
             store.client.set_model_version_tag(name, str(version), GATE, verdict)
 
     if verdict == versions.PROMOTED:
-        versions.crown(store, name, version, by, then=tell)
+        versions.make_champion(store, name, version, by, then=tell)
     else:
         tell()
     return verdict
@@ -93,7 +93,7 @@ def asks_a_person(home: Home) -> bool:
         return True
 
 
-def promote(store: Store, name: str, version: int, note: str = "") -> Crowned:
+def promote(store: Store, name: str, version: int, note: str = "") -> NewChampion:
     """Make a version champion by hand.
 
     Raises:
@@ -103,8 +103,10 @@ def promote(store: Store, name: str, version: int, note: str = "") -> Crowned:
     with lock.held(store.home, f"register-{name}", wait=True):
         before = versions.champion(store, name)
         found = versions.find(store, name, version)
-        versions.crown(store, name, version, "hand", note, then=lambda: _tell(store, found, versions.BY_HAND, note))
-    return Crowned(found, before if before is not None and before.version != version else None)
+        versions.make_champion(
+            store, name, version, "hand", note, then=lambda: _tell(store, found, versions.BY_HAND, note)
+        )
+    return NewChampion(found, before if before is not None and before.version != version else None)
 
 
 def refuse(store: Store, name: str, version: int, note: str = "") -> Version:
@@ -127,7 +129,7 @@ def refuse(store: Store, name: str, version: int, note: str = "") -> Version:
     return found
 
 
-def rollback(store: Store, name: str, note: str = "") -> Crowned:
+def rollback(store: Store, name: str, note: str = "") -> NewChampion:
     """Go back to the champion before the present one; a rollback that was cut off is brought to its end instead.
 
     Raises:
@@ -138,7 +140,7 @@ def rollback(store: Store, name: str, note: str = "") -> Crowned:
         now = next((h.version for h in held if CHAMPION in h.aliases), None)
         if now is not None and now.promoting is not None and now.promoting.by == "rollback":
             _go_back(store, now, now.promoting.note)
-            return Crowned(versions.read(store, name, now.version), finished=True)
+            return NewChampion(versions.read(store, name, now.version), finished=True)
         target = before(held)
         if now is None or target is None:
             raise UsageError(
@@ -146,11 +148,11 @@ def rollback(store: Store, name: str, note: str = "") -> Crowned:
                 hint="`nightshift history` lists the versions; any of them is made champion by: nightshift promote",
             )
         _go_back(store, target, note or f"from version {now.version}")
-    return Crowned(target, now)
+    return NewChampion(target, now)
 
 
 def _go_back(store: Store, target: Version, note: str) -> None:
-    versions.crown(
+    versions.make_champion(
         store,
         target.name,
         target.version,

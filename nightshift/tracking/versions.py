@@ -158,7 +158,7 @@ def of_cell(store: Store, cell: Cell) -> list[Version]:
     return sorted(found, key=lambda v: -v.version)
 
 
-def crown(
+def make_champion(
     store: Store, name: str, version: int, by: By, note: str = "", then: Callable[[], None] | None = None
 ) -> None:
     """Make a version champion: the one place that sets the alias. Whoever calls it holds the model's register lock.
@@ -184,11 +184,11 @@ def crown(
         with told_apart(store.uri):
             store.client.set_model_version_tag(name, str(version), PROMOTING, told.model_dump_json())
             store.client.set_registered_model_alias(name, CHAMPION, str(version))
-    crowned = read(store, name, version)
-    _note(store, crowned)
+    made = read(store, name, version)
+    _note(store, made)
     if then is not None:
         then()
-    _done(store, crowned)
+    _done(store, made)
 
 
 def _note(store: Store, held: Version) -> None:

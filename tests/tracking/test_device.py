@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from support.homes import a_home
 from support.machine import land_demo
@@ -124,11 +125,15 @@ def test_a_champion_that_fails_a_later_check_stays_and_is_told_of_loudly(
 ) -> None:
     cell, done = registered(place, store, data, "pi")
     assert done.decision.promote, "the shipped pi target wants no device's word"
-    told = device.record(place, store, cell.name, 1, a_check(done.bundle_id, flips=4))
+    nothing_alike = Parity(rows=256, max_abs={"score": np.inf}, tolerance={"score": 1e-6}, flips=4, ok=False)
+    wrong = a_check(done.bundle_id).model_copy(update={"parity": nothing_alike})
+    told = device.record(place, store, cell.name, 1, wrong)
     assert told.champion
-    assert told.faults == ("on pi-5 the graph is not the model: 4 of 256 rows are labelled otherwise",)
+    (fault,) = told.faults
+    assert fault.startswith("on pi-5 the graph is not the model: 4 of 256 rows are labelled otherwise; score")
     held = holder(store, cell.name)
     assert held is not None
+    assert device.known(held) == wrong, "an infinite difference is no less recorded"
     assert held.version == 1
     (found,) = told.findings
     assert found.code == "G006"
@@ -236,7 +241,7 @@ def test_what_was_champion_before_or_is_another_bundle_is_not_made_champion(
     device.record(place, store, cell.name, 1, a_check(first.bundle_id))
     _, second = registered(place, store, data, "beaten", seed=2)
     assert device.record(place, store, cell.name, 2, a_check(second.bundle_id)).champion
-    versions.crown(store, cell.name, 1, "rollback")
+    versions.make_champion(store, cell.name, 1, "rollback")
     again = device.record(place, store, cell.name, 2, a_check(second.bundle_id))
     assert not again.champion
     assert "it was champion before" in again.said

@@ -31,7 +31,7 @@ def name(store: Store, request: pytest.FixtureRequest) -> str:
     store.client.create_registered_model(model)
     for number in range(1, 5):
         store.client.create_model_version(model, "file:///nowhere", tags={versions.STATE: versions.READY})
-        versions.crown(store, model, number, "gate") if number < 3 else None
+        versions.make_champion(store, model, number, "gate") if number < 3 else None
     return model
 
 
@@ -64,11 +64,13 @@ UP = [(1, "gate"), (2, "gate")]
 def test_a_promotion_that_did_not_come_about_is_not_noted_and_is_done_by_the_same_call(
     store: Store, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cut_off(monkeypatch, store, "set_registered_model_alias", "", lambda: versions.crown(store, name, 3, "gate"))
+    cut_off(
+        monkeypatch, store, "set_registered_model_alias", "", lambda: versions.make_champion(store, name, 3, "gate")
+    )
     assert who(store, name) == (2, UP, 1)
-    versions.crown(store, name, 4, "gate")
+    versions.make_champion(store, name, 4, "gate")
     assert who(store, name) == (4, [*UP, (4, "gate")], 2), "nobody goes back to 3, which was never champion"
-    versions.crown(store, name, 3, "hand")
+    versions.make_champion(store, name, 3, "hand")
     assert who(store, name) == (3, [*UP, (4, "gate"), (3, "hand")], 4)
 
 
@@ -77,10 +79,14 @@ def test_a_promotion_that_came_about_and_was_not_noted_is_noted_by_the_next_call
     store: Store, name: str, monkeypatch: pytest.MonkeyPatch, next_one: int
 ) -> None:
     cut_off(
-        monkeypatch, store, "set_model_version_tag", versions.PROMOTIONS, lambda: versions.crown(store, name, 3, "hand")
+        monkeypatch,
+        store,
+        "set_model_version_tag",
+        versions.PROMOTIONS,
+        lambda: versions.make_champion(store, name, 3, "hand"),
     )
     assert who(store, name) == (3, UP, 2)
-    versions.crown(store, name, next_one, "gate")
+    versions.make_champion(store, name, next_one, "gate")
     later = [(4, "gate")] if next_one == 4 else []
     assert who(store, name) == (next_one, [*UP, (3, "hand"), *later], 3 if later else 2)
     assert all(h.version.promoting is None for h in versions.inventory(store, name)[name])
@@ -100,7 +106,7 @@ def test_a_word_that_was_cut_off_is_said_again_and_the_promotion_noted_once(
 def test_a_rollback_that_was_cut_off_is_finished_and_goes_back_no_further(
     store: Store, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    versions.crown(store, name, 3, "gate")
+    versions.make_champion(store, name, 3, "gate")
 
     def crash(*_: object) -> None:
         raise CutOffError
