@@ -44,6 +44,10 @@ few = settings(
 )
 
 
+#: Where every example goes all the way to the answers.
+fewer = settings(few, max_examples=60)
+
+
 @dataclass(frozen=True)
 class Pristine:
     """A whole bundle's files, and a folder to put altered ones into."""
@@ -219,7 +223,7 @@ def test_check_rows_of_other_bytes_with_new_hashes_are_refused_or_used(
     used(rehashed(pristine, check=raw[:start] + content + raw[start + len(content) :]))
 
 
-@few
+@fewer
 @given(member=st.sampled_from(["in_window", "out_value", "out_label"]), at=st.integers(0, 200), content=st.binary())
 def test_arrays_of_other_bytes_in_a_whole_archive_are_refused_or_used(
     pristine: Pristine, member: str, at: int, content: bytes
@@ -234,7 +238,7 @@ def test_arrays_of_other_bytes_in_a_whole_archive_are_refused_or_used(
     used(rehashed(pristine, check=file.getvalue()))
 
 
-@few
+@fewer
 @given(
     dtype=st.sampled_from(["f4", "f8", "i8", "i4", "?", "c8", "U1", "M8[s]"]),
     shape=st.lists(st.sampled_from([0, 1, 2, 3, 40]), max_size=3),
