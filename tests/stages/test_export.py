@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -183,7 +184,14 @@ def test_above_the_hard_limit_blocks_and_stages_nothing(cell_home: Home, trained
 def test_a_graph_that_is_not_the_model_is_blocked(
     cell_home: Home, trained: Cell, data: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(type(families.get("anomaly")), "tolerances", lambda _self, _fitted: {"score": -1.0})
+    kind = type(families.get("anomaly"))
+    predict = kind.predict
+
+    def otherwise(self: Any, fitted: Any, rows: Any) -> Any:
+        said = predict(self, fitted, rows)
+        return {**said, "score": said["score"] + 1}
+
+    monkeypatch.setattr(kind, "predict", otherwise)
     record, folder = export_with(cell_home, trained, data, size_mb=7)
     assert record.status == "blocked"
     assert "E001" in record.error
