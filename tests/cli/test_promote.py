@@ -19,7 +19,7 @@ from nightshift.errors import EXIT_OK, EXIT_UNREACHABLE, EXIT_USAGE
 from nightshift.files import write_atomic
 from nightshift.plan.past import past_of
 from nightshift.plan.records import read_record, write_record
-from nightshift.settings import Home
+from nightshift.settings import STORE_VARIABLE, Home
 from nightshift.tracking import registry, versions
 from nightshift.tracking.mlflow_store import Store, open_store
 from tests.tracking.bundles import a_cell, finish, threshold_for
@@ -180,6 +180,24 @@ def test_where_promotion_is_by_hand_what_passes_waits_for_a_person(
     write_atomic(story.home.configs / "fleet.yaml", b"promotion: automatic\n")
     assert _stage(story, 5, 1.0).verdict == versions.PROMOTED
     assert story.champion == 5
+
+
+def test_the_machines_of_a_shared_store_hear_of_a_promotion_and_of_a_rollback(
+    story: Story, said: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(STORE_VARIABLE, str(tmp_path))
+    said("promote", *MODEL, "--version", "3")
+    assert of_newest(tmp_path, story) is False
+    said("rollback", *MODEL)
+    assert (story.champion, of_newest(tmp_path, story)) == (5, True)
+
+
+def of_newest(store: Path, story: Story) -> bool:
+    """Whether the store's record says that the newest version, which is the only one it holds, is champion."""
+    texts = json.loads((store / "cells" / f"{story.name}.json").read_text())["texts"]
+    summary = json.loads(texts["register.json"])["summary"]
+    assert summary["version"] == 5
+    return bool(summary["champion"])
 
 
 def test_a_version_that_is_not_whole_is_not_promoted(story: Story, said: Any) -> None:
