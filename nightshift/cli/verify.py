@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -131,7 +131,7 @@ def _board(home: Home) -> tuple[str, str]:
     return (f"no board is attached: {trouble}", url) if trouble else ("", url)
 
 
-def _on_boards(home: Home, wanted: Sequence[Wanted], url: str) -> Iterator[Found]:
+def _on_boards(home: Home, wanted: Sequence[Wanted], url: str) -> Generator[Found, None, None]:
     from deployments.device_checks import answers, ask_board, call_off
 
     left: dict[str, Wanted] = {}
