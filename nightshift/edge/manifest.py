@@ -94,6 +94,8 @@ class Parity(_Record):
         ok: all within tolerance and no flip.
         cases: what the rows are, with how many of each (`real`, `on a split`, `infinite`); empty = not told.
         batches: sizes of batches whose answers were compared with those of the same rows one by one.
+        between_batches: output -> largest difference between those; features are float32, and a runtime sums one
+            row's window in another order than that of many.
     """
 
     rows: _Count
@@ -103,8 +105,9 @@ class Parity(_Record):
     ok: bool
     cases: dict[str, int] = Field(default_factory=dict)
     batches: tuple[int, ...] = ()
+    between_batches: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
 
-    @field_serializer("max_abs", when_used="json")
+    @field_serializer("max_abs", "between_batches", when_used="json")
     def _without_infinity(self, values: dict[str, float]) -> dict[str, float | str]:
         """JSON knows no infinity, and would say null: the very case that a check is for could not be read back."""
         return {name: value if math.isfinite(value) else "Infinity" for name, value in values.items()}
