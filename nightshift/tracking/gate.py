@@ -225,6 +225,8 @@ def differences(parity: Parity) -> str:
     said = [f"{k} differs by up to {v:.3g}, accepted {parity.tolerance.get(k, 0.0):.3g}" for k, v in wide.items()]
     if parity.flips:
         said.insert(0, f"{parity.flips} of {parity.rows} rows are labelled otherwise")
+    if not said and parity.between_batches:
+        said = [f"{k} differs by {v:.3g} between one row and many" for k, v in parity.between_batches.items() if v]
     return "; ".join(said) or "its answers differ"
 
 
