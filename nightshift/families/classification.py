@@ -69,7 +69,7 @@ class ClassificationFamily:
     problem = "classification"
     group = "machine"
     needs: frozenset[str] = frozenset({"labels"})
-    libraries = ("autogluon.tabular", "catboost", "lightgbm", "numpy", "onnx", "scikit-learn", "torch", "xgboost")
+    libraries = ("autogluon.tabular", "catboost", "lightgbm", "numpy", "onnx", "scikit-learn", "xgboost")
     checkpoints = False
 
     def train(self, data: Dataset, config: ClassificationConfig, ctx: RunContext) -> WindowedModel:

@@ -71,7 +71,7 @@ class RulFamily:
     problem = "regression"
     group = "machine"
     needs: frozenset[str] = frozenset({"rul", "runs"})
-    libraries = ("autogluon.tabular", "catboost", "lightgbm", "numpy", "onnx", "scikit-learn", "torch", "xgboost")
+    libraries = ("autogluon.tabular", "catboost", "lightgbm", "numpy", "onnx", "scikit-learn", "xgboost")
     checkpoints = False
 
     def train(self, data: Dataset, config: RulConfig, ctx: RunContext) -> WindowedModel:
