@@ -68,7 +68,7 @@ def test_a_board_that_is_lost_in_a_check_keeps_nobody_waiting_while_another_one_
 def test_checks_that_no_board_begins_are_called_off_though_one_asks_for_runs(home: Home) -> None:
     boards = Boards({"a": [(0.0, "SCHEDULED")], "b": [(0.0, "SCHEDULED")]})
     found = told(home, boards, 0.6, PUMP, FAN)
-    assert [one for one, _ in found] == [PUMP, FAN]
+    assert {one for one, _ in found} == {PUMP, FAN}
     assert {why for _, why in found} == {
         "a board asks for checks, but none began it in 0.01 minutes, and was called off."
     }
