@@ -94,7 +94,8 @@ def _served(manifest: BundleManifest) -> Iterator[str]:
     if parity.cases:
         yield f"- Those rows: {', '.join(f'{rows:,} {name}' for name, rows in parity.cases.items())}."
     if parity.batches:
-        yield f"- The same answers in batches of {', '.join(f'{size:,}' for size in parity.batches)} rows."
+        sizes = ", ".join(f"{size:,}" for size in parity.batches)
+        yield f"- The same labels, and scores to 2e-5 of themselves, in batches of {sizes} rows."
     if latency.runs:
         yield f"- One row, one thread, where it was exported: p50 {latency.p50_ms:.3g} ms, p99 {latency.p99_ms:.3g} ms."
     held = manifest.footprint

@@ -46,7 +46,7 @@ def test_it_shows_model_baselines_members_parity_and_how_to_load(home: Home) -> 
         assert said in html
     assert re.search(r"memory of a fresh process</th><td>88 MB.*start to the first answer</th><td>0.71 s", html, re.S)
     assert "rows: on a split</th><td>1,200 compared" in html
-    assert "of 0, 1, 7: within the same figures" in html
+    assert "of 0, 1, 7: the same labels" in html
     assert 'Model.load("models/classification/pump_1/pi/v3")' in html.replace("&#34;", '"')
     assert "mute: [T003]" in html
 
