@@ -13,7 +13,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from nightshift.edge import machine, probe
-from nightshift.edge.agree import any_differs
+from nightshift.edge.agree import any_differs, worst_beside
 from nightshift.edge.bench import measure
 from nightshift.edge.check_rows import read_check
 from nightshift.edge.manifest import DeviceCheck, Parity
@@ -74,28 +74,12 @@ def compare(
     accepted: dict[str, float] = {}
     for name, values in want.items():
         if _is_float(values):
-            worst[name], accepted[name] = _worst(values, got[name], tolerance.get(name, 0.0))
+            worst[name], accepted[name] = worst_beside(values, got[name], tolerance.get(name, 0.0), _OF_VALUE)
         else:
             flipped |= any_differs(got[name], values)
     flips = int(flipped.sum())
     ok = flips == 0 and all(delta <= accepted[name] for name, delta in worst.items())
     return Parity(rows=n_rows, max_abs=worst, tolerance=accepted, flips=flips, ok=ok)
-
-
-def _worst(want: NDArray[Any], got: NDArray[Any], tolerance: float) -> tuple[float, float]:
-    """Return the difference that is largest beside what is accepted there, and that; infinite where NaN meets a number.
-
-    Between processors a large answer differs by its own rounding, which no tolerance in the output's unit can name.
-    """
-    if want.shape != got.shape or not want.size:
-        return (0.0 if want.shape == got.shape else float("inf")), tolerance
-    with np.errstate(invalid="ignore"):
-        one, other = want.astype(np.float64).ravel(), got.astype(np.float64).ravel()
-        same = (one == other) | (np.isnan(one) & np.isnan(other))
-        delta = np.nan_to_num(np.where(same, 0.0, np.abs(one - other)), nan=np.inf, posinf=np.inf)
-        accepted = tolerance + _OF_VALUE * np.nan_to_num(np.abs(one), nan=0.0, posinf=0.0)
-    at = int(np.argmax(delta / np.maximum(accepted, np.finfo(np.float64).tiny)))
-    return float(delta[at]), float(accepted[at])
 
 
 def _is_float(values: NDArray[Any]) -> bool:

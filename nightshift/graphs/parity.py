@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nightshift.edge.agree import any_differs, max_abs_delta
+from nightshift.edge.agree import any_differs, max_abs_delta, worst_beside
 from nightshift.edge.manifest import Parity
 
 if TYPE_CHECKING:
@@ -119,10 +119,8 @@ class _Differences:
         self.flips += max(int(flipped.sum()), int(misshapen))
 
     def _accepts(self, name: str, want: NDArray[Any], got: NDArray[Any]) -> bool:
-        own = self._tolerances.get(name, 0.0)
-        if max_abs_delta(want, got) <= own:
-            return True
-        return np.shape(want) == got.shape and bool(np.allclose(got, want, rtol=self._share, atol=own, equal_nan=True))
+        delta, accepted = worst_beside(np.asarray(want), got, self._tolerances.get(name, 0.0), self._share)
+        return delta <= accepted
 
 
 def _compare_batches(graph: Callable[[Arrays], Arrays], inputs: Arrays, told: _Differences) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from nightshift.edge.manifest import CHECK_FILE, BundleManifest
+from nightshift.graphs.parity import BATCH_SHARE
 from nightshift.problems.evaluation import Evaluation
 
 _ANSWERS = {
@@ -95,7 +96,7 @@ def _served(manifest: BundleManifest) -> Iterator[str]:
         yield f"- Those rows: {', '.join(f'{rows:,} {name}' for name, rows in parity.cases.items())}."
     if parity.batches:
         sizes = ", ".join(f"{size:,}" for size in parity.batches)
-        yield f"- The same labels, and scores to 2e-5 of themselves, in batches of {sizes} rows."
+        yield f"- The same labels, and scores to {BATCH_SHARE:g} of themselves, in batches of {sizes} rows."
     if latency.runs:
         yield f"- One row, one thread, where it was exported: p50 {latency.p50_ms:.3g} ms, p99 {latency.p99_ms:.3g} ms."
     held = manifest.footprint

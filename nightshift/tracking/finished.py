@@ -27,7 +27,6 @@ from nightshift.problems.evaluation import Evaluation
 from nightshift.settings import Home
 
 EVALUATION_FILE = "evaluation.json"
-NATIVE_FOLDER = "native"
 
 #: What MLflow keeps of a bundle; `native/` stays on this machine and in DVC.
 LOGGED = (MODEL_FILE, MANIFEST_FILE, CARD_FILE, CHECK_FILE, SIGNATURE_FILE)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from nightshift.edge.manifest import BundleManifest
 from nightshift.errors import DataError
 from nightshift.files import write_atomic
+from nightshift.graphs.parity import BATCH_SHARE
 from nightshift.plan.cell import Cell
 from nightshift.plan.lock import held
 from nightshift.plan.state import newest_cells
@@ -262,7 +263,13 @@ def _parity(manifest: BundleManifest) -> Table:
     rows += [(f"rows: {name}", f"{count:,} compared", "") for name, count in parity.cases.items()]
     if parity.batches:
         sizes = ", ".join(f"{size:,}" for size in parity.batches)
-        rows.append(("rows one by one and in batches", f"of {sizes}: the same labels", "scores to 2e-5 of themselves"))
+        rows.append(
+            (
+                "rows one by one and in batches",
+                f"of {sizes}: the same labels",
+                f"scores to {BATCH_SHARE:g} of themselves",
+            )
+        )
     return Table(("output", "largest difference", "accepted"), rows, [""] * len(rows))
 
 
