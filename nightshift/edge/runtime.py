@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,7 +17,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from nightshift.edge.bundle import read_graph, read_manifest
-from nightshift.edge.faces import check_columns, check_graph, check_inputs
+from nightshift.edge.faces import InputsKnown, check_columns, check_graph, check_inputs
 from nightshift.edge.manifest import BundleManifest, Interface
 from nightshift.edge.rows import Rows
 from nightshift.edge.session import open_session
@@ -127,13 +128,23 @@ class Model:
             ShapeError, DtypeError: for an array of another shape or type.
             BundleError: for a wrong name, or when the graph cannot answer.
         """
-        check_inputs(inputs, self.interface)
-        names = [output.name for output in self.interface.outputs]
+        if not self._known.fit(inputs):
+            check_inputs(inputs, self.interface)
+            inputs = dict(inputs)
         try:
-            answers = self.session.run(names, dict(inputs))
+            answers = self.session.run(self._names, inputs)
         except Exception as error:  # onnxruntime's own exceptions share no public base
             raise BundleError(f"the graph could not answer: {first_line(error, 300)}.") from error
-        return dict(zip(names, answers, strict=True))
+        return dict(zip(self._names, answers, strict=True))
+
+    @cached_property
+    def _names(self) -> list[str]:
+        """Names of the outputs, in the manifest's order."""
+        return [output.name for output in self.interface.outputs]
+
+    @cached_property
+    def _known(self) -> InputsKnown:
+        return InputsKnown(self.interface)
 
     def windows(self, rows: Rows, ends: NDArray[np.intp] | None = None) -> Iterator[dict[str, NDArray[Any]]]:
         """Yield the inputs of a table, a slice at a time.

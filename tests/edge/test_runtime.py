@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from support.bundles import interface, manifest, parity, sum_check, sum_graph, write_bundle
 
 from nightshift.edge.bench import measure
+from nightshift.edge.faces import InputsKnown, check_inputs
 from nightshift.edge.manifest import MODEL_FILE, sha256_bytes
 from nightshift.edge.rows import rows_of
 from nightshift.edge.runtime import Model
@@ -195,3 +197,36 @@ def test_nothing_but_the_base_install_is_imported(folder: Path) -> None:
     checked = write_bundle(folder.with_name("v2"), check=sum_check(), parity=parity(value=1e-5))
     done = subprocess.run([sys.executable, "-c", code, str(checked)], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("uses_time", [False, True])
+def test_the_short_check_passes_only_what_the_long_one_does(uses_time: bool) -> None:
+    face = interface(uses_time=uses_time)
+    known = InputsKnown(face)
+    time = {"time_s": np.zeros(1, np.int64)} if uses_time else {}
+    window = np.zeros((1, 2, 3), np.float32)
+    assert known.fit({"window": window} | time)
+    wrong: list[Any] = [
+        {"window": window.astype(">f4")} | time,
+        {"window": window.astype(np.float64)} | time,
+        {"window": window[0]} | time,
+        {"window": window[:, :, :2]} | time,
+        {"window": window.tolist()} | time,
+        {"windows": window} | time,
+        {"window": window, "time_s": np.zeros(2, np.int64)},
+        {"window": window, "time_s": np.zeros(1)},
+        {"window": window, "time": np.zeros(1, np.int64)},
+        [window],
+        None,
+    ]
+    for inputs in wrong:
+        assert not known.fit(inputs)
+        with pytest.raises(BundleError):
+            check_inputs(inputs, face)
+
+
+def test_inputs_that_are_no_plain_dict_are_answered_too(folder: Path) -> None:
+    model = Model.load(folder)
+    window = np.array([[[0, 0, 0], [1, 2, 0]]], np.float32)
+    given = MappingProxyType({"window": window.view(np.memmap)})
+    assert model.predict(given)["value"].tolist() == model.predict({"window": window})["value"].tolist()
