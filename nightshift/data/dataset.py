@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nightshift.data.schema import LABEL, PARTS, RUN, TIME, Metadata, TimeKind
+from nightshift.data.schema import LABEL, PARTS, RUN, TIME, VEHICLE, Metadata, TimeKind, TruthColumn, TruthRole
 from nightshift.errors import DataError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -79,6 +79,23 @@ class Dataset:
         frame = self.frame(part)
         return frame[LABEL].to_numpy(np.float64) if LABEL in frame else np.full(len(frame), np.nan)
 
+    def truth(self, part: str, role: TruthRole) -> NDArray[np.float64]:
+        """Return a truth, `(rows,)`: a number in its unit, or the code of its class; NaN where it is not known.
+
+        Raises:
+            UnknownNameError: for a role that the dataset has no column of.
+        """
+        column = self.metadata.truth(role)
+        if column is None:
+            raise UnknownNameError("truth", role, [t.role for t in self.metadata.truths])
+        value: NDArray[np.float64] = self._cached(f"truth {role}", part, lambda name: self._truth(name, column))
+        return value
+
+    def vehicles(self, part: str) -> NDArray[np.int64]:
+        """Return the number of each row's vehicle, `(rows,)`; 0 for data of another group."""
+        frame = self.frame(part)
+        return frame[VEHICLE].to_numpy(np.int64) if VEHICLE in frame else np.zeros(len(frame), np.int64)
+
     def times_s(self, part: str) -> NDArray[np.float64]:
         """Return `(rows,)` epoch seconds UTC (calendar), the cycle number (cycles), or NaN (no time)."""
         frame = self.frame(part)
@@ -97,9 +114,10 @@ class Dataset:
         return np.asarray(local, dtype="datetime64[s]").astype(np.int64)
 
     def units(self, part: str) -> NDArray[np.str_]:
-        """Return `(rows,)` the id of each row's independent unit: its run, or its civil day when runs are few."""
+        """Return `(rows,)` the id of each row's independent unit: its run, or a machine's day when runs are few."""
         runs = self.runs(part)
-        if self.metadata.time_kind is TimeKind.CALENDAR and len(np.unique(runs)) < _MIN_RUNS_AS_UNITS:
+        few = len(np.unique(runs)) < _MIN_RUNS_AS_UNITS and self.metadata.group == "machine"
+        if self.metadata.time_kind is TimeKind.CALENDAR and few:
             return self.civil_s(part).astype("datetime64[s]").astype("datetime64[D]").astype(str)
         return runs.astype(str)
 
@@ -133,6 +151,13 @@ class Dataset:
                 hint=reimport_hint(self.subject),
             )
         return frame
+
+    def _truth(self, part: str, column: TruthColumn) -> NDArray[np.float64]:
+        values = self.frame(part)[column.name]
+        if not column.classes:
+            return values.to_numpy(np.float64)
+        code = {name: float(i) for i, name in enumerate(column.classes)}
+        return np.asarray(values.map(code), dtype=np.float64)
 
     def _matrix(self, part: str) -> NDArray[np.float32]:
         import pandas as pd

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Left out of the hash: the same data landed twice is the same dataset.
 _NOT_HASHED = {"created_at"}
+#: Added to the metadata later: without a say in the hash of data that have none of it, which keep their fingerprints.
+_HASHED_WHERE_SET = {"group": "machine", "truths": []}
 
 
 def fingerprint(frames: Mapping[str, pd.DataFrame], metadata: Metadata) -> str:
@@ -39,6 +41,7 @@ def fingerprint(frames: Mapping[str, pd.DataFrame], metadata: Metadata) -> str:
 def canonical(metadata: Metadata) -> bytes:
     """Return the metadata's canonical JSON: sorted keys, no spaces, without `created_at`."""
     value = metadata.model_dump(mode="json", exclude=_NOT_HASHED)
+    value = {k: v for k, v in value.items() if k not in _HASHED_WHERE_SET or v != _HASHED_WHERE_SET[k]}
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 

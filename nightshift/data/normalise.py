@@ -12,7 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nightshift.data.schema import LABEL, PARTS, RUL, RUN, TIME, LabelSource, Metadata, PartSummary, Sensor, TimeKind
+from nightshift.data.schema import (
+    LABEL,
+    PARTS,
+    RUL,
+    RUN,
+    TIME,
+    VEHICLE,
+    LabelSource,
+    Metadata,
+    PartSummary,
+    Sensor,
+    TimeKind,
+    TruthColumn,
+)
 from nightshift.errors import DataError
 
 if TYPE_CHECKING:
@@ -59,6 +72,8 @@ def _part(frame: pd.DataFrame, metadata: Metadata) -> pd.DataFrame:
     if metadata.time_kind is not TimeKind.NONE:
         columns[TIME] = _time(_column(frame, TIME), metadata.time_kind)
     columns[RUN] = _integers(_column(frame, RUN), RUN)
+    if metadata.group == "vehicle":
+        columns[VEHICLE] = _integers(_column(frame, VEHICLE), VEHICLE)
     for sensor in metadata.sensors:
         column = _column(frame, sensor.name)
         columns[sensor.name] = _text(column) if sensor.role == "category" else numbers(column, np.float32)
@@ -66,6 +81,8 @@ def _part(frame: pd.DataFrame, metadata: Metadata) -> pd.DataFrame:
         columns[LABEL] = _label(_column(frame, LABEL))
     if metadata.has_rul:
         columns[RUL] = numbers(_column(frame, RUL), np.float64)
+    for truth in metadata.truths:
+        columns[truth.name] = _truth(_column(frame, truth.name), truth)
     return pd.DataFrame(columns)
 
 
@@ -138,6 +155,21 @@ def _label(column: pd.Series[Any]) -> np.ndarray[Any, Any]:
             hint="Name the failing values in the mapping (`label: {column: …, positive: […]}`).",
         )
     return values.astype(np.float32) if np.isnan(values).any() else values.astype(np.int8)
+
+
+def _truth(column: pd.Series[Any], truth: TruthColumn) -> Any:
+    """Return a number as float32, a kind as text; missing where it is not known."""
+    if not truth.classes:
+        return numbers(column, np.float32)
+    text = _text(column)
+    wrong = text.notna() & ~text.isin(truth.classes)
+    if wrong.any():
+        raise DataError(
+            f"D020: column '{truth.name}' holds '{text[wrong].iloc[0]}' (row {int(np.argmax(wrong)) + 1}), which is "
+            f"none of {', '.join(truth.classes)}.",
+            hint="Name the kinds in the importer's options, or leave the cell empty where it is not known.",
+        )
+    return text
 
 
 def _agree(frames: dict[str, pd.DataFrame], name: str) -> None:

@@ -11,8 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from nightshift.errors import UsageError
 
 PARTS = ("train", "val", "test")
-TIME, RUN, LABEL, RUL = "time", "run", "failure_status", "rul"
+TIME, RUN, LABEL, RUL, VEHICLE = "time", "run", "failure_status", "rul", "vehicle"
 RESERVED = (TIME, RUN, LABEL, RUL)
+
+#: What a column of truth tells: fuel rate, CO2 rate, kind of driving, or what is odd about a row.
+TruthRole = Literal["fuel", "carbon", "behaviour", "odd"]
 
 _SUBJECT = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f/\\]+$")]
@@ -83,6 +86,30 @@ class Derived(Strict):
     right: str
 
 
+class TruthColumn(Strict):
+    """One column that a model answers and is never given; a vehicle's data have them.
+
+    Attributes:
+        name: its column.
+        role: what it tells; a dataset has at most one of each.
+        unit: of a number, `L/h`, `g/s`.
+        classes: names of a kind, in code order; of `odd` the first is what is normal. Empty for a number.
+    """
+
+    name: ColumnName
+    role: TruthRole
+    unit: str = ""
+    classes: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _kinds_are_named(self) -> Self:
+        if (self.role in ("behaviour", "odd")) != bool(self.classes):
+            raise ValueError(f"column '{self.name}': a kind has classes, a number has none")
+        if self.name in (*RESERVED, VEHICLE):
+            raise ValueError(f"column '{self.name}': the name is reserved")
+        return self
+
+
 class Provenance(Strict):
     """Where a dataset comes from.
 
@@ -125,10 +152,15 @@ class Metadata(Strict):
         has_rul: whether `rul` is present.
         official_test: the test part is a published one (C-MAPSS): headline figures use the last row of each run.
         parts: figures per part.
+        group: which families the data are for. A vehicle's rows name their vehicle in a column `vehicle`, and each
+            run is one trip.
+        truths: columns that models answer, in order.
     """
 
     format: Literal[1] = 1
     subject: str
+    group: Literal["machine", "vehicle"] = "machine"
+    truths: tuple[TruthColumn, ...] = ()
     title: str = ""
     time_kind: TimeKind
     time_unit: Literal["hours", "cycles", "none"]
@@ -151,6 +183,11 @@ class Metadata(Strict):
         names = [s.name for s in self.sensors]
         if len(set(names)) != len(names):
             raise ValueError("sensor names repeat")
+        answered = [t.name for t in self.truths]
+        if len({*answered, *names}) != len(answered) + len(names) or len({t.role for t in self.truths}) != len(
+            answered
+        ):
+            raise ValueError("a column or role of truth repeats, or is an input too")
         for d in self.derived:
             if d.left not in names or d.right not in names:
                 raise ValueError(f"derived column '{d.name}': '{d.left}' or '{d.right}' is no sensor")
@@ -167,10 +204,14 @@ class Metadata(Strict):
         marked = tuple(s.name for s in self.sensors if s.critical)
         return marked or tuple(s.name for s in self.sensors if s.role == "sensor")
 
+    def truth(self, role: TruthRole) -> TruthColumn | None:
+        """Return the column of truth of a role, None where there is none."""
+        return next((t for t in self.truths if t.role == role), None)
+
     @property
     def offers(self) -> frozenset[str]:
-        """What families may need: of `labels`, `rul`, `runs`, `clock`."""
-        offered = set()
+        """What families may need: of `labels`, `rul`, `runs`, `clock`, and the roles of the truths."""
+        offered: set[str] = {t.role for t in self.truths}
         if self.label_source is not LabelSource.ABSENT:
             offered.add("labels")
         if self.has_rul:

@@ -28,6 +28,12 @@ _NEEDS = {
         "Map a time column.",
     ),
     "clock": ("no clock time in {source}.", "Map a calendar time column."),
+    "fuel": (
+        "no fuel rate in {source}.",
+        "Land trips with a fuel or air-mass reading, or `nightshift simulate vehicle`.",
+    ),
+    "carbon": ("no CO2 rate in {source}.", "Land trips with a fuel reading, or `nightshift simulate vehicle`."),
+    "behaviour": ("no kind of driving in {source}.", "Land trips with that column, or `nightshift simulate vehicle`."),
 }
 _ORDER = (Severity.BLOCKER, Severity.WARNING, Severity.TIP)
 
