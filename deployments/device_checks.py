@@ -9,11 +9,9 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
 from deployments.api import ENDED, ask
 from deployments.workers import DEVICE_CHECK, DEVICE_PLACE, Trouble, troubles
-from nightshift.edge.manifest import CHECK_ARTIFACT, DeviceCheck, fault
+from nightshift.edge.manifest import CHECK_ARTIFACT, DeviceCheck
 from nightshift.errors import first_line
 from nightshift.settings import Home
 from nightshift.tracking.device import Wanted
@@ -178,8 +176,6 @@ def _found(run_id: str, state: Mapping[str, Any], url: str) -> DeviceCheck | str
         try:
             rows = json.loads(data) if isinstance(data, str) else data
             return DeviceCheck.model_validate_json(rows[0]["check"])
-        except ValidationError as error:
-            return f"what the board has told cannot be read: {fault(error)}."
         except (ValueError, LookupError, TypeError) as error:
             return f"what the board has told cannot be read: {first_line(error)}."
     said = str(state.get("message") or "").removeprefix("Flow run encountered an exception: ").strip().splitlines()

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hmac
-import json
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from nightshift.edge import signature
-from nightshift.edge.manifest import MANIFEST_FILE, MODEL_FILE, BundleManifest, fault, sha256_bytes
+from nightshift.edge.manifest import MANIFEST_FILE, MODEL_FILE, BundleManifest, sha256_bytes
+from nightshift.edge.record import RecordError, parsed
 from nightshift.edge.wire import check_self_contained
 from nightshift.errors import BundleError, CorruptFileError, NewerFormatError, SwappedFileError
 
@@ -52,8 +50,9 @@ def read_manifest(folder: Path, *, bundle_id: str = "", require_signature: bool 
 
 def _parsed(path: Path, raw: bytes) -> BundleManifest:
     try:
-        version = json.loads(raw).get("format")
-    except (ValueError, AttributeError, RecursionError) as error:
+        document = parsed(raw)
+        version = document.get("format")
+    except (RecordError, AttributeError) as error:
         raise CorruptFileError(f"{path} cannot be read.", hint=_AGAIN) from error
     if version != FORMAT:
         newer = isinstance(version, int) and version > FORMAT
@@ -62,9 +61,9 @@ def _parsed(path: Path, raw: bytes) -> BundleManifest:
             hint="Install a matching nightshift.",
         )
     try:
-        return BundleManifest.model_validate_json(raw)
-    except ValidationError as error:
-        raise BundleError(f"{path}: {fault(error)}.", hint=_AGAIN) from error
+        return BundleManifest.model_validate(document)
+    except RecordError as error:
+        raise BundleError(f"{path}: {error}.", hint=_AGAIN) from error
 
 
 def read_graph(folder: Path, manifest: BundleManifest) -> bytes:

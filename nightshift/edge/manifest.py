@@ -1,15 +1,14 @@
 """The schema of `bundle.json`, for those who write it and those who read it.
 
-Base install only: numpy, onnxruntime, pydantic.
+Base install only: numpy, onnxruntime and the standard library.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer
+from nightshift.edge.record import AtLeast, Record
 
 MODEL_FILE = "model.onnx"
 MANIFEST_FILE = "bundle.json"
@@ -22,15 +21,12 @@ SIGNATURE_FILE = "bundle.sig"
 CHECK_ARTIFACT = "device-check"
 
 #: A figure that was measured: no bundle may claim what would pass every limit, or none.
-_Count = Annotated[int, Field(ge=0)]
-_Figure = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Count = Annotated[int, AtLeast(0)]
+_Figure = Annotated[float, AtLeast(0)]
+_Difference = Annotated[float, AtLeast(0, endless=True)]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Column(_Record):
+class Column(Record):
     """One column of the window, in order.
 
     Attributes:
@@ -46,7 +42,7 @@ class Column(_Record):
     unseen_code: int = -1
 
 
-class Output(_Record):
+class Output(Record):
     """One output; `shape` uses names for free dimensions."""
 
     name: str
@@ -56,7 +52,7 @@ class Output(_Record):
     meaning: str = ""
 
 
-class Interface(_Record):
+class Interface(Record):
     """What goes into a model and comes out of it.
 
     Attributes:
@@ -72,7 +68,7 @@ class Interface(_Record):
     """
 
     columns: tuple[Column, ...]
-    window_rows: int = Field(ge=1)
+    window_rows: Annotated[int, AtLeast(1)]
     uses_time: bool = False
     outputs: tuple[Output, ...]
     classes: tuple[str, ...] = ()
@@ -80,10 +76,10 @@ class Interface(_Record):
     sensors: tuple[str, ...] = ()
     steps: _Count | None = None
     step_s: _Figure | None = None
-    thresholds: dict[str, float] = Field(default_factory=dict)
+    thresholds: dict[str, float] = {}
 
 
-class Parity(_Record):
+class Parity(Record):
     """Graph against training library.
 
     Attributes:
@@ -99,21 +95,16 @@ class Parity(_Record):
     """
 
     rows: _Count
-    max_abs: dict[str, Annotated[float, Field(ge=0)]]
+    max_abs: dict[str, _Difference]
     tolerance: dict[str, _Figure]
     flips: _Count
     ok: bool
-    cases: dict[str, int] = Field(default_factory=dict)
+    cases: dict[str, int] = {}
     batches: tuple[int, ...] = ()
-    between_batches: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
-
-    @field_serializer("max_abs", "between_batches", when_used="json")
-    def _without_infinity(self, values: dict[str, float]) -> dict[str, float | str]:
-        """JSON knows no infinity, and would say null: the very case that a check is for could not be read back."""
-        return {name: value if math.isfinite(value) else "Infinity" for name, value in values.items()}
+    between_batches: dict[str, _Difference] = {}
 
 
-class Latency(_Record):
+class Latency(Record):
     """One row, one thread, warm, on the machine that exported."""
 
     p50_ms: _Figure
@@ -122,7 +113,7 @@ class Latency(_Record):
     library_p50_ms: _Figure | None = None
 
 
-class Footprint(_Record):
+class Footprint(Record):
     """A fresh process that has loaded the bundle and answered one row, on the machine that exported.
 
     Attributes:
@@ -134,7 +125,7 @@ class Footprint(_Record):
     start_s: _Figure
 
 
-class DeviceCheck(_Record):
+class DeviceCheck(Record):
     """What a device has found of a bundle: registry tag `nightshift.device_check`, never written into the bundle.
 
     Attributes:
@@ -166,7 +157,7 @@ class DeviceCheck(_Record):
     checked_at: str
 
 
-class Fingerprints(_Record):
+class Fingerprints(Record):
     """What the bundle was made from."""
 
     dataset: str
@@ -175,7 +166,7 @@ class Fingerprints(_Record):
     cell_key: str
 
 
-class BundleManifest(_Record):
+class BundleManifest(Record):
     """The content of `bundle.json`; the SHA-256 of its bytes is the bundle's id."""
 
     format: Literal[1] = 1
@@ -191,7 +182,7 @@ class BundleManifest(_Record):
     trained_until: str | None = None
     label_source: str = "absent"
     metrics: dict[str, dict[str, float | None]]
-    baselines: dict[str, dict[str, float | None]] = Field(default_factory=dict)
+    baselines: dict[str, dict[str, float | None]] = {}
     primary: str
     higher_is_better: bool
     fingerprints: Fingerprints
@@ -200,7 +191,7 @@ class BundleManifest(_Record):
     parity: Parity
     latency: Latency
     footprint: Footprint | None = None
-    libraries: dict[str, str] = Field(default_factory=dict)
+    libraries: dict[str, str] = {}
     opset: int
     oldest_onnxruntime: str = "1.22"
     created_at: str = ""
@@ -210,11 +201,3 @@ class BundleManifest(_Record):
 def sha256_bytes(data: bytes) -> str:
     """Return the hex SHA-256 of bytes."""
     return hashlib.sha256(data).hexdigest()
-
-
-def fault(error: ValidationError) -> str:
-    """Return the first fault of a record that cannot be read, on one line: where, and what."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    said = " ".join(first["msg"].split())
-    return f"{where}: {said}" if where else said

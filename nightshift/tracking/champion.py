@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from nightshift import families
 from nightshift.data.dataset import Dataset
@@ -76,7 +75,7 @@ def compare(home: Home, challenger: Finished, champion: Contender) -> Comparison
         return _same_rows(data, challenger, champion)
     except (NotComparableError, TransientError):
         raise
-    except (NightshiftError, OSError, ValidationError, KeyError, ValueError) as error:
+    except (NightshiftError, OSError, KeyError, ValueError) as error:
         raise NotComparableError(f"{type(error).__name__}: {first_line(error)}") from error
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from nightshift.edge.manifest import DeviceCheck
+from nightshift.edge.record import RecordError
 from nightshift.errors import DataError, NightshiftError, ServiceError
 from nightshift.family import Limits
 from nightshift.findings import Finding, finding
@@ -126,7 +127,7 @@ def known(held: Version) -> DeviceCheck | None:
     """Return what a device has found of a version, None before one has checked it."""
     try:
         return DeviceCheck.model_validate_json(held.tags[CHECK])
-    except (KeyError, ValidationError):
+    except (KeyError, RecordError):
         return None
 
 

@@ -17,6 +17,7 @@ from nightshift.edge.manifest import (
     SIGNATURE_FILE,
     BundleManifest,
 )
+from nightshift.edge.record import RecordError
 from nightshift.errors import BundleError, ExportError, NightshiftError, first_line
 from nightshift.family import FamilyConfig, Limits
 from nightshift.files import sha256_file
@@ -110,7 +111,7 @@ def read_bundle(folder: Path) -> tuple[BundleManifest, str]:
     """
     try:
         manifest = BundleManifest.model_validate_json((folder / MANIFEST_FILE).read_bytes())
-    except (OSError, ValidationError) as error:
+    except (OSError, RecordError) as error:
         raise BundleError(f"{folder.name}/{MANIFEST_FILE} cannot be read.") from error
     for name, expected in manifest.hashes.items():
         file = folder / name

@@ -7,7 +7,7 @@ of an older release does not hold is left empty.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from nightshift import families
 from nightshift.data.store import open_dataset
 from nightshift.edge.manifest import MANIFEST_FILE, BundleManifest, DeviceCheck
+from nightshift.edge.record import RecordError
 from nightshift.errors import NightshiftError, ServiceError, UsageError
 from nightshift.plan.cell import Cell
 from nightshift.problems.evaluation import Evaluation
@@ -26,7 +27,7 @@ from nightshift.tracking.gate import GateDecision
 from nightshift.tracking.mlflow_store import Store
 from nightshift.tracking.versions import CHALLENGER, CHAMPION, Held, Promotion, Version
 
-Read = TypeVar("Read", bound=BaseModel)
+Read = TypeVar("Read")
 
 _MEGABYTE = 1e6
 
@@ -204,7 +205,7 @@ def _state(held: Held) -> str:
 
 
 def _score(store: Store, version: Version) -> Score:
-    found = _artifact(store, version, EVALUATION_FILE, Evaluation)
+    found = _artifact(store, version, EVALUATION_FILE, Evaluation.model_validate_json)
     if found is None:
         return Score()
     best = found.best_baseline()
@@ -219,8 +220,8 @@ def _score(store: Store, version: Version) -> Score:
 
 def _lineage(home: Home, store: Store, held: Held) -> Lineage:
     version = held.version
-    bundle = _artifact(store, version, f"{runs.MODEL_FOLDER}/{MANIFEST_FILE}", BundleManifest)
-    cell = _artifact(store, version, runs.CELL_FILE, Cell)
+    bundle = _artifact(store, version, f"{runs.MODEL_FOLDER}/{MANIFEST_FILE}", BundleManifest.model_validate_json)
+    cell = _artifact(store, version, runs.CELL_FILE, Cell.model_validate_json)
     return Lineage(
         name=version.name,
         entry=_entry(store, held),
@@ -230,7 +231,7 @@ def _lineage(home: Home, store: Store, held: Held) -> Lineage:
         run_id=version.run_id,
         tracking_uri=store.uri,
         bundle=bundle,
-        decision=_artifact(store, version, runs.GATE_FILE, GateDecision),
+        decision=_artifact(store, version, runs.GATE_FILE, GateDecision.model_validate_json),
         device=known(version),
         findings=tuple(version.tags.get("nightshift.findings", "").split()),
         promotions=version.promotions,
@@ -281,11 +282,11 @@ def _settings(cell: Cell) -> dict[str, Setting]:
     }
 
 
-def _artifact(store: Store, version: Version, name: str, kind: type[Read]) -> Read | None:
+def _artifact(store: Store, version: Version, name: str, read: Callable[[bytes], Read]) -> Read | None:
     """Return an artifact of a version's run, None where it is lost, or of a release with another form."""
     try:
-        return kind.model_validate_json(runs.read_artifact(store, version.run_id, name))
-    except (ServiceError, ValidationError):
+        return read(runs.read_artifact(store, version.run_id, name))
+    except (ServiceError, ValidationError, RecordError):
         return None
 
 

@@ -79,7 +79,7 @@ def test_what_cannot_be_read_is_told_in_one_line(home: Home) -> None:
     boards = Boards({"a": [(0.0, "COMPLETED")]}, left=json.dumps([{"check": '{"bundle_id": 3, "device": 4}'}]))
     ((one, why),) = told(home, boards, 60.0, PUMP)
     assert one == PUMP
-    assert why == "what the board has told cannot be read: bundle_id: Input should be a valid string."
+    assert why == "what the board has told cannot be read: bundle_id: expected text, got 3."
     assert len(why.splitlines()) == 1
 
 

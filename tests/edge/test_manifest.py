@@ -62,7 +62,7 @@ def test_a_bundle_cannot_claim_what_would_pass_every_limit(tmp_path: Path, path:
         place = place[key]
     place[path[-1]] = value
     (folder / MANIFEST_FILE).write_text(json.dumps(document))
-    with pytest.raises(BundleError, match=rf"{path[-1]}: Input should be") as caught:
+    with pytest.raises(BundleError, match=rf"{path[-1]}: expected") as caught:
         Model.load(folder)
     assert "\n" not in str(caught.value)
 
