@@ -87,6 +87,36 @@ def metrics(timeline: Timeline, vote: NDArray[np.int64], strength: NDArray[np.fl
     }
 
 
+def kind_metrics(timeline: Timeline, vote: NDArray[np.int64], kind: NDArray[np.str_]) -> dict[str, float | None]:
+    """Return what is known only where every anomaly has a kind (an attack, a manner of dangerous driving).
+
+    Args:
+        timeline: the rows and their truth.
+        vote: int64 `(n,)`, 1 = anomaly.
+        kind: `(n,)` kind of each anomalous row, "" elsewhere.
+
+    Returns:
+        `recall_<kind>`, the share of its rows voted anomalous; `detection_delay_s`, the median over the events that
+        were met of the time from an event's first row to the first vote in it, and `detection_delay_rows` of the
+        rows between. None where there is no such row, event or clock. Events that were missed have no delay: read
+        `event_recall` beside it.
+    """
+    found: dict[str, float | None] = {}
+    for name in sorted(set(kind[timeline.label == 1].tolist()) - {""}):
+        own = (kind == name) & (timeline.label == 1)
+        found[f"recall_{name}"] = float(vote[own].mean())
+    met = [
+        (first, first + int(np.argmax(vote[first:end]))) for first, end in timeline.events() if vote[first:end].any()
+    ]
+    seconds = np.array([timeline.time_s[hit] - timeline.time_s[first] for first, hit in met])
+    known = seconds[np.isfinite(seconds)]
+    return {
+        **found,
+        "detection_delay_s": float(np.median(known)) if len(known) else None,
+        "detection_delay_rows": float(np.median([hit - first for first, hit in met])) if met else None,
+    }
+
+
 def pr_auc(label: NDArray[np.int64], strength: NDArray[np.float64]) -> float | None:
     """Average precision: the step sum of precision over recall; None with one class only."""
     n_positive = int(label.sum())

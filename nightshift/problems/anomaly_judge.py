@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nightshift.findings import Finding, finding
-from nightshift.problems.anomaly import PROBLEM, Timeline, metrics, precision_recall
+from nightshift.problems.anomaly import PROBLEM, Timeline, kind_metrics, metrics, precision_recall
 from nightshift.problems.evaluation import Evaluation, Figure, ScoreRow, Series
 from nightshift.problems.remarks import remarks
 
@@ -89,25 +89,43 @@ def constant(n_rows: int) -> Answers:
     return Answers("constant: never", "baseline", np.zeros(n_rows, dtype=np.int64), np.zeros(n_rows))
 
 
-def score_rows(part: str, timeline: Timeline, answers: list[Answers]) -> list[ScoreRow]:
-    """Return one row of the metrics table per detector."""
-    return [ScoreRow(who=a.who, kind=a.kind, part=part, metrics=metrics(timeline, a.vote, a.strength)) for a in answers]
+def score_rows(
+    part: str, timeline: Timeline, answers: list[Answers], kind: NDArray[np.str_] | None = None
+) -> list[ScoreRow]:
+    """Return one row of the metrics table per detector.
+
+    Args:
+        part: `train`, `val` or `test`.
+        timeline: the rows and their truth.
+        answers: all detectors.
+        kind: `(n,)` kind of each anomalous row, for recall by kind and the delay of detection; None where it is not
+            asked.
+    """
+    rows = []
+    for a in answers:
+        more = {} if kind is None else kind_metrics(timeline, a.vote, kind)
+        figures_of = {**metrics(timeline, a.vote, a.strength), **more}
+        rows.append(ScoreRow(who=a.who, kind=a.kind, part=part, metrics=figures_of))
+    return rows
 
 
-def figures(timeline: Timeline, answers: list[Answers], kind: NDArray[np.str_] | None) -> list[Figure]:
+def figures(
+    timeline: Timeline, answers: list[Answers], kind: NDArray[np.str_] | None, *, kinds: str = "Injected anomalies"
+) -> list[Figure]:
     """Return the pictures of the test part.
 
     Args:
         timeline: the rows and their truth.
         answers: all detectors; the vote is the one of kind `model`.
-        kind: `(n,)` kind of injected anomaly per row, or None for real labels.
+        kind: `(n,)` kind of anomaly per row, or None for labels that know no kinds.
+        kinds: what the kinds are of, in words.
     """
     vote = next(a for a in answers if a.kind == "model")
     drawn = [_timeline(timeline, vote), _confusion(timeline, vote)]
     if 0 < timeline.label.sum() < len(timeline.label):
         drawn.append(_curves(timeline, [a for a in answers if a.kind != "baseline"]))
     if kind is not None:
-        drawn.append(_recall_by_kind(timeline, vote, kind))
+        drawn.append(_recall_by_kind(timeline, vote, kind, kinds))
     return drawn
 
 
@@ -160,23 +178,31 @@ def _curves(timeline: Timeline, answers: list[Answers]) -> Figure:
     )
 
 
-def _recall_by_kind(timeline: Timeline, vote: Answers, kind: NDArray[np.str_]) -> Figure:
+def _recall_by_kind(timeline: Timeline, vote: Answers, kind: NDArray[np.str_], kinds: str) -> Figure:
     found: dict[str, list[bool]] = {}
     for first, end in timeline.events():
         found.setdefault(str(kind[first]), []).append(bool(vote.vote[first:end].any()))
     names = sorted(found)
     bars = Series(label="event recall", x=list(names), y=[float(np.mean(found[n])) for n in names], style="bars")
-    return Figure(
-        key="recall_by_kind", title="Injected anomalies found, by kind", y_label="event recall", series=[bars]
-    )
+    return Figure(key="recall_by_kind", title=f"{kinds} found, by kind", y_label="event recall", series=[bars])
 
 
 #: Metrics of which more is better; of the others (rates of false alarms) less is.
 _HIGHER = ("precision", "recall", "f1", "pr_auc", "event_recall")
 
 
+_TRY_NEXT = "Try another contamination, final_rate, votes or window_rows; read PR-AUC and event recall."
+
+
 def findings(
-    judged: Evaluation, max_gap: float, wanted: Mapping[str, float], label_source: str, kind: NDArray[np.str_] | None
+    judged: Evaluation,
+    max_gap: float,
+    wanted: Mapping[str, float],
+    label_source: str,
+    kind: NDArray[np.str_] | None,
+    *,
+    injected: bool = True,
+    try_next: str = _TRY_NEXT,
 ) -> list[Finding]:
     """Return what is remarkable about the figures.
 
@@ -186,14 +212,18 @@ def findings(
         wanted: metric -> value to reach on test.
         label_source: where the truth comes from, in words.
         kind: as for `figures`.
+        injected: whether anomalies with a kind were put in for want of labels.
+        try_next: what to do about a low F1.
     """
-    found = list(remarks(judged, max_gap=max_gap, wanted=wanted, higher_is_better=_HIGHER))
+    higher = (*_HIGHER, *(name for row in judged.rows for name in row.metrics if name.startswith("recall_")))
+    found = list(remarks(judged, max_gap=max_gap, wanted=wanted, higher_is_better=higher))
     test, share = judged.score("test"), judged.score("test", "anomaly_share") or 0.0
     if test is not None and test < 0.5:
         what = f"Test F1 of the vote is {test:.3f}; {share:.1%} of the test rows are anomalous ({label_source})."
-        remedy = "Try another contamination, final_rate, votes or window_rows; read PR-AUC and event recall."
-        found.append(finding("T002", what, remedy=remedy))
-    if kind is not None:
+        found.append(finding("T002", what, remedy=try_next))
+    if not share:
+        found.append(finding("T017", f"No row of the test part is anomalous ({label_source}): F1 is undefined."))
+    if kind is not None and injected:
         kinds = ", ".join(sorted(set(kind.tolist()) - {""}))
         found.append(finding("T010", f"No labels to judge by: anomalies were injected ({kinds})."))
     return found

@@ -1,4 +1,7 @@
-"""How a remaining-life model is judged: in the machine's time unit, harder on late warnings, and near the end alone."""
+"""How a remaining-life model is judged: in the machine's time unit, harder on late warnings, and near the end alone.
+
+Any other answer that is a number is held to the same root mean square by the gate.
+"""
 
 from __future__ import annotations
 
@@ -75,10 +78,14 @@ class RegressionProblem:
     min_positives = 0
 
     def statistics(self, outputs: Mapping[str, NDArray[Any]], samples: Samples) -> UnitStatistics:
-        """Sum squared errors and rows per unit; rows that `truth["headline"]` leaves out do not count."""
+        """Sum squared errors and rows per unit; rows that `truth["headline"]` leaves out do not count.
+
+        The truth is called `rul`, or `value` where the answer is no remaining life.
+        """
         counted = np.asarray(samples.truth.get("headline", np.ones(len(samples.unit))), dtype=np.bool_)
         units, member = np.unique(samples.unit[counted], return_inverse=True)
-        error = np.asarray(outputs["value"], np.float64)[counted] - samples.truth["rul"][counted]
+        truth = samples.truth["value" if "value" in samples.truth else "rul"]
+        error = np.asarray(outputs["value"], np.float64)[counted] - truth[counted]
         squares = np.bincount(member, weights=error**2, minlength=len(units))
         rows = np.bincount(member, minlength=len(units)).astype(np.float64)
         return UnitStatistics(

@@ -20,7 +20,7 @@ from nightshift.settings import Home
 #: How the names of metrics begin where less is better; every other one is better when it is more.
 LOWER_IS_BETTER = (
     *("rmse", "mae", "mape", "mase", "smape", "wape", "nasa", "winkler", "brier", "log_loss", "ece"),
-    *("calibration_error", "fpr", "false_alarm"),
+    *("calibration_error", "fpr", "false_alarm", "trip_", "detection_delay"),
 )
 
 
