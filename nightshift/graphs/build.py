@@ -41,6 +41,7 @@ class Graph:
         self._initializers: list[onnx.TensorProto] = []
         self._inputs: list[onnx.ValueInfoProto] = []
         self._outputs: list[onnx.ValueInfoProto] = []
+        self._published: list[tuple[str, str]] = []
         self._count = 0
 
     def fresh(self, stem: str) -> str:
@@ -55,7 +56,7 @@ class Graph:
 
     def output(self, value: str, name: str, dtype: str, shape: Sequence[Dim]) -> None:
         """Publish `value` as the graph output `name`."""
-        self._nodes.append(helper.make_node("Identity", [value], [name], name=self.fresh("out")))
+        self._published.append((value, name))
         self._outputs.append(helper.make_tensor_value_info(name, ELEMENT_TYPES[dtype], list(shape)))
 
     def const(self, array: NDArray[Any] | Sequence[Any] | float | int, dtype: str | None = None) -> str:
@@ -117,7 +118,7 @@ class Graph:
         Raises:
             onnx.checker.ValidationError: when a node is malformed.
         """
-        graph = helper.make_graph(self._nodes, self.name, self._inputs, self._outputs, self._initializers)
+        graph = helper.make_graph(self._published_nodes(), self.name, self._inputs, self._outputs, self._initializers)
         model = helper.make_model(
             graph,
             opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ML_OPSET)],
@@ -126,3 +127,29 @@ class Graph:
         model.ir_version = IR_VERSION
         onnx.checker.check_model(model)
         return model
+
+    def _published_nodes(self) -> list[onnx.NodeProto]:
+        """Return the nodes, the outputs' values under the outputs' names.
+
+        A value is renamed where a node makes it, since a node that only hands it on would cost as much as any other;
+        an input, a constant, or a value that is published twice needs one.
+        """
+        made = {output for node in self._nodes for output in node.output}
+        renamed: dict[str, str] = {}
+        handed_on = []
+        for value, name in self._published:
+            if value in made and value not in renamed:
+                renamed[value] = name
+            else:
+                handed_on.append(helper.make_node("Identity", [renamed.get(value, value)], [name], name=f"out/{name}"))
+        return [_with_names(node, renamed) for node in self._nodes] + handed_on
+
+
+def _with_names(node: onnx.NodeProto, renamed: Mapping[str, str]) -> onnx.NodeProto:
+    if not any(name in renamed for name in (*node.input, *node.output)):
+        return node
+    clone = onnx.NodeProto()
+    clone.CopyFrom(node)
+    for names in (clone.input, clone.output):
+        names[:] = [renamed.get(name, name) for name in names]
+    return clone

@@ -2,11 +2,13 @@
 
 The graph builds the horizon itself from the civil time of the last row, computes in double and answers in float32.
 Sensors are one axis, so the number of nodes does not grow with them; each is forecast by Prophet or by seasonal naive.
+On one row it is nodes that cost time, not numbers: what can be multiplied out beforehand stands in tables.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
@@ -19,14 +21,43 @@ from nightshift.graphs.forecast_parameters import (
     BANDS,
     ForecastParameters,
     ProphetParameters,
-    Seasonality,
     SeasonalNaiveParameters,
 )
 
-#: yhat, lo80, hi80, lo95, hi95 as value names, each (batch, steps, sensors of one kind), double.
-BandNames = list[str]
+Floats = NDArray[np.float64]
 #: How a term acts: added to the trend, or as a share of it.
 MODES = ("additive", "multiplicative")
+#: From civil seconds to seconds since a Monday, 1969-12-29: the week then begins where it does for people.
+_MONDAY_S = 3 * DAY_S
+
+
+@dataclass(frozen=True)
+class _Horizon:
+    """Times of the forecast as value names.
+
+    Attributes:
+        origin: double `(batch, 1, 1)`, civil seconds of the window's last row.
+        time: int64 `(batch, steps, 1)`, seconds since a Monday.
+        steps, step_s: of the forecast.
+    """
+
+    origin: str
+    time: str
+    steps: int
+    step_s: int
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A term of the answers.
+
+    Attributes:
+        value: double `(batch, steps, n)`.
+        share: `(n, 5, sensors)`, what each of its columns adds to yhat, lo80, hi80, lo95 and hi95.
+    """
+
+    value: str
+    share: Floats
 
 
 def forecast_graph(parameters: ForecastParameters) -> onnx.ModelProto:
@@ -38,135 +69,215 @@ def forecast_graph(parameters: ForecastParameters) -> onnx.ModelProto:
     """
     graph = Graph("forecast")
     window = graph.input("window", "float32", ["batch", parameters.window_rows, parameters.n_columns])
-    origin = graph.input("time_s", "int64", ["batch"])
-    time = graph.add(  # (batch, steps, 1)
-        "Add",
-        graph.add("Unsqueeze", origin, graph.const([1, 2], "int64")),
-        graph.const(parameters.step_s * np.arange(1, parameters.steps + 1, dtype=np.int64)[None, :, None]),
-    )
-    prophets = [s.model for s in parameters.sensors if isinstance(s.model, ProphetParameters)]
-    naives = [(s.column, s.model) for s in parameters.sensors if isinstance(s.model, SeasonalNaiveParameters)]
-    parts: list[BandNames] = []
-    if prophets:
-        parts.append(_prophet_bands(graph, prophets, time, parameters.step_s))
+    origin = graph.add("Unsqueeze", graph.input("time_s", "int64", ["batch"]), graph.const([1, 2], "int64"))
+    ahead = parameters.step_s * np.arange(1, parameters.steps + 1, dtype=np.int64)[None, :, None]
+    time = graph.add("Add", origin, graph.const(ahead + _MONDAY_S))
+    horizon = _Horizon(_double(graph, origin), time, parameters.steps, parameters.step_s)
+    prophets = [(i, s.model) for i, s in enumerate(parameters.sensors) if isinstance(s.model, ProphetParameters)]
+    naives = [(i, s.model) for i, s in enumerate(parameters.sensors) if isinstance(s.model, SeasonalNaiveParameters)]
+    parts = _prophet_parts(graph, prophets, horizon, len(parameters.sensors)) if prophets else []
     if naives:
-        parts.append(_naive_bands(graph, parameters, naives, window, time))
-    values = parts[0] if len(parts) == 1 else _in_declared_order(graph, parameters, parts)
+        value = _naive(graph, parameters, naives, window, time)
+        parts.append(_Part(value, _spread_over([i for i, _ in naives], len(parameters.sensors))))
+    bands = _bands(graph, parts, _offsets(parameters, naives) if naives else None)
     shape: list[Dim] = ["batch", parameters.steps, len(parameters.sensors)]
-    for name, value in zip(BANDS, values, strict=True):
-        graph.output(graph.add("Cast", value, to=onnx.TensorProto.FLOAT), name, "float32", shape)
+    for name, value in zip(BANDS, bands, strict=True):
+        graph.output(value, name, "float32", shape)
     return graph.build()
 
 
-def _in_declared_order(graph: Graph, parameters: ForecastParameters, parts: Sequence[BandNames]) -> BandNames:
-    """Join Prophet's sensors and the seasonal naive ones, and undo that grouping."""
-    grouped = sorted(range(len(parameters.sensors)), key=lambda i: parameters.sensors[i].model.kind != "prophet")
-    order = graph.const(np.argsort(grouped).astype(np.int64))
-    return [graph.add("Gather", graph.add("Concat", *both, axis=2), order, axis=2) for both in zip(*parts, strict=True)]
+def _bands(graph: Graph, parts: Sequence[_Part], offsets: Floats | None) -> list[str]:
+    """Return the sum of the parts as float32 `(batch, steps, sensors)` for each of the five outputs.
+
+    One product puts the sensors in their order and widens the bands; nothing in it is ever NaN or infinite, which a
+    factor of 0 would spread to other sensors.
+    """
+    values = [part.value for part in parts]
+    side_by_side = graph.add("Concat", *values, axis=2) if len(values) > 1 else values[0]
+    share = np.concatenate([part.share for part in parts])
+    total = graph.add("MatMul", side_by_side, graph.const(share.reshape(len(share), -1)))
+    if offsets is not None:
+        total = graph.add("Add", total, graph.const(offsets))
+    answers = graph.add("Cast", total, to=onnx.TensorProto.FLOAT)
+    return graph.add_many("Split", [answers], len(BANDS), axis=2, num_outputs=len(BANDS))
 
 
-def _prophet_bands(graph: Graph, models: Sequence[ProphetParameters], time: str, step_s: int) -> BandNames:
-    """See `forecast_parameters.prophet_bands` for the formula; here sensors are the last axis."""
-    elapsed = graph.add("Sub", time, graph.const([m.start_s for m in models], "int64"))
-    t = graph.add("Div", _double(graph, elapsed), graph.const([m.t_scale_s for m in models], "float64"))
-    trend, slope_of_z = _trend(graph, models, t)
-    y_scale = graph.const([m.y_scale for m in models], "float64")
-    level = graph.add("Mul", trend, y_scale)
-    if any(m.floor for m in models):
-        level = graph.add("Add", level, graph.const([m.floor for m in models], "float64"))
-    spread = _future_spread(graph, models, t, step_s)
+def _spread_over(sensors: Sequence[int], n_sensors: int, widths: Floats | None = None) -> Floats:
+    """Return the shares of a part with a column for each of `sensors`.
+
+    Args:
+        sensors: their places among all.
+        n_sensors: how many there are.
+        widths: `(5, len(sensors))`; 1 throughout when left out.
+    """
+    share = np.zeros((len(sensors), len(BANDS), n_sensors))
+    for column, sensor in enumerate(sensors):
+        share[column, :, sensor] = 1.0 if widths is None else widths[:, column]
+    return share
+
+
+def _offsets(parameters: ForecastParameters, naives: Sequence[tuple[int, SeasonalNaiveParameters]]) -> Floats:
+    """Return what is added to the five outputs, `(steps, 5·sensors)`: the seasonal naive sensors' bands."""
+    added = np.zeros((parameters.steps, len(BANDS), len(parameters.sensors)))
+    for i, model in naives:
+        added[:, 1:, i] = model.offsets().T
+    return added.reshape(parameters.steps, -1)
+
+
+def _prophet_parts(
+    graph: Graph, prophets: Sequence[tuple[int, ProphetParameters]], horizon: _Horizon, n_sensors: int
+) -> list[_Part]:
+    """See `forecast_parameters.prophet_bands` for the formula; here sensors are the last axis, in their own unit."""
+    places, models = [i for i, _ in prophets], [model for _, model in prophets]
+    time = _double(graph, horizon.time)
+    level, slope_of_z = _trend(graph, models, time)
+    spread = _future_spread(graph, models, time, horizon.step_s)
     if slope_of_z is not None:
         spread = graph.add("Mul", spread, _square(graph, slope_of_z))
-    additive, multiplicative = _seasonal(graph, models, time)
-    if multiplicative is not None:
-        factor = graph.add("Add", multiplicative, graph.const(1.0, "float64"))
+    terms = _seasonal(graph, models, horizon)
+    if terms["multiplicative"]:
+        factor = reduce(
+            lambda one, other: graph.add("Add", one, other),
+            terms["multiplicative"],
+            graph.const(1.0, "float64"),
+        )
         level = graph.add("Mul", level, factor)
         spread = graph.add("Mul", spread, _square(graph, factor))
-    yhat = level if additive is None else graph.add("Add", level, graph.add("Mul", additive, y_scale))
-    noise = graph.const([m.sigma_obs**2 for m in models], "float64")
-    sd = graph.add("Mul", graph.add("Sqrt", graph.add("Add", spread, noise)), y_scale)
-    bands = [yhat]
-    for widths in ([m.band80 for m in models], [m.band95 for m in models]):
-        half = graph.add("Mul", sd, graph.const(widths, "float64"))
-        bands += [graph.add("Sub", yhat, half), graph.add("Add", yhat, half)]
-    return bands
+    noise = graph.const([(m.sigma_obs * m.y_scale) ** 2 for m in models], "float64")
+    sd = graph.add("Sqrt", graph.add("Add", spread, noise))
+    widths = np.array([[0.0, -m.band80, m.band80, -m.band95, m.band95] for m in models]).T
+    centre = _spread_over(places, n_sensors)
+    return [
+        *(_Part(value, centre) for value in (level, *terms["additive"])),
+        _Part(sd, _spread_over(places, n_sensors, widths)),
+    ]
 
 
-def _trend(graph: Graph, models: Sequence[ProphetParameters], t: str) -> tuple[str, str | None]:
-    """Return the scaled trend without its floor, and its derivative by z where it is not one."""
-    n = max(1, *(len(m.delta) for m in models))
-    # An unused changepoint lies beyond every time and changes nothing.
-    at = np.full((len(models), n), np.finfo(np.float64).max)
-    slopes, offsets = np.zeros((2, len(models), n))
-    k, start = np.zeros((2, len(models)))
-    for i, model in enumerate(models):
-        start[i], changes = model.offset_changes()
-        if model.growth != "flat":
-            k[i] = model.k
-            used = slice(0, len(model.delta))
-            at[i, used], slopes[i, used], offsets[i, used] = model.changepoints_t, model.delta, changes
-    passed = graph.add("GreaterOrEqual", graph.add("Unsqueeze", t, graph.const([-1], "int64")), graph.const(at))
-    # Counted from the front: onnxruntime reduces nothing of an empty batch over a negative axis.
-    zero, axis = graph.const(0.0, "float64"), graph.const([3], "int64")
+def _trend(graph: Graph, models: Sequence[ProphetParameters], time: str) -> tuple[str, str | None]:
+    """Return the trend in the sensors' units, and its derivative by z where it is not one.
 
-    def accumulated(changes: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> str:
-        chosen = graph.add("Where", passed, graph.const(changes), zero)
-        return graph.add("ReduceSum", chosen, axis, keepdims=0)
-
-    rate = graph.add("Add", accumulated(slopes), graph.const(k))
-    constant = graph.add("Add", accumulated(offsets), graph.const(start))
-    z = graph.add("Add", graph.add("Mul", rate, t), constant)
+    z is a sum of ramps: one column is time itself, one is 1, and the others are the time since a changepoint, 0 before.
+    """
     logistic = [m.growth == "logistic" for m in models]
-    if not any(logistic):
+    scaled = any(logistic)
+    end = max(m.start_s + m.t_scale_s for m in models)
+    knots = sorted({m.start_s + s * m.t_scale_s for m in models if m.growth != "flat" for s in m.changepoints_t})
+    place = {knot: 2 + i for i, knot in enumerate(knots)}
+    slopes = np.zeros((2 + len(knots), len(models)))
+    for i, m in enumerate(models):
+        unit = 1.0 if scaled else m.y_scale
+        k, delta = (0.0, ()) if m.growth == "flat" else (m.k, m.delta)
+        slopes[0, i] = unit * k / m.t_scale_s
+        slopes[1, i] = unit * (m.offset_changes()[0] + k * (end - m.start_s) / m.t_scale_s)
+        slopes[1, i] += 0.0 if scaled else m.floor
+        for s, change in zip(m.changepoints_t[: len(delta)], delta, strict=True):
+            slopes[place[m.start_s + s * m.t_scale_s], i] += unit * change / m.t_scale_s
+    huge = np.finfo(np.float64).max
+    since = graph.add("Sub", time, graph.const(np.array([end, huge, *knots]) + _MONDAY_S))
+    ramps = graph.add("Max", since, graph.const(np.array([-huge, 1.0, *np.zeros(len(knots))])))
+    z = graph.add("MatMul", ramps, graph.const(slopes))
+    if not scaled:
         return z, None
     caps = [1.0 if m.cap is None else (m.cap - m.floor) / m.y_scale for m in models]
     share = graph.add("Sigmoid", z)
     grown = graph.add("Mul", share, graph.const(caps, "float64"))
     slope = graph.add("Mul", grown, graph.add("Sub", graph.const(1.0, "float64"), share))
     mask = graph.const(logistic, "bool")
-    return graph.add("Where", mask, grown, z), graph.add("Where", mask, slope, graph.const(1.0, "float64"))
+    trend = graph.add("Where", mask, grown, z)
+    level = graph.add("Mul", trend, graph.const([m.y_scale for m in models], "float64"))
+    level = graph.add("Add", level, graph.const([m.floor for m in models], "float64"))
+    return level, graph.add("Where", mask, slope, graph.const(1.0, "float64"))
 
 
-def _future_spread(graph: Graph, models: Sequence[ProphetParameters], t: str, step_s: int) -> str:
-    """Return the variance of future slope changes in z, shaped like `t`."""
-    dt = np.array([step_s / m.t_scale_s for m in models])
-    per_step = graph.const(np.array([m.spread_per_step(d) for m, d in zip(models, dt, strict=True)]))
-    ahead = graph.add("Div", graph.add("Sub", t, graph.const(1.0, "float64")), graph.const(dt))
-    n = graph.add("Relu", ahead)
-    cube = graph.add("Div", graph.add("Mul", _square(graph, n), n), graph.const(3.0, "float64"))
-    total = graph.add("Sub", cube, graph.add("Div", n, graph.const(12.0, "float64")))
-    return graph.add("Mul", per_step, graph.add("Relu", total))
+def _future_spread(graph: Graph, models: Sequence[ProphetParameters], time: str, step_s: int) -> str:
+    """Return the variance that future slope changes bring, `(batch, steps, sensors)`, in the sensors' units squared.
+
+    With u seconds after training, n = u / step: n³/3 - n/12 = u·(u² - (step/2)²) / (3·step³), which is 0 at half a step
+    and is taken as 0 before.
+    """
+    ends = graph.const([m.start_s + m.t_scale_s + _MONDAY_S for m in models], "float64")
+    after = graph.add("Max", graph.add("Sub", time, ends), graph.const(step_s / 2, "float64"))
+    rest = graph.add("Sub", _square(graph, after), graph.const((step_s / 2) ** 2, "float64"))
+    factor = [m.spread_per_step(step_s / m.t_scale_s) * m.y_scale**2 / (3.0 * float(step_s) ** 3) for m in models]
+    return graph.add("Mul", graph.add("Mul", after, rest), graph.const(factor, "float64"))
 
 
-def _seasonal(graph: Graph, models: Sequence[ProphetParameters], time: str) -> tuple[str | None, str | None]:
-    """Return the additive and the multiplicative term (both scaled), None where no sensor has one."""
+def _seasonal(graph: Graph, models: Sequence[ProphetParameters], horizon: _Horizon) -> dict[str, list[str]]:
+    """Return the terms of each mode, `(batch, steps, sensors)`: additive in the sensors' units, others as shares."""
     terms: dict[str, list[str]] = {mode: [] for mode in MODES}
-    for found in (_waves(graph, models, time), _holidays(graph, models, time), _patterns(graph, models, time)):
+    time = horizon.time
+    for found in (_waves(graph, models, horizon), _holidays(graph, models, time), _patterns(graph, models, time)):
         for mode, value in found.items():
             terms[mode].append(value)
-    additive, multiplicative = (
-        reduce(lambda one, other: graph.add("Add", one, other), values) if values else None for values in terms.values()
-    )
-    return additive, multiplicative
+    return terms
 
 
-def _waves(graph: Graph, models: Sequence[ProphetParameters], time: str) -> dict[str, str]:
-    """Return the sum of the Fourier seasonalities by mode, `(batch, steps, sensors)`."""
+def _unit(model: ProphetParameters, mode: str) -> float:
+    return model.y_scale if mode == "additive" else 1.0
+
+
+def _waves(graph: Graph, models: Sequence[ProphetParameters], horizon: _Horizon) -> dict[str, str]:
+    """Return the sum of the Fourier seasonalities by mode, `(batch, steps, sensors)`.
+
+    A wave some steps ahead is the wave at the origin turned by a known angle, so that sines are taken at the origin
+    alone, and a table turns them to each step. Where days differ, both kinds are computed and the day's own is taken.
+    """
     seasons = [season for model in models for season in model.seasonalities]
-    columns = sorted({(s.period_days, order, s.day_type) for s in seasons for order in _orders(s)})
-    if not columns:
+    waves = sorted({(s.period_days, order) for s in seasons for order in range(1, s.fourier_order + 1)})
+    if not waves:
         return {}
-    place = {column: 2 * i for i, column in enumerate(columns)}
-    betas = {mode: np.zeros((2 * len(columns), len(models))) for mode in MODES}
+    kinds = ("workday", "weekend") if any(s.day_type != "any" for s in seasons) else ("any",)
+    tables = {
+        (mode, kind): _turned(models, waves, horizon, mode, kind)
+        for mode in MODES
+        if any(s.mode == mode for s in seasons)
+        for kind in kinds
+    }
+    rates = np.repeat([2 * np.pi * order / (period * DAY_S) for period, order in waves], 2)
+    # onnxruntime 1.22 has no Cos in double: a quarter turn ahead, at most 1e-10 off at such angles.
+    quarter = np.tile([0.0, np.pi / 2], len(waves))
+    angle = graph.add("Add", graph.add("Mul", horizon.origin, graph.const(rates)), graph.const(quarter))
+    table = np.concatenate(list(tables.values()), axis=2)
+    flat = graph.add("MatMul", graph.add("Sin", angle), graph.const(table.reshape(len(table), -1)))
+    stacked = graph.add("Reshape", flat, graph.const([0, horizon.steps, table.shape[2]], "int64"))
+    parts = [stacked]
+    if len(tables) > 1:
+        parts = graph.add_many("Split", [stacked], len(tables), axis=2, num_outputs=len(tables))
+    found = dict(zip(tables, parts, strict=True))
+    modes = dict.fromkeys(mode for mode, _ in tables)
+    if kinds == ("any",):
+        return {mode: found[mode, "any"] for mode in modes}
+    workday = graph.add("Less", _mod(graph, horizon.time, WEEK_S), graph.const(5 * DAY_S, "int64"))
+    return {mode: graph.add("Where", workday, found[mode, "workday"], found[mode, "weekend"]) for mode in modes}
+
+
+def _turned(
+    models: Sequence[ProphetParameters], waves: Sequence[tuple[float, int]], horizon: _Horizon, mode: str, kind: str
+) -> Floats:
+    """Return what sine and cosine of each wave at the origin add to each step, `(2·waves, steps, sensors)`.
+
+    Args:
+        models: of the sensors.
+        waves: (period in days, order).
+        horizon: of the forecast.
+        mode: of the seasonalities that are taken.
+        kind: of the day.
+    """
+    ahead_days = horizon.step_s * np.arange(1, horizon.steps + 1) / DAY_S
+    table = np.zeros((2 * len(waves), horizon.steps, len(models)))
     for i, model in enumerate(models):
         beta = iter(model.beta)
         for season in model.seasonalities:
-            for order in _orders(season):
-                row = place[season.period_days, order, season.day_type]
-                betas[season.mode][row, i] += next(beta)
-                betas[season.mode][row + 1, i] += next(beta)
-    features = _fourier(graph, columns, time)
-    return {mode: graph.add("MatMul", features, graph.const(b)) for mode, b in betas.items() if b.any()}
+            for order in range(1, season.fourier_order + 1):
+                sine, cosine = next(beta), next(beta)
+                if season.mode != mode or season.day_type not in ("any", kind):
+                    continue
+                turn = 2 * np.pi * order / season.period_days * ahead_days
+                row = 2 * waves.index((season.period_days, order))
+                unit = _unit(model, mode)
+                table[row, :, i] += unit * (sine * np.cos(turn) - cosine * np.sin(turn))
+                table[row + 1, :, i] += unit * (sine * np.sin(turn) + cosine * np.cos(turn))
+    return table
 
 
 def _holidays(graph: Graph, models: Sequence[ProphetParameters], time: str) -> dict[str, str]:
@@ -182,12 +293,14 @@ def _holidays(graph: Graph, models: Sequence[ProphetParameters], time: str) -> d
     first, n_days = days[0] - 1, days[-1] - days[0] + 3
     added = np.zeros((n_days, len(MODES) * len(models)))
     for i, effect in effects:
-        added[np.array(effect.days, dtype=np.int64) - first, MODES.index(effect.mode) * len(models) + i] += effect.beta
+        value = effect.beta * _unit(models[i], effect.mode)
+        added[np.array(effect.days, dtype=np.int64) - first, MODES.index(effect.mode) * len(models) + i] += value
     kinds, kind_of_day = np.unique(added, axis=0, return_inverse=True)
-    day = graph.add("Sub", _day(graph, time), graph.const(first, "int64"))
+    day = graph.add("Div", graph.add("Sub", time, _mod(graph, time, DAY_S)), graph.const(DAY_S, "int64"))
+    day = graph.add("Sub", day, graph.const(first + _MONDAY_S // DAY_S, "int64"))
     place = graph.add("Clip", day, graph.const(0, "int64"), graph.const(n_days - 1, "int64"))
     kind = graph.add("Gather", graph.const(kind_of_day.reshape(-1).astype(np.int32)), place, axis=0)
-    return _rows_by_mode(graph, kinds, graph.add("Squeeze", kind, graph.const([2], "int64")))
+    return _rows_by_mode(graph, kinds, graph.add("Cast", kind, to=onnx.TensorProto.INT64))
 
 
 def _patterns(graph: Graph, models: Sequence[ProphetParameters], time: str) -> dict[str, str]:
@@ -199,64 +312,33 @@ def _patterns(graph: Graph, models: Sequence[ProphetParameters], time: str) -> d
     edges = sorted({edge for _, effect in effects for span in effect.pattern.spans for edge in span})
     if not effects:
         return {}
-    monday = graph.add("Add", time, graph.const(3 * DAY_S, "int64"))
-    passed = graph.add("GreaterOrEqual", _mod(graph, monday, WEEK_S), graph.const(edges, "int64"))
-    row = graph.add(
-        "ReduceSum", graph.add("Cast", passed, to=onnx.TensorProto.INT64), graph.const([2], "int64"), keepdims=0
-    )
+    passed = graph.add("GreaterOrEqual", _mod(graph, time, WEEK_S), graph.const(edges, "int64"))
+    row = graph.add("ReduceSum", graph.add("Cast", passed, to=onnx.TensorProto.INT64), graph.const([2], "int64"))
     # 1970-01-05 was a Monday; each row of the table begins at its edge.
     begins = np.array([0, *edges], dtype=np.int64) + 4 * DAY_S
     added = np.zeros((len(begins), len(MODES) * len(models)))
     for i, effect in effects:
-        added[:, MODES.index(effect.mode) * len(models) + i] += effect.values(begins)
+        column = MODES.index(effect.mode) * len(models) + i
+        added[:, column] += effect.values(begins) * _unit(models[i], effect.mode)
     return _rows_by_mode(graph, added, row)
 
 
-def _rows_by_mode(graph: Graph, table: NDArray[np.float64], row: str) -> dict[str, str]:
-    """Look rows `(batch, steps)` up in a table whose columns are the sensors, once for each mode."""
+def _rows_by_mode(graph: Graph, table: Floats, row: str) -> dict[str, str]:
+    """Look rows int64 `(batch, steps, 1)` up in a table whose columns are the sensors, once for each mode."""
     parts = zip(MODES, np.split(table, len(MODES), axis=1), strict=True)
-    return {mode: graph.add("Gather", graph.const(part), row, axis=0) for mode, part in parts if part.any()}
+    return {mode: graph.add("GatherND", graph.const(part), row) for mode, part in parts if part.any()}
 
 
-def _orders(season: Seasonality) -> range:
-    """Return the Fourier orders of a seasonality."""
-    return range(1, season.fourier_order + 1)
-
-
-def _fourier(graph: Graph, columns: Sequence[tuple[float, int, str]], time: str) -> str:
-    """Return sine and cosine of each (period, order, day type), `(batch, steps, 2·columns)`."""
-    days = graph.add("Div", _double(graph, time), graph.const(float(DAY_S), "float64"))
-    angle = graph.add("Mul", days, graph.const(np.pi * 2, "float64"))
-    # Prophet's own order of operations: the angle is some 1e5, and rounding elsewhere would cost digits.
-    rates = np.repeat([order / period for period, order, _ in columns], 2)
-    # onnxruntime 1.22 has no Cos in double: a quarter turn ahead, at most 1e-10 off at such angles.
-    quarter = np.tile([0.0, np.pi / 2], len(columns))
-    c = graph.add("Mul", angle, graph.const(rates))
-    features = graph.add("Sin", graph.add("Add", c, graph.const(quarter)))
-    if all(day_type == "any" for _, _, day_type in columns):
-        return features
-    weekday = _mod(graph, graph.add("Add", _day(graph, time), graph.const(3, "int64")), 7)
-    workday = graph.add("Less", weekday, graph.const(5, "int64"))
-    on_workday = np.repeat([day_type != "weekend" for _, _, day_type in columns], 2)
-    on_weekend = np.repeat([day_type != "workday" for _, _, day_type in columns], 2)
-    # onnxruntime has no Where on booleans.
-    active = graph.add(
-        "Or",
-        graph.add("And", workday, graph.const(on_workday)),
-        graph.add("And", graph.add("Not", workday), graph.const(on_weekend)),
-    )
-    return graph.add("Where", active, features, graph.const(0.0, "float64"))
-
-
-def _naive_bands(
+def _naive(
     graph: Graph,
     parameters: ForecastParameters,
     models: Sequence[tuple[int, SeasonalNaiveParameters]],
     window: str,
     time: str,
-) -> BandNames:
-    """See `forecast_parameters.naive_bands`; here sensors are the last axis."""
-    history = _step_means(graph, parameters, [column for column, _ in models], window)
+) -> str:
+    """See `forecast_parameters.naive_bands`; here sensors are the last axis. Never NaN: a profile has every step."""
+    columns = [parameters.sensors[i].column for i, _ in models]
+    history = _step_means(graph, parameters, columns, window)
     day = parameters.day_steps
     step = np.arange(1, parameters.steps + 1)
     first = -(-step // day)
@@ -267,20 +349,16 @@ def _naive_bands(
         index = parameters.window_days * day - 1 + step - lag
         earlier = graph.add("Gather", history, graph.const(index.astype(np.int64)), axis=1)
         value = graph.add("Where", graph.add("IsNaN", earlier), value, earlier)
-    offsets = np.stack([m.offsets() for _, m in models], axis=-1)
-    return [value, *(graph.add("Add", value, graph.const(offset)) for offset in offsets)]
+    return value
 
 
 def _step_means(graph: Graph, parameters: ForecastParameters, columns: Sequence[int], window: str) -> str:
     """Return the newest whole days as steps, `(batch, days·steps, sensors)` double, NaN where no row is present."""
     rows = parameters.window_days * parameters.day_steps * parameters.rows_per_step
-    newest = graph.add(
-        "Slice",
-        graph.add("Gather", window, graph.const(list(columns), "int64"), axis=2),
-        graph.const([parameters.window_rows - rows], "int64"),
-        graph.const([parameters.window_rows], "int64"),
-        graph.const([1], "int64"),
-    )
+    newest = graph.add("Gather", window, graph.const(list(columns), "int64"), axis=2)
+    if rows < parameters.window_rows:
+        bounds = [graph.const([bound], "int64") for bound in (parameters.window_rows - rows, parameters.window_rows, 1)]
+        newest = graph.add("Slice", newest, *bounds)
     newest = graph.add("Where", graph.add("IsInf", newest), graph.const(float("nan"), "float32"), newest)
     if parameters.rows_per_step == 1:
         return _double(graph, newest)
@@ -298,17 +376,11 @@ def _profile(graph: Graph, parameters: ForecastParameters, models: Sequence[Seas
     """Return the training profile at the horizon's times of day, `(batch, steps, sensors)`."""
     slot_of = graph.add("Add", _mod(graph, time, DAY_S), graph.const(parameters.step_s // 2, "int64"))
     slot = _mod(graph, graph.add("Div", slot_of, graph.const(parameters.step_s, "int64")), parameters.day_steps)
-    table = graph.const(np.array([m.profile for m in models]).T)
-    return graph.add("Gather", table, graph.add("Squeeze", slot, graph.const([2], "int64")), axis=0)
+    return graph.add("GatherND", graph.const(np.array([m.profile for m in models]).T), slot)
 
 
 def _double(graph: Graph, value: str) -> str:
     return graph.add("Cast", value, to=onnx.TensorProto.DOUBLE)
-
-
-def _day(graph: Graph, time: str) -> str:
-    """Return the civil day since 1970-01-01."""
-    return graph.add("Div", graph.add("Sub", time, _mod(graph, time, DAY_S)), graph.const(DAY_S, "int64"))
 
 
 def _mod(graph: Graph, value: str, divisor: int) -> str:

@@ -242,8 +242,9 @@ def test_graph_is_small_and_uses_only_what_the_oldest_supported_runtime_has() ->
     model = forecast_graph(ForecastParameters(steps=24, step_s=HOUR_S, window_rows=48, n_columns=8, sensors=sensors))
     # onnxruntime 1.22 has neither Cos in double nor any Where on booleans.
     assert "Cos" not in {node.op_type for node in model.graph.node}
-    assert len(model.graph.node) < 150
-    assert model.ByteSize() < 20_000
+    # On one row nodes cost time, numbers hardly: what a wave is at each step stands in a table.
+    assert len(model.graph.node) < 50
+    assert model.ByteSize() < 40_000
     assert model.ir_version == 9
     assert {o.domain: o.version for o in model.opset_import}[""] == 18
 
