@@ -1,8 +1,12 @@
-"""How a failure classifier is judged: as a decision at its threshold, as a ranking, and as a probability."""
+"""How a classifier is judged: as a decision, as a ranking, and as a probability.
+
+Two classes, one of which is looked for (failing), are judged at a threshold. Many kinds, none of which is the one
+looked for, are judged kind by kind, and each counts alike however rare it is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +22,7 @@ ThresholdRule = Literal["best_f1", "false_alarm_budget"]
 #: Metrics of which more is better.
 HIGHER_IS_BETTER = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc")
 _CALIBRATION_BINS = 10
+_BINARY_SUMS = 4
 
 
 def metrics(
@@ -133,8 +138,57 @@ def choose_threshold(
     return float(np.float32(middles[best[np.argmax(np.diff(edges)[best])]]))
 
 
+def kind_metrics(
+    kind: NDArray[np.int64], probability: NDArray[np.float64], predicted: NDArray[np.int64], classes: Sequence[str]
+) -> dict[str, float | None]:
+    """Return all metrics of one teller of kinds on one part.
+
+    Args:
+        kind: `(n,)` code of the true kind.
+        probability: `(n, k)` of each kind.
+        predicted: `(n,)` code of the kind that was said.
+        classes: `(k,)` their names.
+
+    Returns:
+        `macro_f1`, the mean F1 of the kinds that are there; `accuracy`; `balanced_accuracy`, the mean recall of the
+        kinds that are there; `log_loss`; `calibration_error` of the kind that was thought most likely; then F1,
+        precision and recall of each kind, None where it is not there (or, for precision, was never said).
+    """
+    n_classes = len(classes)
+    if not len(kind):
+        return dict.fromkeys(("macro_f1", "accuracy", "balanced_accuracy", "log_loss", "calibration_error"), None)
+    hits, said, there = kind_counts(kind, predicted, n_classes)
+    recall = [_ratio(h, t) for h, t in zip(hits, there, strict=True)]
+    f1 = [2 * h / (s + t) if t else None for h, s, t in zip(hits, said, there, strict=True)]
+    given = np.clip(probability[np.arange(len(kind)), kind], 1e-15, 1.0)
+    best = probability.argmax(axis=1)
+    found: dict[str, float | None] = {
+        "macro_f1": _mean(f1),
+        "accuracy": float(hits.sum() / len(kind)),
+        "balanced_accuracy": _mean(recall),
+        "log_loss": float(-np.log(given).mean()),
+        "calibration_error": calibration_error((kind == best).astype(np.int64), probability.max(axis=1)),
+    }
+    for i, name in enumerate(classes):
+        found[f"f1_{name}"], found[f"recall_{name}"] = f1[i], recall[i]
+        found[f"precision_{name}"] = _ratio(hits[i], said[i])
+    return found
+
+
+def kind_counts(
+    kind: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return, for each kind, rows rightly said to be of it, rows said to be of it and rows of it, `(n_classes,)`."""
+    right = np.bincount(kind[kind == predicted], minlength=n_classes)
+    said, there = np.bincount(predicted, minlength=n_classes), np.bincount(kind[kind >= 0], minlength=n_classes)
+    return right.astype(np.float64), said.astype(np.float64), there.astype(np.float64)
+
+
 class ClassificationProblem:
-    """F1 at the threshold is primary: it is what a user lives with, and it follows from sums, as the gate needs."""
+    """F1 at the threshold is primary: it is what a user lives with, and it follows from sums, as the gate needs.
+
+    Of many kinds it is the mean of their F1 (macro-F1); samples say so by a truth called `kind` in place of `label`.
+    """
 
     name = "classification"
     primary = "f1"
@@ -142,7 +196,13 @@ class ClassificationProblem:
     min_positives = 30
 
     def statistics(self, outputs: Mapping[str, NDArray[Any]], samples: Samples) -> UnitStatistics:
-        """Count true positives, false positives, false negatives and true negatives per unit."""
+        """Count true positives, false positives, false negatives and true negatives per unit.
+
+        Of kinds: rightly said, said and there, per unit and kind; a row whose kind the model does not know has code
+        -1 and counts against the kind that was said. `positives` is then the number of rows of the rarest kind.
+        """
+        if "kind" in samples.truth:
+            return _kind_statistics(outputs, samples)
         label, said = samples.truth["label"], outputs["label"]
         units, member = np.unique(samples.unit, return_inverse=True)
         true, fired = label == 1, said == 1
@@ -156,13 +216,45 @@ class ClassificationProblem:
         )
 
     def from_sums(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
-        """F1 of summed counts `(..., 4)`; NaN where no row is failing."""
+        """F1 of summed counts `(..., 4)`, macro-F1 of `(..., 3 k)`; NaN where no row is failing, or of any kind."""
+        if sums.shape[-1] != _BINARY_SUMS:
+            return _macro_f1(sums.reshape(*sums.shape[:-1], -1, 3))
         tp, fp, fn = sums[..., 0], sums[..., 1], sums[..., 2]
         defined = tp + fn > 0
         return np.where(defined, 2 * tp / np.where(defined, 2 * tp + fp + fn, 1.0), np.nan)
 
 
 PROBLEM = ClassificationProblem()
+
+
+def _kind_statistics(outputs: Mapping[str, NDArray[Any]], samples: Samples) -> UnitStatistics:
+    kind, said = np.asarray(samples.truth["kind"], np.int64), np.asarray(outputs["label"], np.int64)
+    n_classes = outputs["probability"].shape[1]
+    units, member = np.unique(samples.unit, return_inverse=True)
+    cells = np.zeros((len(units), n_classes, 3))
+    for place, (code, counted) in enumerate(((said, kind == said), (said, said >= 0), (kind, kind >= 0))):
+        np.add.at(cells[:, :, place], (member[counted], code[counted]), 1.0)
+    there = cells[:, :, 2].sum(axis=0)
+    return UnitStatistics(
+        units=[str(unit) for unit in units],
+        values=cells.reshape(len(units), -1).tolist(),
+        positives=int(there.min()),
+        runs=len(units),
+    )
+
+
+def _macro_f1(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean F1 of the kinds that are there, `(..., k, 3)` -> `(...)`."""
+    right, said, there = sums[..., 0], sums[..., 1], sums[..., 2]
+    present = there > 0
+    f1 = np.where(present, 2 * right / np.where(present, said + there, 1.0), 0.0)
+    count = present.sum(axis=-1)
+    return np.where(count > 0, f1.sum(axis=-1) / np.maximum(count, 1), np.nan)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return float(np.mean(known)) if known else None
 
 
 def _ratio(part: float, whole: float) -> float | None:

@@ -296,7 +296,7 @@ def _bootstrap(given: GateInput, compared: Comparison) -> _Verdict:
 
 
 def _worse(given: GateInput, champion: Champion, verdict: _Verdict) -> Iterator[Finding]:
-    primary = given.problem.primary
+    primary = given.evaluation.primary
     if verdict.bound is None or not np.isfinite(verdict.margin):
         yield finding("G003", f"{primary} is undefined in most resamples of the comparison.")
     elif verdict.bound < -verdict.margin:
