@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 
@@ -152,6 +151,8 @@ class InterruptedTraining(NightshiftError):  # noqa: N818 - it is a state, not a
 
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return "Did you mean 'x'?" or, without a near name, the list of valid names."""
+    import difflib  # a device that answers has no use for it
+
     names = sorted(valid)
     lowered = {n.lower(): n for n in names}
     match = difflib.get_close_matches(name.lower(), list(lowered), n=1, cutoff=0.5)

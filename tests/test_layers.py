@@ -29,7 +29,7 @@ RANKS: tuple[tuple[str, ...], ...] = (
 RANK = {part: rank for rank, parts in enumerate(RANKS) for part in parts}
 #: The bottom files and plan/tracking may use each other; parts of the other ranks may not.
 OPEN_RANKS = {0, RANK["plan"]}
-EDGE_MAY_IMPORT = {"numpy", "onnxruntime", "pydantic", "nightshift"} | set(sys.stdlib_module_names)
+EDGE_MAY_IMPORT = {"numpy", "onnxruntime", "nightshift"} | set(sys.stdlib_module_names)
 MAY_IMPORT_PREFECT = ("flows", "tasks", "deployments", "nightshift.cli", "nightshift.dashboard")
 
 

@@ -1,4 +1,4 @@
-"""The device's side: opens and runs a bundle with numpy, onnxruntime, pydantic and nothing else."""
+"""The device's side: opens and runs a bundle with numpy, onnxruntime and nothing else."""
 
 import os
 

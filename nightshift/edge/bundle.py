@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from pathlib import Path
 
 from nightshift.edge import signature
@@ -43,7 +42,7 @@ def read_manifest(folder: Path, *, bundle_id: str = "", require_signature: bool 
         raise BundleError(f"{path} cannot be read.", hint=_AGAIN) from error
     signature.verify(folder, raw, signature.bundle_key() if require_signature else None)
     found = sha256_bytes(raw)
-    if bundle_id and not hmac.compare_digest(found, bundle_id):
+    if bundle_id and found != bundle_id:
         raise SwappedFileError(f"{path} is bundle {found[:12]}, asked for was {bundle_id[:12]}.", hint=_AGAIN)
     return _parsed(path, raw), found
 

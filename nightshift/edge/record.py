@@ -1,4 +1,4 @@
-"""Records that are checked value by value, however they are made: by name, from JSON, within a pydantic model.
+"""Records that are checked value by value, however they are made: by name or from JSON.
 
 Their methods are named as those of pydantic's models, which the rest of Nightshift uses and a device does without:
 importing it and making its classes took a third of a device's start and 12 MB of its memory.
@@ -122,16 +122,6 @@ class Record:
             RecordError: when it is none, naming the first field that is wrong.
         """
         return cls.model_validate(parsed(raw))
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
-        """Let pydantic's models hold records."""
-        from pydantic_core import core_schema
-
-        return core_schema.no_info_plain_validator_function(
-            cls.model_validate,
-            serialization=core_schema.plain_serializer_function_ser_schema(cls.model_dump),
-        )
 
 
 def parsed(raw: bytes | str) -> Any:

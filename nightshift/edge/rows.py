@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import calendar
-import csv
 import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +20,7 @@ _MISSING = frozenset({"", "nan", "na", "n/a", "null", "none", "-"})
 _SEPARATORS = (";", "\t", ",")
 _UNIT = re.compile(r"(?P<name>.*\S)\s*[\[(](?P<unit>[^\])]*)[\])]")
 _HOUR_S = 3600.0
+_EPOCH, _SECOND = datetime(1970, 1, 1), timedelta(seconds=1)
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,8 @@ def read_csv(path: Path, manifest: BundleManifest) -> Rows:
     Raises:
         BundleError: naming the line and column, when the file is not that.
     """
+    import csv
+
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -246,7 +247,7 @@ def clock(cell: str, zone: tzinfo) -> tuple[int, float]:
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=zone)
         wall = moment.astimezone(zone)
-        return calendar.timegm(wall.timetuple()), moment.timestamp()
+        return (wall.replace(tzinfo=None) - _EPOCH) // _SECOND, moment.timestamp()
     except (ValueError, OverflowError, OSError):
         raise DtypeError(
             f"column '{TIME}': '{cell[:40]}' is no time.",

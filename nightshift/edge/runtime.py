@@ -1,4 +1,4 @@
-"""Opens a bundle and answers rows. Base install only: numpy, onnxruntime, pydantic and the standard library.
+"""Opens a bundle and answers rows. Base install only: numpy, onnxruntime and the standard library.
 
 model = Model.load("models/classification/pump_1/pi/v3")
 answer = model.predict({"window": window})

@@ -13,12 +13,10 @@ Source:
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import os
 from pathlib import Path
 
-from nightshift.edge.manifest import SIGNATURE_FILE
+from nightshift.edge.manifest import SIGNATURE_FILE, sha256_bytes
 from nightshift.errors import ConfigError, CorruptFileError, SignatureError
 
 KEY_VARIABLE = "NIGHTSHIFT_BUNDLE_KEY"
@@ -64,7 +62,7 @@ def _key_file() -> bytes:
 
 def sign(manifest: bytes, key: bytes | None) -> bytes:
     """Return the content of `bundle.sig` for the bytes of a `bundle.json`."""
-    lines = [f"{_PLAIN} {hashlib.sha256(manifest).hexdigest()}"]
+    lines = [f"{_PLAIN} {sha256_bytes(manifest)}"]
     if key is not None:
         lines.append(f"{_KEYED} {_keyed(manifest, key)}")
     return ("\n".join(lines) + "\n").encode()
@@ -81,6 +79,8 @@ def verify(folder: Path, manifest: bytes, key: bytes | None) -> bool:
     """
     digests = _read(folder / SIGNATURE_FILE)
     if key is not None:
+        import hmac
+
         given = digests.get(_KEYED)
         if given is None:
             raise SignatureError(
@@ -91,12 +91,16 @@ def verify(folder: Path, manifest: bytes, key: bytes | None) -> bool:
             raise SignatureError(
                 "the bundle is signed with another key, or has changed since.", hint="Fetch it again, or compare keys."
             )
-    if digests and not hmac.compare_digest(digests.get(_PLAIN, ""), hashlib.sha256(manifest).hexdigest()):
+    if digests and digests.get(_PLAIN) != sha256_bytes(manifest):
         raise CorruptFileError(f"bundle.json of the bundle is not what {SIGNATURE_FILE} says.", hint=_AGAIN)
     return key is not None
 
 
 def _keyed(manifest: bytes, key: bytes) -> str:
+    # Here, and not above: with them comes OpenSSL, which a device without a key does not need.
+    import hashlib
+    import hmac
+
     return hmac.new(key, manifest, hashlib.sha256).hexdigest()
 
 

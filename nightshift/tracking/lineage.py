@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, ValidationError
 
 from nightshift import families
 from nightshift.data.store import open_dataset
@@ -28,6 +28,11 @@ from nightshift.tracking.mlflow_store import Store
 from nightshift.tracking.versions import CHALLENGER, CHAMPION, Held, Promotion, Version
 
 Read = TypeVar("Read")
+#: A device's records are no models of pydantic.
+_Bundle = Annotated[
+    BundleManifest, PlainValidator(BundleManifest.model_validate), PlainSerializer(BundleManifest.model_dump)
+]
+_Device = Annotated[DeviceCheck, PlainValidator(DeviceCheck.model_validate), PlainSerializer(DeviceCheck.model_dump)]
 
 _MEGABYTE = 1e6
 
@@ -128,9 +133,9 @@ class Lineage(_Record):
     origin: Origin
     run_id: str
     tracking_uri: str
-    bundle: BundleManifest | None = None
+    bundle: _Bundle | None = None
     decision: GateDecision | None = None
-    device: DeviceCheck | None = None
+    device: _Device | None = None
     findings: tuple[str, ...] = ()
     promotions: tuple[Promotion, ...] = ()
 
