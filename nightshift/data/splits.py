@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nightshift.data.schema import LABEL, PARTS, RUN, TIME, TimeKind
+from nightshift.data.schema import LABEL, PARTS, RUN, TIME, VEHICLE, TimeKind
 from nightshift.errors import DataError
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 CUTS = (0.70, 0.85)
 MIN_ROWS = 50
+#: With fewer vehicles than this some of them lie in several parts, and their trips are kept whole.
+MIN_VEHICLES = 3
 #: A cut by time may move this share of all rows to keep a labelled stretch whole.
 _SLACK = 0.10
 
@@ -68,6 +70,68 @@ def split_train_val(frame: pd.DataFrame, *, seed: int = 0, val_share: float = 0.
     held = drawn[: max(1, round(val_share * len(runs)))]
     in_val = frame[RUN].isin(held)
     return {"train": frame[~in_val].reset_index(drop=True), "val": frame[in_val].reset_index(drop=True)}
+
+
+def split_vehicles(
+    frame: pd.DataFrame, *, seed: int = 0, kind_of: Mapping[int, str] | None = None
+) -> dict[str, pd.DataFrame]:
+    """Cut the trips of vehicles into three parts; no trip lies in two of them, and no vehicle where it can be helped.
+
+    Three vehicles or more: whole vehicles drawn by seed, near 70 and 85 % of the rows. Fewer: whole trips in time
+    order, near the same shares; where each trip is of one kind, so within each kind, that all of them may be judged.
+
+    Args:
+        frame: all rows, with `vehicle`, `run` (one trip) and `time`, sorted within each trip.
+        seed: of the draw of vehicles.
+        kind_of: trip -> its kind of driving; None cuts by time alone.
+
+    Raises:
+        DataError: for fewer than 50 rows, or fewer than three trips.
+    """
+    if len(frame) < MIN_ROWS:
+        raise DataError(f"the data has {len(frame)} rows, at least {MIN_ROWS} are needed.", hint="Land more trips.")
+    trips = frame.groupby(RUN, sort=False).agg(begins=(TIME, "min"), vehicle=(VEHICLE, "first"), rows=(TIME, "size"))
+    if len(trips) < 3:
+        raise DataError(
+            f"{len(trips)} trip{'s' * (len(trips) != 1)} cannot be cut into three parts; trips stay whole.",
+            hint="Land three trips or more.",
+        )
+    trips = trips.sort_values("begins", kind="stable")
+    vehicles = trips["vehicle"].unique()
+    if len(vehicles) >= MIN_VEHICLES:
+        place = {v: i for i, v in enumerate(np.random.default_rng(seed).permutation(np.sort(vehicles)).tolist())}
+        trips = trips.iloc[np.argsort(trips["vehicle"].map(place).to_numpy(), kind="stable")]
+        part_of = _near_shares(trips["vehicle"].to_numpy(), trips["rows"].to_numpy())
+    else:
+        by_kind = _by_kind(trips.index.to_numpy(), kind_of or {})
+        one_each = trips.index.to_numpy(np.int64)
+        part_of = _near_shares(one_each, trips["rows"].to_numpy()) if by_kind is None else by_kind
+    number = dict(zip(trips.index.tolist(), part_of.tolist(), strict=True))
+    cut = _pick(frame, frame[RUN].map(number).to_numpy(np.int8))
+    return {part: rows.reset_index(drop=True) for part, rows in cut.items()}
+
+
+def _near_shares(groups: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.int8]:
+    """Return the part of each trip, its groups kept whole, in the order given."""
+    first, second = _run_cuts(np.repeat(groups, rows))
+    begins = np.cumsum(rows) - rows
+    return np.asarray(np.digitize(begins, [first, second]), dtype=np.int8)
+
+
+def _by_kind(trips: NDArray[Any], kind_of: Mapping[int, str]) -> NDArray[np.int8] | None:
+    """Return the part of each trip, cut in order within each kind; None where a part would be empty.
+
+    A kind's only trip is for training, the later of two for test.
+    """
+    kinds = np.array([kind_of.get(int(trip), "") for trip in trips])
+    part_of = np.zeros(len(trips), dtype=np.int8)
+    for kind in np.unique(kinds):
+        mine = np.flatnonzero(kinds == kind)
+        n = len(mine)
+        second = min(max(1, round(CUTS[1] * n)), n - 1) if n > 1 else n
+        first = min(max(1, round(CUTS[0] * n)), second - 1) if n > 2 else second
+        part_of[mine[first:second]], part_of[mine[second:]] = 1, 2
+    return part_of if len(kind_of) and len(np.unique(part_of)) == len(PARTS) else None
 
 
 def split_by_given_runs(

@@ -7,6 +7,7 @@ from nightshift.data.checks.order import check_order, few_rows
 from nightshift.data.checks.rows import Rows, listed
 from nightshift.data.checks.schema import schema_findings
 from nightshift.data.checks.sensors import check_sensors
+from nightshift.data.checks.vehicle import check_vehicle
 from nightshift.data.dataset import Dataset
 from nightshift.data.drift import SensorDrift, drift
 from nightshift.data.history import read_sketch
@@ -58,6 +59,7 @@ def validate(data: Dataset, needs: frozenset[str] = frozenset(), family: str = "
     else:
         found += [*check_order(rows), *check_sensors(rows), *_drift(data)]
         found += check_labels(rows) if "labels" in needs & data.metadata.offers else []
+        found += check_vehicle(rows, needs) if data.metadata.group == "vehicle" else []
         found += check_rul(rows) if "rul" in needs & data.metadata.offers else []
     found += _unused(data.metadata)
     return sorted(found, key=lambda f: (_ORDER.index(f.severity), f.code))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support.datasets import calendar_rows
 
 from nightshift.data.schema import TimeKind
-from nightshift.data.splits import split, split_by_given_runs, split_train_val
+from nightshift.data.splits import split, split_by_given_runs, split_train_val, split_vehicles
 from nightshift.errors import DataError
 
 PARTS = ("train", "val", "test")
@@ -129,3 +129,44 @@ def test_given_runs_that_cannot_be_parts_are_refused() -> None:
         split_by_given_runs(rows, assigned(8, 2, 5), embargo_s=30 * 24 * 3600)
     with pytest.raises(DataError, match="the val part begins before"):
         split_by_given_runs(rows, {**assigned(8, 2, 5), 0: "val", 3: "train"})
+
+
+def trips_of(vehicles: list[int], rows: int = 30) -> pd.DataFrame:
+    """Trips in a row, one for each entry, which names its vehicle."""
+    n = len(vehicles) * rows
+    time = pd.date_range("2026-01-01", periods=n, freq="s", tz="UTC")
+    trip = np.repeat(np.arange(len(vehicles)), rows)
+    return pd.DataFrame({"time": time, "run": trip, "vehicle": np.repeat(vehicles, rows), "x": 0.0})
+
+
+@settings(max_examples=25, deadline=None)
+@given(vehicles=st.lists(st.integers(0, 6), min_size=3, max_size=30), seed=st.integers(0, 99))
+def test_trips_stay_whole_and_so_do_vehicles_where_three_drive(vehicles: list[int], seed: int) -> None:
+    frame = trips_of(vehicles)
+    cut = split_vehicles(frame, seed=seed)
+    assert all(len(cut[part]) for part in PARTS)
+    train, val, test = runs_of(cut)
+    assert len(train) + len(val) + len(test) == len(vehicles)
+    assert train | val | test == set(range(len(vehicles)))
+    if len(set(vehicles)) >= 3:
+        cars = [set(cut[part]["vehicle"]) for part in PARTS]
+        assert len(cars[0] | cars[1] | cars[2]) == sum(len(c) for c in cars)
+    else:
+        assert max(train) < min(val), "in time order"
+        assert max(val) < min(test), "in time order"
+
+
+def test_trips_of_one_car_are_cut_within_each_kind_so_that_test_holds_every_kind() -> None:
+    kinds = dict(enumerate(["jam", "jam", "normal", "free", "normal", "normal", "free"]))
+    cut = split_vehicles(trips_of([0] * 7), kind_of=kinds)
+    assert runs_of(cut) == [{0, 2, 3}, {4}, {1, 5, 6}]
+
+
+def test_kinds_of_which_each_has_two_trips_leave_none_for_val_and_time_decides() -> None:
+    kinds = dict(enumerate(["jam", "free", "jam", "free"]))
+    assert runs_of(split_vehicles(trips_of([0] * 4), kind_of=kinds)) == [{0, 1}, {2}, {3}]
+
+
+def test_two_trips_are_not_cut() -> None:
+    with pytest.raises(DataError, match="2 trips cannot be cut into three parts; trips stay whole"):
+        split_vehicles(trips_of([0, 1]))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nightshift.data.checks.rows import Rows, listed
-from nightshift.data.schema import PARTS, RUN, TIME
+from nightshift.data.schema import PARTS, RUN, TIME, VEHICLE
 from nightshift.data.splits import MIN_ROWS
 from nightshift.findings import Finding, finding
 
@@ -25,7 +26,7 @@ _DUPLICATE_SHARE = 0.001
 
 def check_order(rows: Rows) -> list[Finding]:
     """Return the findings on time and on the cut into parts."""
-    return [*few_rows(rows), *_time(rows), *_shared_runs(rows), *_shared_rows(rows)]
+    return [*few_rows(rows), *_time(rows), *_shared_runs(rows), *_shared_vehicles(rows), *_shared_rows(rows)]
 
 
 def few_rows(rows: Rows) -> list[Finding]:
@@ -59,6 +60,9 @@ def _time(rows: Rows) -> list[Finding]:
         found.append(
             finding("D003", f"time goes back {backward} times within a run, first in {first_back}.", columns=[TIME])
         )
+    if rows.metadata.group == "vehicle" and rows.metadata.sampling_s is None:
+        # Frames of a bus come when they come: no step is usual, and two may share a moment.
+        return found
     if twice:
         found.append(finding("D004", f"{twice} rows repeat the time of the row before them.", columns=[TIME]))
     if gaps:
@@ -97,6 +101,22 @@ def _shared_runs(rows: Rows) -> list[Finding]:
     return found
 
 
+def _shared_vehicles(rows: Rows) -> list[Finding]:
+    """D024, where there are vehicles enough for each part to have its own."""
+    if rows.metadata.group != "vehicle":
+        return []
+    lies_in = {part: set(rows.frames[part][VEHICLE].unique().tolist()) for part in PARTS}
+    counts = Counter(v for vehicles in lies_in.values() for v in vehicles)
+    shared = sorted(v for v, n in counts.items() if n > 1)
+    if not shared:
+        return []
+    told = listed([str(v) for v in shared])
+    what = (
+        f"vehicle{'s' * (len(shared) != 1)} {told} of {len(counts)} drive{'s' * (len(shared) == 1)} in several parts."
+    )
+    return [finding("D024", what, columns=[VEHICLE])]
+
+
 def _shared_rows(rows: Rows) -> list[Finding]:
     keys = {part: _row_keys(rows, part) for part in PARTS}
     found = []
@@ -119,11 +139,28 @@ def _row_keys(rows: Rows, part: str) -> NDArray[np.uint64]:
     names = [s.name for s in rows.metadata.sensors]
     frame = rows.frames[part][names]
     keys: NDArray[np.uint64] = np.asarray(pd.util.hash_pandas_object(frame, index=False), dtype=np.uint64)
+    if rows.metadata.group == "vehicle":
+        return _moving(keys)
     telling = sum(frame[n].nunique() > len(frame) // 100 for n in names)
     if telling >= _TELLING_COLUMNS or not rows.in_time:
         return keys
+    return _stretches(keys)
+
+
+def _stretches(keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return the hash of each row and the four before it."""
     stretch = keys.copy()
     for back in range(1, _STRETCH_ROWS):
         # An odd multiplier keeps the order of the rows in the hash; uint64 wraps by design.
         stretch = stretch * np.uint64(0x9E3779B97F4A7C15) + np.roll(keys, back)
     return stretch[_STRETCH_ROWS:]
+
+
+def _moving(keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return the hashes of the stretches in which every row differs from the one before: cars that wait look alike."""
+    changes = np.append(False, keys[1:] != keys[:-1])
+    all_change = changes.copy()
+    for back in range(1, _STRETCH_ROWS - 1):
+        all_change &= np.roll(changes, back)
+    moving: NDArray[np.uint64] = _stretches(keys)[all_change[_STRETCH_ROWS:]]
+    return moving

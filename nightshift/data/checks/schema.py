@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nightshift.data.checks.rows import Rows
-from nightshift.data.schema import LABEL, RUL, RUN, TIME, LabelSource, Metadata, TimeKind
+from nightshift.data.schema import LABEL, RUL, RUN, TIME, VEHICLE, LabelSource, Metadata, TimeKind
 from nightshift.findings import Finding, finding
 
 
@@ -40,6 +40,8 @@ def frame_schema(metadata: Metadata) -> Any:
         columns[TIME] = pa.Column(pd.DatetimeTZDtype("ns", "UTC"))
     elif metadata.time_kind is TimeKind.CYCLES:
         columns[TIME] = pa.Column(None, checks=[number])
+    if metadata.group == "vehicle":
+        columns[VEHICLE] = pa.Column("int64")
     for sensor in metadata.sensors:
         checks = [text] if sensor.role == "category" else [number, finite]
         columns[sensor.name] = pa.Column(None, checks=checks, nullable=True)
@@ -47,6 +49,9 @@ def frame_schema(metadata: Metadata) -> Any:
         columns[LABEL] = pa.Column(None, checks=[pa.Check.isin([0, 1])], nullable=True)
     if metadata.has_rul:
         columns[RUL] = pa.Column("float64", checks=[finite], nullable=True)
+    for truth in metadata.truths:
+        kinds = [pa.Check.isin(truth.classes)] if truth.classes else [number, finite]
+        columns[truth.name] = pa.Column(None, checks=kinds, nullable=True)
     return pa.DataFrameSchema(columns, strict=True)
 
 

@@ -53,7 +53,8 @@ def _flatlines(rows: Rows, names: list[str]) -> list[Finding]:
     if constant:
         what = f"{listed(constant)} never change{'s' if len(constant) == 1 else ''}."
         found.append(finding("D006", what, remedy="Drop the column, or check the sensor.", columns=constant))
-    if not rows.in_time:
+    if not rows.in_time or rows.metadata.group == "vehicle":
+        # A car that waits has many signals that stand still: see `checks/vehicle.py`.
         return found
     stuck: dict[str, int] = {}
     for name in (n for n in rows.sensors("sensor") if n in names and n not in constant):

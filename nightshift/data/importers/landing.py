@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from typing import TYPE_CHECKING
 
 from nightshift.data.dataset import Dataset
-from nightshift.data.schema import Metadata, TimeKind
-from nightshift.data.splits import split
+from nightshift.data.schema import RUN, Metadata, TimeKind
+from nightshift.data.splits import split, split_vehicles
 from nightshift.data.store import land
 from nightshift.data.validate import validate
 from nightshift.errors import BlockedError
@@ -66,7 +66,7 @@ def split_and_land(
     event: bool = True,
     check: Check | None = None,
 ) -> Dataset:
-    """Split the rows as the dataset's time kind asks (the embargo is `metadata.embargo` hours), and land them.
+    """Split the rows as the dataset's kind asks (the embargo is `metadata.embargo` hours), and land them.
 
     Args:
         home: where to land.
@@ -80,9 +80,23 @@ def split_and_land(
         DataError: when the rows cannot be split or stored.
         NightshiftError: when the disk is full; whatever `check` raises.
     """
+    if metadata.group == "vehicle":
+        parts = split_vehicles(frame, seed=seed, kind_of=kinds_of_trips(frame, metadata))
+        return land_parts(home, parts, metadata, event=event, check=check)
     embargo_s = metadata.embargo * SECONDS_PER_HOUR if metadata.time_kind is TimeKind.CALENDAR else 0.0
     parts = split(frame, metadata.time_kind, embargo_s=embargo_s, seed=seed)
     return land_parts(home, parts, metadata, event=event, check=check)
+
+
+def kinds_of_trips(frame: pd.DataFrame, metadata: Metadata) -> dict[int, str] | None:
+    """Return each trip's kind of driving where every trip is of one kind, else None."""
+    column = metadata.truth("behaviour")
+    if column is None:
+        return None
+    kinds = frame.groupby(RUN, sort=False)[column.name].agg(["nunique", "first"])
+    if (kinds["nunique"] != 1).any():
+        return None
+    return {int(str(trip)): str(kind) for trip, kind in kinds["first"].items()}
 
 
 def land_parts(
