@@ -202,12 +202,12 @@ _PLAIN: dict[Any, _Taker] = {str: _text, int: _integer, float: _number, bool: _t
 
 
 def _bounded(take: _Taker, bound: AtLeast) -> _Taker:
-    expected = f"{bound.least:g} or more{'' if bound.endless else ' and finite'}"
-
     def taken(value: Any) -> Any:
         found = take(math.inf if bound.endless and isinstance(value, str) and value == _ENDLESS else value)
-        if not found >= bound.least or (found == math.inf and not bound.endless):
-            raise _unlike(expected, value)
+        if not found >= bound.least:
+            raise _unlike(f"{bound.least:g} or more", value)
+        if found == math.inf and not bound.endless:
+            raise _unlike("a finite number", value)
         return found
 
     return taken
