@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from support.family_runs import Trained, small_context
 from support.homes import a_home
 from support.machine import land_demo
+from support.vehicles import small_vehicles
 
 from nightshift import families
 from nightshift.data.dataset import Dataset
@@ -26,11 +27,27 @@ def small_data(session_home: Home) -> Dataset:
     return land_demo(session_home, seed=3)
 
 
+@pytest.fixture(scope="session")
+def vehicle_data(session_home: Home) -> Dataset:
+    """A few short trips with every truth."""
+    return small_vehicles(session_home)
+
+
+@pytest.fixture
+def data_of(request: pytest.FixtureRequest) -> Callable[[str], Dataset]:
+    """What returns the small dataset of a group of families."""
+    return lambda group: _data_of(request, group)
+
+
+def _data_of(request: pytest.FixtureRequest, group: str) -> Dataset:
+    data: Dataset = request.getfixturevalue("vehicle_data" if group == "vehicle" else "small_data")
+    return data
+
+
 @pytest.fixture(scope="session", params=families.names())
-def trained(
-    request: pytest.FixtureRequest, session_home: Home, small_data: Dataset, tmp_path_factory: pytest.TempPathFactory
-) -> Trained:
+def trained(request: pytest.FixtureRequest, session_home: Home, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """One trained model of each family that the folder holds."""
     family = families.get(request.param)
     config, ctx = small_context(session_home, family.name, tmp_path_factory.mktemp(family.name))
-    return Trained(family, config, small_data, family.train(small_data, config, ctx), ctx)
+    data = _data_of(request, family.group)
+    return Trained(family, config, data, family.train(data, config, ctx), ctx)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -109,13 +110,14 @@ def test_evaluation_stands_beside_its_baselines(trained: Trained) -> None:
 
 @pytest.mark.parametrize("name", families.names())
 def test_data_without_what_the_family_needs_is_a_clear_error(
-    name: str, session_home: Home, small_data: Dataset, tmp_path: Path
+    name: str, session_home: Home, data_of: Callable[[str], Dataset], tmp_path: Path
 ) -> None:
     """All-NaN sensors leave nothing to learn from: one readable error, no traceback of a library."""
     import dataclasses
 
     family = families.get(name)
     config, ctx = small_context(session_home, name, tmp_path)
+    small_data = data_of(family.group)
 
     class Blind(Dataset):
         def frame(self, part: str, columns=None):  # type: ignore[no-untyped-def]

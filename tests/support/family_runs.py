@@ -7,15 +7,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nightshift import families
 from nightshift.data.dataset import Dataset
 from nightshift.family import Family, FamilyConfig, RunContext, time_limit_s
 from nightshift.plan.config import packaged_configs, resolve
 from nightshift.settings import Home
 
+#: What the vehicle families are trained with in tests, over their YAML.
+_SMALL_WINDOWS = {"window_rows": 20, "stride_rows": 10}
+SMALL: dict[str, dict[str, Any]] = {
+    "tcn": {**_SMALL_WINDOWS, "epochs": 3, "channels": 8, "blocks": 3},
+    "lstm_ae": {**_SMALL_WINDOWS, "epochs": 3, "hidden": 12, "latent": 6},
+    "behaviour": _SMALL_WINDOWS,
+    "carbon": _SMALL_WINDOWS,
+}
+
 
 @dataclass(frozen=True)
 class Trained:
-    """A family, trained once on the small dataset."""
+    """A family, trained once on the small dataset of its group."""
 
     family: Family
     config: FamilyConfig
@@ -25,8 +35,11 @@ class Trained:
 
 
 def small_context(home: Home, family: str, folder: Path) -> tuple[FamilyConfig, RunContext]:
-    """The family's config with the demo's round budgets, and a context of its own."""
-    resolved = resolve(home, "demo_motor", family, "pi", file=packaged_configs() / "demo.yaml")
+    """The family's config with the demo's round budgets, or `SMALL`, and a context of its own."""
+    if families.get(family).group == "vehicle":
+        resolved = resolve(home, "small_vehicles", family, "vehicle", params=SMALL[family])
+    else:
+        resolved = resolve(home, "demo_motor", family, "pi", file=packaged_configs() / "demo.yaml")
     folder.mkdir(parents=True, exist_ok=True)
     ctx = RunContext(
         cell="0" * 64,
