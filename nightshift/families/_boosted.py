@@ -41,6 +41,15 @@ class BoostedConfig(VehicleConfig):
 
     Attributes:
         statistics: what is taken of every column over the window.
+        n_estimators: rounds at most; each adds one tree, or one tree of each kind.
+        tree_depth: of a tree, at most.
+        learning_rate: share of a tree that is added.
+        max_leaves: of a tree.
+        min_leaf_rows: fewest windows in a leaf.
+        row_share: share of the windows that a round sees.
+        feature_share: share of the features that a tree sees.
+        l2: penalty of leaf values.
+        patience: rounds without a better figure on validation's first half after which training ends.
         max_rows: training windows at most, drawn by seed.
     """
 
