@@ -5,8 +5,8 @@ is trained on and what a device feeds it cannot differ.
 
 Rules, each for one window and one column:
 
-- NaN and infinite values are missing; every statistic is taken over the values that are there, and is NaN where none
-  is. `last` is the newest row's own value, missing or not.
+- NaN and infinite values are missing; every statistic is taken over the values that are there, in double, and is NaN
+  where none is. `last` is the newest row's own value, missing or not.
 - `spread` is the population standard deviation; `slope` is the least-squares slope per row. Both are 0 where a single
   value is there: one value shows no change.
 - A ratio whose divisor is zero is missing, and so is a result beyond float32.
@@ -36,7 +36,7 @@ from nightshift.graphs.moments import Moments
 Statistic = Literal["last", "mean", "spread", "slope", "minimum", "maximum"]
 
 #: Windows are computed in slices of about this many values, which bounds the memory at about ten times 64 MiB.
-CHUNK_VALUES = 16_000_000
+CHUNK_VALUES = 8_000_000
 
 
 class _Frozen(BaseModel):
@@ -269,14 +269,20 @@ def add_features(graph: Graph, spec: FeatureSpec, window_value: str) -> str:
     rows = window_value
     if spec.window_rows > 1 and spec.statistics == ("last",):
         rows = graph.add("Slice", rows, _ints(graph, -1), _ints(graph, _INT_MAX), _ints(graph, 1))
-    rows = _without_infinities(graph, rows)
-    parts = _statistics(graph, spec, _numeric(graph, spec, rows)) if spec.numeric_columns else []
+    newest_only = spec.statistics == ("last",)
+    # Sums skip infinite values themselves; what is made of two columns, or looked up by one, must not see them.
+    if newest_only or spec.derived or spec.regimes is not None:
+        rows = _without_infinities(graph, rows)
+    parts = []
+    if spec.numeric_columns:
+        numeric = _numeric(graph, spec, rows)
+        parts.append(_newest(graph, numeric) if newest_only else _statistics(graph, spec, numeric))
     alone = spec.instant + spec.categorical
     if alone:
         parts.append(_newest(graph, _gather(graph, rows, [spec.columns.index(name) for name in alone])))
     features = parts[0] if len(parts) == 1 else graph.add("Concat", *parts, axis=1)
-    # Overflow (an absurd reading squared) must not reach the models: XGBoost refuses infinities in training.
-    needs_cleaning = spec.statistics != ("last",) or spec.regimes is not None
+    # A slope beyond float32 must not reach the models either: XGBoost refuses infinities in training.
+    needs_cleaning = not newest_only or spec.regimes is not None
     return _without_infinities(graph, features) if needs_cleaning else features
 
 
@@ -296,7 +302,8 @@ def _gather(graph: Graph, value: str, index: list[int], axis: int = 2) -> str:
 
 
 def _without_infinities(graph: Graph, value: str) -> str:
-    return graph.add("Where", graph.add("IsInf", value), _nan(graph), value)
+    """Turn infinite values into NaN: one minus itself is NaN, any other value minus itself 0. Quicker than a choice."""
+    return graph.add("Add", value, graph.add("Sub", value, value))
 
 
 def _newest(graph: Graph, rows: str) -> str:
@@ -348,16 +355,19 @@ def _normalised(graph: Graph, spec: FeatureSpec, regimes: Regimes, rows: str, nu
     return graph.add("Where", graph.add("And", unknown, graph.const(touched)), _nan(graph), normal)
 
 
-def _statistics(graph: Graph, spec: FeatureSpec, rows: str) -> list[str]:
-    """Return one `(batch, n_numeric)` value per statistic, in the spec's order."""
-    moments = Moments(graph, rows)
+def _statistics(graph: Graph, spec: FeatureSpec, rows: str) -> str:
+    """Return the statistics `(batch, n_statistics · n_numeric)`, in the spec's order."""
+    moments = Moments(graph, rows, spec.window_rows)
     make: dict[Statistic, Callable[[], str]] = {
-        "last": lambda: _newest(graph, rows),
+        "last": moments.last,
         "mean": moments.mean,
         "spread": moments.spread,
-        "slope": lambda: moments.slope(spec.window_rows),
+        "slope": moments.slope,
         # Where all is missing the filler, an infinity, is left, which the graph's last node turns into NaN.
         "minimum": lambda: moments.extreme("ReduceMin", np.inf),
         "maximum": lambda: moments.extreme("ReduceMax", -np.inf),
     }
-    return [make[statistic]() for statistic in spec.statistics]
+    values = [make[statistic]() for statistic in spec.statistics]
+    stacked = graph.add("Concat", *values, axis=1) if len(values) > 1 else values[0]
+    answers = graph.add("Cast", stacked, to=onnx.TensorProto.FLOAT)
+    return graph.add("Reshape", answers, _ints(graph, 0, len(values) * len(spec.numeric_columns)))

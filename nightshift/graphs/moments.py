@@ -9,82 +9,91 @@ import onnx
 
 from nightshift.graphs.build import Graph
 
+#: Added to each squared row number, an exact sum in double: the slope of one value is then 0 / this, not 0 / 0. Next to
+#: the least spread of two row numbers, 1 / 2, it is lost in float32.
+_SPECK = 2.0**-30
+
 
 class Moments:
-    """Statistics over axis 1 of `(batch, rows, n)` that skip NaN; shared nodes are added once, when first asked for.
+    """Statistics over axis 1 of `(batch, rows, n)`; NaN and infinite values are missing.
 
-    A column at 1e6 with a spread of 1 would lose its spread in float32 sums, so the rough mean is subtracted first
-    (exact for values near it), and every further sum runs over the small rest.
+    Nodes are shared, and added when first asked for. Sums are products with a constant, in double: one node takes
+    several, and adds a window up in the same order in every batch. Each statistic is double `(batch, 1, n)`, and NaN
+    where nothing is there, unless it says otherwise.
+
+    Args:
+        graph: receives the nodes.
+        rows: float32 value.
+        window_rows: how many rows it has.
     """
 
-    def __init__(self, graph: Graph, rows: str) -> None:
+    def __init__(self, graph: Graph, rows: str, window_rows: int) -> None:
         self._graph, self._rows = graph, rows
+        # Row numbers are centred on the window before anything is squared; halves are exact.
+        self._clock = np.arange(window_rows, dtype=np.float64)[None, :] - (window_rows - 1) / 2
 
     @cached_property
-    def _axis(self) -> str:
-        return self._graph.const([1], "int64")
+    def _values(self) -> str:
+        return self._graph.add("Cast", self._rows, to=int(onnx.TensorProto.DOUBLE))
 
     @cached_property
-    def _zero(self) -> str:
-        return self._graph.const(0.0, "float32")
-
-    @cached_property
-    def _missing(self) -> str:
-        return self._graph.add("IsNaN", self._rows)
+    def _there(self) -> str:
+        largest = self._graph.const(float(np.finfo(np.float32).max), "float64")
+        return self._graph.add("LessOrEqual", self._graph.add("Abs", self._values), largest)
 
     @cached_property
     def _weight(self) -> str:
         """1 where a value is there, else 0."""
-        return self._graph.add("Cast", self._graph.add("Not", self._missing), to=int(onnx.TensorProto.FLOAT))
+        return self._graph.add("Cast", self._there, to=int(onnx.TensorProto.DOUBLE))
+
+    @cached_property
+    def _clock_sums(self) -> list[str]:
+        """How many values are there, the sum of their row numbers, and that of the squares."""
+        powers = np.concatenate([np.ones_like(self._clock), self._clock, self._clock**2 + _SPECK])
+        sums = self._graph.add("MatMul", self._graph.const(powers), self._weight)
+        return self._graph.add_many("Split", [sums], len(powers), axis=1, num_outputs=len(powers))
 
     @cached_property
     def _count(self) -> str:
-        return self._total(self._weight)
+        return self._clock_sums[0]
 
     @cached_property
-    def _rough(self) -> str:
-        return self._graph.add("Div", self._total(self._present(self._rows)), self._count)
+    def _held(self) -> str:
+        return self._or(0.0)
+
+    @cached_property
+    def _mean(self) -> str:
+        total = self._graph.add("MatMul", self._graph.const(np.ones_like(self._clock)), self._held)
+        return self._graph.add("Div", total, self._count)
 
     @cached_property
     def _rest(self) -> str:
-        """Values minus the rough mean; 0 where missing."""
-        return self._present(self._graph.add("Sub", self._rows, self._rough))
+        """Values minus their mean; 0 where missing."""
+        return self._graph.add("Sub", self._held, self._graph.add("Mul", self._mean, self._weight))
 
-    @cached_property
-    def _rest_mean(self) -> str:
-        return self._graph.add("Div", self._total(self._rest), self._count)
+    def _or(self, filler: float) -> str:
+        return self._graph.add("Where", self._there, self._values, self._graph.const(filler, "float64"))
 
-    def _present(self, value: str) -> str:
-        return self._graph.add("Where", self._missing, self._zero, value)
-
-    def _total(self, value: str) -> str:
-        return self._graph.add("ReduceSum", value, self._axis, keepdims=1)
+    def last(self) -> str:
+        """Return the newest row's own value, missing or not."""
+        return self._graph.add("Gather", self._values, self._graph.const([-1], "int64"), axis=1)
 
     def mean(self) -> str:
-        """Return the mean, `(batch, n)`."""
-        return self._graph.add("Squeeze", self._graph.add("Add", self._rough, self._rest_mean), self._axis)
+        """Return the mean."""
+        return self._mean
 
     def spread(self) -> str:
-        """Return the population standard deviation, `(batch, n)`."""
-        inner = self._graph.add("Mul", self._graph.add("Sub", self._rest, self._rest_mean), self._weight)
-        squares = self._graph.add("ReduceSumSquare", inner, self._axis, keepdims=1)
-        root = self._graph.add("Sqrt", self._graph.add("Div", squares, self._count))
-        return self._graph.add("Squeeze", root, self._axis)
+        """Return the population standard deviation."""
+        squares = self._graph.add("ReduceSumSquare", self._rest, self._graph.const([1], "int64"), keepdims=1)
+        return self._graph.add("Sqrt", self._graph.add("Div", squares, self._count))
 
-    def slope(self, window_rows: int) -> str:
-        """Return the least-squares slope per row, `(batch, n)`."""
+    def slope(self) -> str:
+        """Return the least-squares slope per row; 0 of one value."""
         graph = self._graph
-        # Row numbers are centred on the window, then on the rows that are there, before anything is squared.
-        clock = graph.const(np.arange(window_rows, dtype=np.float32)[None, :, None] - (window_rows - 1) / 2, "float32")
-        middle = graph.add("Div", self._total(graph.add("Mul", clock, self._weight)), self._count)
-        lever = graph.add("Mul", graph.add("Sub", clock, middle), self._weight)
-        top = graph.add("ReduceSum", graph.add("Mul", lever, self._rest), self._axis, keepdims=0)
-        bottom = graph.add("ReduceSumSquare", lever, self._axis, keepdims=0)
-        # One value alone gives 0 / 0, which is no slope; no value at all gives NaN / NaN and stays missing.
-        flat = graph.add("Equal", bottom, self._zero)
-        return graph.add("Where", flat, self._zero, graph.add("Div", top, bottom))
+        count, total, squares = self._clock_sums
+        bottom = graph.add("Sub", squares, graph.add("Div", graph.add("Mul", total, total), count))
+        return graph.add("Div", graph.add("MatMul", graph.const(self._clock), self._rest), bottom)
 
     def extreme(self, op: str, filler: float) -> str:
-        """Return what `op` (ReduceMin, ReduceMax) finds; `filler` where nothing is there, `(batch, n)`."""
-        held = self._graph.add("Where", self._missing, self._graph.const(filler, "float32"), self._rows)
-        return self._graph.add(op, held, self._axis, keepdims=0)
+        """Return what `op` (ReduceMin, ReduceMax) finds; `filler` where nothing is there."""
+        return self._graph.add(op, self._or(filler), self._graph.const([1], "int64"), keepdims=1)
