@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, f1_score, precision_recall_curve
 
-from nightshift.problems.anomaly import PROBLEM, Timeline, metrics, pr_auc
+from nightshift.problems.anomaly import PROBLEM, Timeline, kind_metrics, metrics, pr_auc
 from nightshift.problems.anomaly_judge import (
     Answers,
     ThresholdRule,
@@ -139,3 +139,28 @@ def test_pictures_show_events_votes_and_kinds() -> None:
     assert drawn["recall_by_kind"].series[0].y == [1.0, 0.0]
     recall, _, _ = (np.asarray(v) for v in precision_recall_curve(label, strength))
     assert recall.max() == drawn["precision_recall"].series[0].x[-1]
+
+
+def test_recall_by_kind_and_the_delay_until_an_event_is_met() -> None:
+    label = np.array([0, 1, 1, 1, 0, 1, 1, 0, 1, 0])
+    kind = np.array(["", "dos", "dos", "dos", "", "fuzzy", "fuzzy", "", "dos", ""])
+    vote = np.array([1, 0, 0, 1, 0, 1, 0, 0, 0, 0])
+    lines = timeline(label.tolist(), step_s=2.0)
+    found = kind_metrics(lines, vote, kind)
+    assert found["recall_dos"] == pytest.approx(1 / 4)
+    assert found["recall_fuzzy"] == pytest.approx(1 / 2)
+    assert found["detection_delay_rows"] == pytest.approx(1.0)  # two rows, and none; the third event is missed
+    assert found["detection_delay_s"] == pytest.approx(2.0)
+    never = kind_metrics(lines, np.zeros(10, np.int64), kind)
+    assert never["detection_delay_s"] is None
+    assert never["recall_dos"] == 0.0
+    unclocked = Timeline(label, np.zeros(10, np.int64), np.full(10, np.nan))
+    assert kind_metrics(unclocked, vote, kind)["detection_delay_s"] is None
+
+
+def test_where_all_is_normal_f1_is_undefined_and_said_to_be() -> None:
+    answer = constant(20)
+    rows = score_rows("test", timeline([0] * 20), [answer], np.full(20, ""))
+    assert rows[0].metrics["f1"] is None
+    found = findings(evaluation(rows), 0.5, {}, "attacks", np.full(20, ""), injected=False)
+    assert [f.code for f in found] == ["T017"]
