@@ -370,4 +370,4 @@ def _statistics(graph: Graph, spec: FeatureSpec, rows: str) -> str:
     values = [make[statistic]() for statistic in spec.statistics]
     stacked = graph.add("Concat", *values, axis=1) if len(values) > 1 else values[0]
     answers = graph.add("Cast", stacked, to=onnx.TensorProto.FLOAT)
-    return graph.add("Reshape", answers, _ints(graph, 0, len(values) * len(spec.numeric_columns)))
+    return graph.add("Squeeze", answers, _ints(graph, 2))

@@ -18,8 +18,8 @@ class Moments:
     """Statistics over axis 1 of `(batch, rows, n)`; NaN and infinite values are missing.
 
     Nodes are shared, and added when first asked for. Sums are products with a constant, in double: one node takes
-    several, and adds a window up in the same order in every batch. Each statistic is double `(batch, 1, n)`, and NaN
-    where nothing is there, unless it says otherwise.
+    several. Rows are the last axis for that, since onnxruntime refuses a constant from the left on an empty batch. Each
+    statistic is double `(batch, n, 1)`, and NaN where nothing is there, unless it says otherwise.
 
     Args:
         graph: receives the nodes.
@@ -30,11 +30,12 @@ class Moments:
     def __init__(self, graph: Graph, rows: str, window_rows: int) -> None:
         self._graph, self._rows = graph, rows
         # Row numbers are centred on the window before anything is squared; halves are exact.
-        self._clock = np.arange(window_rows, dtype=np.float64)[None, :] - (window_rows - 1) / 2
+        self._clock = np.arange(window_rows, dtype=np.float64)[:, None] - (window_rows - 1) / 2
 
     @cached_property
     def _values(self) -> str:
-        return self._graph.add("Cast", self._rows, to=int(onnx.TensorProto.DOUBLE))
+        turned = self._graph.add("Transpose", self._rows, perm=[0, 2, 1])
+        return self._graph.add("Cast", turned, to=int(onnx.TensorProto.DOUBLE))
 
     @cached_property
     def _there(self) -> str:
@@ -49,9 +50,9 @@ class Moments:
     @cached_property
     def _clock_sums(self) -> list[str]:
         """How many values are there, the sum of their row numbers, and that of the squares."""
-        powers = np.concatenate([np.ones_like(self._clock), self._clock, self._clock**2 + _SPECK])
-        sums = self._graph.add("MatMul", self._graph.const(powers), self._weight)
-        return self._graph.add_many("Split", [sums], len(powers), axis=1, num_outputs=len(powers))
+        powers = np.hstack([np.ones_like(self._clock), self._clock, self._clock**2 + _SPECK])
+        sums = self._graph.add("MatMul", self._weight, self._graph.const(powers))
+        return self._graph.add_many("Split", [sums], 3, axis=2, num_outputs=3)
 
     @cached_property
     def _count(self) -> str:
@@ -63,7 +64,7 @@ class Moments:
 
     @cached_property
     def _mean(self) -> str:
-        total = self._graph.add("MatMul", self._graph.const(np.ones_like(self._clock)), self._held)
+        total = self._graph.add("MatMul", self._held, self._graph.const(np.ones_like(self._clock)))
         return self._graph.add("Div", total, self._count)
 
     @cached_property
@@ -76,7 +77,7 @@ class Moments:
 
     def last(self) -> str:
         """Return the newest row's own value, missing or not."""
-        return self._graph.add("Gather", self._values, self._graph.const([-1], "int64"), axis=1)
+        return self._graph.add("Gather", self._values, self._graph.const([-1], "int64"), axis=2)
 
     def mean(self) -> str:
         """Return the mean."""
@@ -84,7 +85,7 @@ class Moments:
 
     def spread(self) -> str:
         """Return the population standard deviation."""
-        squares = self._graph.add("ReduceSumSquare", self._rest, self._graph.const([1], "int64"), keepdims=1)
+        squares = self._graph.add("ReduceSumSquare", self._rest, self._graph.const([2], "int64"), keepdims=1)
         return self._graph.add("Sqrt", self._graph.add("Div", squares, self._count))
 
     def slope(self) -> str:
@@ -92,8 +93,8 @@ class Moments:
         graph = self._graph
         count, total, squares = self._clock_sums
         bottom = graph.add("Sub", squares, graph.add("Div", graph.add("Mul", total, total), count))
-        return graph.add("Div", graph.add("MatMul", graph.const(self._clock), self._rest), bottom)
+        return graph.add("Div", graph.add("MatMul", self._rest, graph.const(self._clock)), bottom)
 
     def extreme(self, op: str, filler: float) -> str:
         """Return what `op` (ReduceMin, ReduceMax) finds; `filler` where nothing is there."""
-        return self._graph.add(op, self._or(filler), self._graph.const([1], "int64"), keepdims=1)
+        return self._graph.add(op, self._or(filler), self._graph.const([2], "int64"), keepdims=1)

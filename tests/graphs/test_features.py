@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from nightshift.edge.session import open_session
 from nightshift.edge.window import build_windows
 from nightshift.graphs import features as module
 from nightshift.graphs.features import (
@@ -288,3 +289,14 @@ def test_settings_in_two_modes_are_two_regimes_and_a_still_sensor_stays_finite()
     assert spec.regimes is not None
     assert len(spec.regimes.centres) == 2
     np.testing.assert_allclose(compute_features(spec, values[:, None, :])[:, 1], 0.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("statistics", [ALL, ("last",)])
+def test_an_empty_batch_and_batches_of_any_size_are_answered_alike(statistics: tuple[str, ...]) -> None:
+    spec = FeatureSpec(window_rows=8, columns=("a", "b", "c", "kind"), statistics=statistics, categorical=("kind",))
+    windows = awkward_windows(np.random.default_rng(4), 60, 8, 4)
+    session = open_session(feature_model(spec).SerializeToString())
+    at_once = session.run(None, {"window": windows})[0]
+    one_by_one = [session.run(None, {"window": windows[i : i + 1]})[0] for i in range(len(windows))]
+    np.testing.assert_array_equal(at_once, np.concatenate(one_by_one))
+    assert session.run(None, {"window": windows[:0]})[0].shape == (0, len(spec.feature_names))
