@@ -23,6 +23,9 @@ FORMAT = 1
 
 State = dict[str, Any]
 
+#: An error names so many differing keys, and so much of each value.
+_SHOWN, _LONGEST = 8, 60
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -36,7 +39,7 @@ class Checkpoint:
         schedule: the learning-rate schedule's state dict; empty without one.
         random: `device.random_state` at the end of the epoch.
         best: the module's state dict where it validated best; empty without early stopping.
-        meta: JSON-able facts, such as the history of the losses.
+        meta: JSON-able facts, such as the history of the losses; under `facts` what the training follows from.
     """
 
     fingerprint: str
@@ -71,12 +74,13 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     write_atomic(path, buffer.getvalue())
 
 
-def load(path: Path, expected: str | None = None) -> Checkpoint | None:
+def load(path: Path, expected: str | None = None, facts: Mapping[str, Any] | None = None) -> Checkpoint | None:
     """Read a checkpoint to the CPU; None when there is none.
 
     Args:
         path: what `save` wrote.
         expected: the fingerprint it must have; None takes any.
+        facts: what the training that wants it follows from, to say in what another one's differs.
 
     Raises:
         TrainingError: for a damaged file, another format, or another training's checkpoint.
@@ -92,12 +96,40 @@ def load(path: Path, expected: str | None = None) -> Checkpoint | None:
     content.pop("torch", None)
     checkpoint = Checkpoint(**{**content, "meta": json.loads(content["meta"])})
     if expected is not None and checkpoint.fingerprint != expected:
+        differing = differences(checkpoint.meta.get("facts", {}), facts or {})
+        told = "; ".join(differing[:_SHOWN]) + (f"; and {len(differing) - _SHOWN} more" * (len(differing) > _SHOWN))
         raise TrainingError(
-            f"{path.name} belongs to another training: expected fingerprint {expected[:12]}, "
-            f"got {checkpoint.fingerprint[:12]}.",
-            hint="Delete it to start anew, or train with the data, config and seed it was written with.",
+            f"{path.name} belongs to another training: "
+            f"{told or f'expected fingerprint {expected[:12]}, got {checkpoint.fingerprint[:12]}'}.",
+            hint="Train with what it was written with to go on from it, or delete it to start anew.",
         )
     return checkpoint
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """Return in what two trainings differ, key by key with both values: `epochs is 100 there and 150 here`.
+
+    Args:
+        there: what a checkpoint was written with; JSON-able values, nested by name.
+        here: what it is to go on with.
+    """
+    before, now = _flat(there), _flat(here)
+    return [
+        f"{key} is {before.get(key, 'not set')} there and {now.get(key, 'not set')} here"
+        for key in sorted({*before, *now})
+        if before.get(key) != now.get(key)
+    ]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return nested values as `a.b -> text`; the text is that of JSON, which a checkpoint has gone through."""
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = json.dumps(value, ensure_ascii=False)[:_LONGEST]
+    return flat
 
 
 def _content(path: Path) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def test_there_may_be_none(tmp_path: Path) -> None:
 
 def test_another_trainings_checkpoint_is_refused(tmp_path: Path) -> None:
     checkpoints.save(tmp_path / "net.pt", example())
-    with pytest.raises(TrainingError, match=r"net\.pt belongs to another training: expected .* got .*Delete it"):
+    with pytest.raises(TrainingError, match=r"net\.pt belongs to another training: expected .* got .*delete it"):
         checkpoints.load(tmp_path / "net.pt", fingerprint({"net": "other"}))
 
 
