@@ -2,55 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from support.learners import ROWS, Line, stop_after, weights
+from torch import Tensor
 
 from nightshift.errors import ConfigError, InterruptedTraining, TrainingError
+from nightshift.findings import Finding
 from nightshift.nets import checkpoint as checkpoints
-from nightshift.nets.loop import Epoch, Learner, LoopContext, LoopPlan, Trained, train
-
-ROWS = 40
-
-
-class Line(Learner[Tensor]):
-    """A small net with dropout, so that its training draws random numbers at every step, and a schedule."""
-
-    def __init__(self, device: torch.device, worth: Callable[[int], float | None] = lambda _: None) -> None:
-        self.x = torch.linspace(-1, 1, ROWS, device=device)[:, None]
-        self.module = nn.Sequential(nn.Linear(1, 8), nn.Tanh(), nn.Dropout(0.2), nn.Linear(8, 1)).to(device)
-        self.optimiser = torch.optim.Adam(self.module.parameters(), lr=0.02)
-        self.schedule = torch.optim.lr_scheduler.ExponentialLR(self.optimiser, 0.97)
-        self.worth = worth
-        self.validated = 0
-        self.steps = 0
-
-    def batches(self) -> Iterator[Tensor]:
-        for picked in torch.split(torch.randperm(ROWS), 16):
-            yield self.x[picked.to(self.x.device)]
-
-    def loss(self, batch: Tensor) -> Tensor:
-        return ((self.module(batch) - 2 * batch) ** 2).mean()
-
-    def after_step(self) -> None:
-        self.steps += 1
-
-    def validate(self) -> float | None:
-        assert not self.module.training
-        self.validated += 1
-        return self.worth(self.validated)
-
-
-def weights(trained: Trained[Line]) -> Tensor:
-    return torch.cat([p.detach().cpu().flatten() for p in trained.learner.module.parameters()])
-
-
-def stop_after(calls: int) -> Callable[[], bool]:
-    left = iter(range(calls))
-    return lambda: next(left, None) is None
+from nightshift.nets.loop import Epoch, LoopContext, LoopPlan, Validation, train
+from nightshift.nets.schedule import Schedule
+from nightshift.nets.way import Way
 
 
 def test_a_training_learns_and_the_same_seed_gives_the_same_weights() -> None:
@@ -203,3 +170,105 @@ def test_clipping_holds_the_gradients_norm() -> None:
 def test_a_plan_that_makes_no_sense_is_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match="epochs must be 1 or more"):
         LoopPlan(seed=1, **wrong)
+
+
+@pytest.mark.parametrize("name", ["cosine", "plateau"])
+def test_a_schedule_by_name_goes_on_after_an_interruption(tmp_path: Path, name: Schedule) -> None:
+    def build(device: torch.device) -> Line:
+        line = Line(device)
+        line.schedule = None
+        line.worth = lambda _: float(line.module[0].weight.abs().sum())
+        return line
+
+    plan = LoopPlan(epochs=6, seed=3, schedule=name, rate_patience=1)
+    whole = train(build, plan, LoopContext(device="cpu"))
+    rates = [e.rate for e in whole.history]
+    assert rates[0] == 0.02
+    assert rates[-1] < rates[0]
+    path = tmp_path / "line.pt"
+    with pytest.raises(InterruptedTraining):
+        train(build, plan, LoopContext(device="cpu", checkpoint=path, should_stop=stop_after(14)))
+    resumed = train(build, plan, LoopContext(device="cpu", checkpoint=path))
+    assert torch.equal(weights(resumed), weights(whole))
+    assert resumed.history == whole.history
+
+
+def test_figures_of_validation_are_told_with_the_epoch_and_kept(tmp_path: Path) -> None:
+    class Judged(Line):
+        def validate(self) -> Validation:
+            return Validation(1.0, {"accuracy_pct": 84.1})
+
+    context = LoopContext(device="cpu", checkpoint=tmp_path / "l.pt")
+    heard: list[Epoch] = []
+    train(Judged, LoopPlan(epochs=2, seed=3), replace(context, on_epoch=heard.append))
+    assert [(e.number, e.validation, e.metrics) for e in heard] == [(n, 1.0, {"accuracy_pct": 84.1}) for n in (1, 2)]
+    assert train(Judged, LoopPlan(epochs=2, seed=3), context).history == tuple(heard)
+
+
+def test_a_time_limit_ends_a_training_with_what_it_has(tmp_path: Path) -> None:
+    heard: list[Finding] = []
+    context = LoopContext(device="cpu", checkpoint=tmp_path / "l.pt", time_limit_s=1e-9, note=heard.append)
+    first = train(Line, LoopPlan(epochs=50, seed=3), context)
+    assert len(first.history) == 1
+    assert first.learner.steps == 1
+    assert [f.code for f in heard] == ["T020"]
+    assert "after 1 of 50 epochs" in heard[0].what
+    again = train(Line, LoopPlan(epochs=50, seed=3), context)
+    assert again.learner.steps == 0, "the time was spent before"
+    longer = train(Line, LoopPlan(epochs=50, seed=3), replace(context, time_limit_s=3600.0))
+    assert len(longer.history) == 50
+
+
+def test_checkpoints_are_left_every_so_many_epochs(tmp_path: Path) -> None:
+    path, found = tmp_path / "l.pt", []
+
+    def look(_epoch: Epoch) -> None:
+        kept = checkpoints.load(path)
+        found.append(kept.epoch if kept else 0)
+
+    context = LoopContext(device="cpu", checkpoint=path, checkpoint_every_epochs=2, on_epoch=look)
+    train(Line, LoopPlan(epochs=6, seed=3), context)
+    assert found == [0, 0, 2, 2, 4, 4]
+
+
+def test_a_refused_checkpoint_says_what_differs_with_both_values(tmp_path: Path) -> None:
+    context = LoopContext(device="cpu", checkpoint=tmp_path / "l.pt", facts={"rate": 0.001, "data": {"rows": 40}})
+    train(Line, LoopPlan(epochs=3, seed=3), context)
+    other = replace(context, facts={"rate": 0.0005, "data": {"rows": 40}})
+    with pytest.raises(TrainingError, match=r"epochs is 3 there and 5 here; rate is 0\.001 there and 0\.0005 here\."):
+        train(Line, LoopPlan(epochs=5, seed=3), other)
+
+
+def test_bfloat16_learns_the_same_and_the_weights_stay_float32() -> None:
+    low, full = (
+        train(Line, LoopPlan(epochs=30, seed=1, precision=p), LoopContext(device="cpu"))
+        for p in ("bfloat16", "float32")
+    )
+    assert low.way == Way(bfloat16=True)
+    assert weights(low).dtype == torch.float32
+    assert not torch.equal(weights(low), weights(full))
+    assert low.history[-1].loss == pytest.approx(full.history[-1].loss, rel=0.5)
+
+
+def test_timing_the_ways_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed: list[float] = []
+
+    def try_all(_precision: object, _compile: object, _device: object, seconds_of: Callable[[Way], float]) -> Way:
+        timed.extend(seconds_of(way) for way in (Way(), Way(bfloat16=True)))
+        return Way()
+
+    class Long(Line):
+        def batches(self) -> Iterator[Tensor]:
+            for picked in torch.split(torch.randperm(ROWS), 4):
+                yield self.x[picked]
+
+    plan = LoopPlan(epochs=2, seed=3)
+    plain = train(Long, plan, LoopContext(device="cpu"))
+    monkeypatch.setattr("nightshift.nets.loop.choose", try_all)
+    tried = train(Long, plan, LoopContext(device="cpu"))
+    assert all(0 < seconds < 1 for seconds in timed)
+    assert len(timed) == 2
+    assert torch.equal(weights(plain), weights(tried))
+    # An epoch that is over before the clock starts says nothing.
+    assert train(Line, plan, LoopContext(device="cpu")).way == Way()
+    assert timed[2:] == [math.inf, math.inf]
