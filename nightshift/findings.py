@@ -194,6 +194,20 @@ CODES: dict[str, Code] = _table(
         "Label them, or leave them out of the import.",
     ),
     (
+        "D027",
+        _WARN,
+        "fuel is only estimated",
+        "the engine burns less than its air would allow",
+        "Log the engine's fuel rate (PID 5E) where the car tells it.",
+    ),
+    (
+        "D028",
+        _TIP,
+        "mis-encoded header",
+        "a unit was read from what it must have been",
+        "Nothing; or write the files as UTF-8.",
+    ),
+    (
         "T001",
         _WARN,
         "gap between train and test",

@@ -26,6 +26,9 @@ _SLOPE_TOLERANCE = 0.08
 _LEAST_CORRELATION = 0.8
 #: No cabin, engine or weather has it in degC; each of them has it in kelvin.
 _KELVIN = 230.0
+_PRESSURE, _SPIN = "manifold_pressure", "engine_rpm"
+#: An engine turns above this; a petrol engine idles at 30 to 45 kPa of intake pressure.
+_RUNS_RPM, _UNTHROTTLED_KPA = 400.0, 80.0
 
 
 def check_vehicle(rows: Rows, needs: frozenset[str]) -> list[Finding]:
@@ -34,7 +37,7 @@ def check_vehicle(rows: Rows, needs: frozenset[str]) -> list[Finding]:
     found = _short(rows, trips)
     if rows.metadata.sampling_s is not None:
         found += [*_stuck(rows), *_mixed_speeds(rows), *_mixed_scales(rows)]
-    return [*found, *check_truths(rows, needs)]
+    return [*found, *_mended_headers(rows), *_lean(rows, needs), *check_truths(rows, needs)]
 
 
 @dataclass(frozen=True)
@@ -157,6 +160,34 @@ def _is_stuck(stands: _Stands) -> NDArray[np.bool_]:
     seldom = int((stands.whole & long).sum()) <= trips / 5
     stuck: NDArray[np.bool_] = long & (~rests | (stands.whole & seldom))
     return stuck
+
+
+def _mended_headers(rows: Rows) -> list[Finding]:
+    """D028."""
+    files = rows.metadata.provenance.details.get("mended_headers")
+    if not isinstance(files, list) or not files:
+        return []
+    one = len(files) == 1
+    told = str(files[0]) if one else f"{len(files)} files, such as {files[0]},"
+    what = f"{told} {'has' if one else 'have'} a mis-encoded degree sign in the header; it was read as °."
+    return [finding("D028", what)]
+
+
+def _lean(rows: Rows, needs: frozenset[str]) -> list[Finding]:
+    """D027: an engine that idles without a throttled intake burns lean, as a diesel does."""
+    from_air = rows.metadata.provenance.details.get("fuel_from") == "air mass"
+    if not from_air or not needs & {"fuel", "carbon"} or not {_PRESSURE, _SPIN} <= set(rows.metadata.columns):
+        return []
+    idles = (rows.everywhere(VELOCITY) < _STANDS_MPS) & (rows.everywhere(_SPIN) > _RUNS_RPM)
+    pressure = rows.everywhere(_PRESSURE)[idles]
+    pressure = pressure[~np.isnan(pressure)]
+    if len(pressure) < WINDOW_ROWS or float(np.median(pressure)) < _UNTHROTTLED_KPA:
+        return []
+    what = (
+        f"fuel was reckoned from air mass as if all of it burned; at idle the intake stands at "
+        f"{float(np.median(pressure)):.0f} kPa, as a diesel's does: true fuel and CO2 are lower."
+    )
+    return [finding("D027", what, columns=[_PRESSURE])]
 
 
 def _mixed_speeds(rows: Rows) -> list[Finding]:

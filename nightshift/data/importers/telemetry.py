@@ -1,0 +1,313 @@
+"""A user's own telemetry of trips, CSV or parquet, with the columns that the simulator writes too."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nightshift.data.dataset import Dataset
+from nightshift.data.importers.clock import check_timezone, read_times
+from nightshift.data.importers.csv_file import MISSING_WORDS, PARQUET, read_parquet
+from nightshift.data.importers.landing import Check, kinds_of_trips, land_parts, refuse_blockers
+from nightshift.data.importers.mapping import TimeColumn
+from nightshift.data.importers.trips import number_stretches, to_one_hertz, with_acceleration
+from nightshift.data.importers.vehicle_columns import (
+    SIGNALS,
+    TRUTHS,
+    Units,
+    conversion,
+    is_mangled,
+    name_and_unit,
+    truth_column,
+)
+from nightshift.data.normalise import numbers
+from nightshift.data.schema import PARTS, RUN, TIME, VEHICLE, LabelSource, Metadata, Provenance, TimeKind
+from nightshift.data.splits import split_vehicles
+from nightshift.errors import DataError, nearest
+from nightshift.settings import Home
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SUBJECT = "carla_synthetic"
+_SUFFIXES = (".csv", *PARQUET)
+#: Seconds without a day count from here.
+_NO_DAY = "2000-01-01"
+#: Kinds of driving from tame to wild; others follow in the alphabet's order.
+_TAME_FIRST = ("calm", "normal", "aggressive", "drowsy")
+
+
+@dataclass
+class _Read:
+    """What was met while reading."""
+
+    mended: list[str] = field(default_factory=list)
+    unused: dict[str, None] = field(default_factory=dict)
+    used: dict[str, str] = field(default_factory=dict)
+
+
+def import_telemetry(
+    home: Home,
+    path: Path | None = None,
+    subject: str = SUBJECT,
+    *,
+    timezone: str = "UTC",
+    seed: int = 0,
+    event: bool = True,
+    check: Check | None = refuse_blockers,
+) -> Dataset:
+    """Land a folder of telemetry: `train`, `val` and `test` as given, or any files, which are cut by vehicle and trip.
+
+    Columns are `time`, `run` (one trip; without it a file is one), `vehicle`, the signals by name (a unit may stand in
+    brackets: `velocity [km/h]`) and what models answer (`fuel_consumption`, `co2`, `behaviour`, `driving`).
+
+    Args:
+        home: where to land.
+        path: a folder, or one file; `data/carla_synthetic` of the home by default.
+        subject: id to land under.
+        timezone: of times without an offset.
+        seed: of the draw of vehicles.
+        event: see `store.land`, as `check`.
+        check: may refuse the dataset before it is visible.
+
+    Raises:
+        BlockedError: when the checks find a blocker.
+        DataError: when a file cannot be read, has an unknown unit, no time or no signal, or a trip lies in two parts.
+        ConfigError: for an unknown time zone.
+    """
+    check_timezone(timezone)
+    folder = home.data / SUBJECT if path is None else path
+    files = _files(folder)
+    read = _Read()
+    given = set(files) == set(PARTS)
+    tables = {name: _table(file, timezone, read) for name, file in files.items()}
+    whole = _numbered(tables)
+    steps = {name: to_one_hertz(t, files[name].name, in_steps=_in_steps()) for name, t in whole.items()}
+    frames = {name: with_acceleration(s.frame) for name, s in steps.items()}
+    frames = _alike(frames, files)
+    details = {
+        "seconds_held": sum(s.held for s in steps.values()),
+        "seconds_left_out": sum(s.left_out for s in steps.values()),
+        "parts": "as given" if given else "by vehicle and trip",
+        "seed": seed,
+    }
+    metadata = _describe(subject, folder, len(files), frames, read, timezone, details)
+    if given:
+        _hold_trips_apart(frames, files)
+        parts = frames
+    else:
+        import pandas as pd
+
+        frame = pd.concat(frames.values(), ignore_index=True)
+        parts = split_vehicles(frame, seed=seed, kind_of=kinds_of_trips(frame, metadata))
+    return land_parts(home, number_stretches(parts), metadata, event=event, check=check)
+
+
+def _in_steps() -> list[str]:
+    return [s.name for s in SIGNALS.values() if s.in_steps]
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """Return name -> file; in the order of the parts where these are there."""
+    if not folder.exists():
+        raise DataError(
+            f"there is no {folder.name}.",
+            hint="Give a folder of CSV or parquet files, or `nightshift simulate vehicle`.",
+        )
+    there = sorted(folder.iterdir()) if folder.is_dir() else [folder]
+    found: dict[str, Path] = {}
+    for file in (f for f in there if f.suffix.lower() in _SUFFIXES):
+        if file.stem in found:
+            raise DataError(
+                f"{folder.name} holds {found[file.stem].name} and {file.name}.", hint="Keep one of the two."
+            )
+        found[file.stem] = file
+    if not found:
+        raise DataError(f"{folder.name} holds no CSV or parquet file.", hint="Give the folder with the trips.")
+    lacking = [part for part in PARTS if part not in found]
+    if lacking and len(lacking) < len(PARTS):
+        raise DataError(
+            f"{folder.name} holds {', '.join(p for p in PARTS if p in found)} and no {' or '.join(lacking)}.",
+            hint="Give all three parts, or name the files otherwise to have them cut.",
+        )
+    if not lacking and len(found) > len(PARTS):
+        other = next(name for name in found if name not in PARTS)
+        raise DataError(f"{folder.name} holds the three parts and {found[other].name}.", hint="Move it elsewhere.")
+    return {part: found[part] for part in PARTS} if not lacking else found
+
+
+def _table(file: Path, timezone: str, read: _Read) -> pd.DataFrame:
+    """Return a file's known columns in their own units; `run` and `vehicle` as they are."""
+    import pandas as pd
+
+    source = read_parquet(file) if file.suffix.lower() in PARQUET else _read_csv(file)
+    columns: dict[str, Any] = {}
+    for header in map(str, source.columns):
+        name, unit = name_and_unit(header)
+        name = name.lower()
+        if is_mangled(header) and file.name not in read.mended:
+            read.mended.append(file.name)
+        if name in columns or name not in (TIME, RUN, VEHICLE, *SIGNALS, *TRUTHS):
+            read.unused[header] = None
+            continue
+        columns[name] = _column(source[header], name, unit, file.name)
+        read.used[header] = name
+    _hold_needed(columns, source, file)
+    runs = pd.factorize(columns[RUN])[0].astype(np.int64) if RUN in columns else np.zeros(len(source), np.int64)
+    columns[TIME] = _times(columns[TIME], timezone, runs, file.name)
+    return pd.DataFrame(columns)
+
+
+def _hold_needed(columns: dict[str, Any], source: pd.DataFrame, file: Path) -> None:
+    if TIME not in columns:
+        raise DataError(f"D001: {file.name} has no column 'time'.", hint=nearest(TIME, map(str, source.columns)))
+    if not set(columns) & set(SIGNALS):
+        raise DataError(
+            f"D001: {file.name} holds none of the signals {', '.join(list(SIGNALS)[:5])}, …",
+            hint="Name its columns so; see docs/vehicles.md.",
+        )
+
+
+def _read_csv(file: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    for encoding in ("utf-8-sig", "latin-1"):
+        try:
+            with file.open(encoding=encoding, newline="") as text:
+                header = text.readline()
+            separator = max(",;\t", key=header.count)
+            decimal = "," if separator == ";" else "."
+            frame = pd.read_csv(file, sep=separator, decimal=decimal, encoding=encoding, low_memory=False)
+        except UnicodeDecodeError:
+            continue
+        except (pd.errors.ParserError, pd.errors.EmptyDataError, csv.Error, OSError) as error:
+            raise DataError(f"{file.name} cannot be read as a table: {error}.", hint="Mend the file.") from error
+        if len(frame):
+            return frame
+        raise DataError(f"{file.name} has a header but no rows.")
+    raise AssertionError("Latin-1 decodes all bytes")
+
+
+def _column(column: pd.Series[Any], name: str, unit: str | None, source: str) -> Any:
+    if name in (TIME, RUN, VEHICLE):
+        return column
+    units: Units | None = SIGNALS[name].units if name in SIGNALS else TRUTHS[name][1]
+    if units is None:
+        text = column.astype(object).map(lambda cell: str(cell).strip(), na_action="ignore")
+        return text.mask(text.isna() | text.str.lower().isin(MISSING_WORDS), None)
+    factor, offset = conversion(units, unit, next(iter(units)), str(column.name), source)
+    if column.dtype == object:
+        column = column.mask(column.astype(str).str.strip().str.lower().isin(MISSING_WORDS), None)
+    return numbers(column, np.float64) * factor + offset
+
+
+def _times(column: pd.Series[Any], timezone: str, runs: NDArray[np.int64], source: str) -> Any:
+    """Return UTC times; numbers are seconds, of a trip or of a whole drive."""
+    import pandas as pd
+
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        if column.isna().any():
+            row = int(np.argmax(column.isna())) + 1
+            raise DataError(f"D020: 'time' of {source} is empty in row {row}.", hint="Every row needs its time.")
+        epoch = bool((column > 1e8).all())
+        start = pd.Timestamp("1970-01-01" if epoch else _NO_DAY, tz="UTC")
+        nanoseconds = np.round(column.to_numpy(np.float64) * 1e6).astype(np.int64) * 1000
+        return start + pd.to_timedelta(nanoseconds, unit="ns")
+    return read_times(column, TimeColumn(column=TIME, timezone=timezone), runs)
+
+
+def _numbered(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Number trips and vehicles over all files; a file without `run` is one trip, without `vehicle` one car's."""
+    import pandas as pd
+
+    run = [t[RUN] if RUN in t else pd.Series([f"file {name}"] * len(t)) for name, t in tables.items()]
+    car = [t[VEHICLE] if VEHICLE in t else pd.Series(["0"] * len(t)) for t in tables.values()]
+    runs, cars = (pd.factorize(pd.concat([s.astype(str) for s in many], ignore_index=True))[0] for many in (run, car))
+    out, first = {}, 0
+    for name, table in tables.items():
+        here = slice(first, first + len(table))
+        made = table.assign(**{RUN: runs[here].astype(np.int64), VEHICLE: cars[here].astype(np.int64)})
+        # Rows of one trip stand together, whatever the file's order.
+        out[name] = made.iloc[np.argsort(made[RUN].to_numpy(), kind="stable")].reset_index(drop=True)
+        first += len(table)
+    return out
+
+
+def _alike(frames: dict[str, pd.DataFrame], files: dict[str, Path]) -> dict[str, pd.DataFrame]:
+    """Hold all files to the same columns.
+
+    Raises:
+        DataError: names the file and the column that it lacks.
+    """
+    known = dict.fromkeys(c for frame in frames.values() for c in frame.columns)
+    for name, frame in frames.items():
+        lacking = [c for c in known if c not in frame]
+        if lacking:
+            raise DataError(
+                f"D001: {files[name].name} lacks the column '{lacking[0]}' that other files have.",
+                hint="Write the same columns into every file.",
+            )
+    return {name: frame[list(known)] for name, frame in frames.items()}
+
+
+def _hold_trips_apart(frames: dict[str, pd.DataFrame], files: dict[str, Path]) -> None:
+    seen: dict[int, str] = {}
+    for name, frame in frames.items():
+        for run in frame[RUN].unique().tolist():
+            if run in seen:
+                raise DataError(
+                    f"D013: a trip of {files[seen[run]].name} has the number of one of {files[name].name}.",
+                    hint="Give each trip a `run` of its own, over all files; a trip lies in one part only.",
+                )
+            seen[run] = name
+
+
+def _kinds(name: str, frames: Iterable[pd.DataFrame]) -> tuple[str, ...]:
+    """Return the kinds that a column holds, () for a number; an all-normal column has its one."""
+    if TRUTHS[name][1] is not None:
+        return ()
+    there = {str(kind) for frame in frames for kind in frame[name].dropna().unique()}
+    return (*(k for k in _TAME_FIRST if k in there), *sorted(there - set(_TAME_FIRST)))
+
+
+def _describe(
+    subject: str,
+    folder: Path,
+    files: int,
+    frames: dict[str, pd.DataFrame],
+    read: _Read,
+    timezone: str,
+    details: dict[str, Any],
+) -> Metadata:
+    there = next(iter(frames.values())).columns
+    truths = [truth_column(name, _kinds(name, frames.values())) for name in TRUTHS if name in there]
+    return Metadata(
+        subject=subject,
+        group="vehicle",
+        title="telemetry of trips",
+        time_kind=TimeKind.CALENDAR,
+        time_unit="hours",
+        sampling_s=1.0,
+        timezone=timezone,
+        sensors=tuple(s.sensor() for s in SIGNALS.values() if s.name in there),
+        truths=tuple(truths),
+        label_source=LabelSource.ABSENT,
+        has_rul=False,
+        provenance=Provenance(
+            kind="import",
+            source=f"{folder.name} ({files} file{'s' * (files != 1)})",
+            mapping=read.used,
+            details={
+                "importer": "telemetry",
+                **details,
+                "mended_headers": read.mended,
+                "unused_columns": list(read.unused),
+            },
+        ),
+    )
