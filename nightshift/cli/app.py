@@ -20,6 +20,7 @@ from nightshift.cli.promote import add_promote
 from nightshift.cli.prune import add_prune
 from nightshift.cli.serve import add_serve
 from nightshift.cli.show import print_error, red
+from nightshift.cli.simulate import add_simulate
 from nightshift.cli.synthesize import add_synthesize
 from nightshift.cli.train import add_train
 from nightshift.cli.verify import add_verify
@@ -52,6 +53,7 @@ def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     add_profile(commands)
     add_land(commands)
     add_synthesize(commands)
+    add_simulate(commands)
     add_train(commands, argv)
     add_plan(commands)
     add_fleet(commands, argv)

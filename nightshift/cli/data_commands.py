@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightshift.cli.extras import need
+from nightshift.cli.import_can import add_import_can
 from nightshift.cli.land import Remarks, add_no_event, close_landing
 from nightshift.cli.parser import Parser, add_command, add_subject
 from nightshift.cli.vehicle_imports import add_vehicle_kinds
@@ -38,6 +39,7 @@ def add_import(commands: Any) -> None:
     nab.add_argument("--windows", metavar="JSON", help="combined_windows.json (default: looked for beside the series)")
     table = _kind(kinds, "csv", "any CSV or Parquet file, with a YAML mapping", epilog=_MAPPING)
     table.add_argument("--mapping", required=True, metavar="YAML", help="a mapping file, or the name of a shipped one")
+    add_import_can(kinds)
     add_vehicle_kinds(kinds)
 
 

@@ -1,0 +1,20 @@
+"""`simulate`: data of vehicles that nobody has driven."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nightshift.cli.parser import Parser, add_command
+from nightshift.cli.simulate_can import add_simulate_can
+
+
+def add_simulate(commands: Any) -> None:
+    """Add `simulate` and its kinds."""
+    parser = add_command(
+        commands,
+        "simulate",
+        "make a vehicle's data by simulation and land them",
+        examples=("nightshift simulate can",),
+    )
+    kinds = parser.add_subparsers(dest="kind", metavar="KIND", title="kinds", required=True, parser_class=Parser)
+    add_simulate_can(kinds)
