@@ -128,6 +128,20 @@ class RunContext:
             ProgressEvent(cell=self.cell, stage=self.stage, step=step, total=total, message=message, metrics=metrics)
         )
 
+    def epoch(self, number: int, epochs: int, line: str, figures: Mapping[str, float]) -> None:
+        """Report an epoch of training that has ended: a line for people, and figures that MLflow shows at once."""
+        self.progress(
+            ProgressEvent(
+                cell=self.cell,
+                stage=self.stage,
+                step=number,
+                total=epochs,
+                message=line,
+                metrics=dict(figures),
+                epoch=number,
+            )
+        )
+
 
 @runtime_checkable
 class Fitted(Protocol):

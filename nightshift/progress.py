@@ -27,6 +27,8 @@ class ProgressEvent:
         metrics: figures worth showing now, by name.
         message: one line for a person.
         at: seconds since the epoch, UTC.
+        epoch: number of the epoch of training that has ended with this event, whose message is a line of its own and
+            whose metrics are logged at this step; such an event is never left out. 0 for all others.
     """
 
     cell: str
@@ -36,6 +38,7 @@ class ProgressEvent:
     metrics: dict[str, float] = field(default_factory=dict)
     message: str = ""
     at: float = field(default_factory=time.time)
+    epoch: int = 0
 
     def to_json(self) -> str:
         """One line of JSON; the time as ISO 8601 with Z."""
@@ -72,7 +75,7 @@ class FileSink:
 
 
 class Throttle:
-    """Passes at most one event per interval and stage, and always the last step of a stage."""
+    """Passes at most one event per interval and stage, and always the last step of a stage and every epoch."""
 
     def __init__(self, sink: Sink, interval_s: float = 1.0) -> None:
         self.sink = sink
@@ -85,7 +88,7 @@ class Throttle:
         now = time.monotonic()
         with self._lock:
             due = now - self._last.get(event.stage, float("-inf")) >= self.interval_s
-            if not due and not (event.total and event.step >= event.total):
+            if not due and not event.epoch and not (event.total and event.step >= event.total):
                 return
             self._last[event.stage] = now
         self.sink(event)

@@ -89,6 +89,14 @@ def test_throttle_passes_the_first_and_the_last() -> None:
     assert seen == [1, 10]
 
 
+def test_throttle_leaves_out_no_epoch() -> None:
+    seen: list[float] = []
+    sink = Throttle(lambda e: seen.append(e.step), interval_s=60)
+    for step in range(1, 6):
+        sink(ProgressEvent(cell="c", stage="train", step=step, total=10, epoch=step if step > 2 else 0))
+    assert seen == [1, 3, 4, 5]
+
+
 def test_the_environment_keeps_every_library_inside_the_home(home: Home) -> None:
     for variable in ("PREFECT_HOME", "DVC_SITE_CACHE_DIR", "MPLCONFIGDIR", "TMPDIR"):
         assert Path(os.environ[variable]).is_relative_to(home.root)

@@ -61,7 +61,7 @@ class Estimate:
 
 
 class PlainView:
-    """Lines for a log: one when a stage begins, and one now and then within it."""
+    """Lines for a log: one when a stage begins, one for each epoch, and one now and then within the rest."""
 
     def __init__(self) -> None:
         self._last: dict[str, tuple[str, float]] = {}
@@ -72,6 +72,9 @@ class PlainView:
 
     def show(self, job: Job, event: ProgressEvent) -> None:
         """Print an event unless one of the same stage was printed a moment ago."""
+        if event.epoch:
+            print(f"{job.label:<14} {event.message}", flush=True)
+            return
         left = self._clock.left(event)
         stage, at = self._last.get(job.key, ("", 0.0))
         if stage == event.stage and (event.at - at < _PLAIN_S or event.message.startswith(f"{stage} ")):
@@ -83,7 +86,7 @@ class PlainView:
 
 
 class BarView:
-    """One Rich bar per job over the whole chain."""
+    """One Rich bar per job over the whole chain, and a line for each epoch above them."""
 
     def __init__(self, progress: Progress, jobs: Sequence[Job]) -> None:
         self._progress = progress
@@ -102,6 +105,8 @@ class BarView:
 
         bar = self._bars[job.key]
         self._progress.start_task(bar)
+        if event.epoch:
+            self._progress.console.print(f"{job.label:<14} {event.message}", markup=False, highlight=False)
         text = "" if event.message.startswith(job.name) else described(event)
         note = " ".join(part for part in (self._clock.left(event), text) if part)
         self._progress.update(bar, completed=percent_of(event), stage=event.stage, note=note[:60])
@@ -111,7 +116,9 @@ class BarView:
 
 
 def described(event: ProgressEvent) -> str:
-    """Return an event as text: step, message, figures."""
+    """Return an event as text: step, message, figures; an epoch's line has them."""
+    if event.epoch:
+        return event.message
     step = f"{event.step:g}/{event.total:g}" if event.total else ""
     figures = " ".join(f"{name}={value:.4g}" for name, value in event.metrics.items())
     return " ".join(part for part in (step, event.message, figures) if part)

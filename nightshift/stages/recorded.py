@@ -40,12 +40,14 @@ class StageContext:
         progress: takes progress events, beside the job's own `progress.jsonl`.
         should_stop: true when a stage should record its checkpoint and stop.
         threads: processor threads that the job may use.
+        live: whether MLflow shows the epochs of a training while it runs.
     """
 
     home: Home
     progress: Sink = lambda _event: None
     should_stop: Callable[[], bool] = lambda: False
     threads: int = 2
+    live: bool = True
 
     def work(self, job: Job) -> Path:
         """Return the job's work folder."""

@@ -154,7 +154,7 @@ def reproduce(store: Store, recorded: Recorded, progress: Sink = lambda _event: 
     """
     started = time.perf_counter()
     with _scratch_home(store.home, recorded.cell) as scratch:
-        ctx = StageContext(home=scratch, progress=progress, threads=threads)
+        ctx = StageContext(home=scratch, progress=progress, threads=threads, live=False)
         for stage in _UNTIL:
             record = run_stage(stage, recorded.cell, ctx)
             if record.status != "done":

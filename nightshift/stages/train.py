@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import nullcontext
+from dataclasses import replace
 
 from nightshift.data.store import open_dataset
 from nightshift.plan.cell import Cell
+from nightshift.progress import fan_out
 from nightshift.stages.chain import StageContext, StageResult, config_of, family_of, keep_fitted, run_context
+from nightshift.tracking.live import LiveMetrics
 
 
 def run(cell: Cell, ctx: StageContext) -> StageResult:
     """Fit the family on the train part and save it; the folder appears whole or not at all."""
     family = family_of(cell)
     data = open_dataset(ctx.home, cell.subject, cell.dataset)
-    given = run_context(cell, ctx, "train")
-    fitted = family.train(data, config_of(cell), given)
+    with LiveMetrics(ctx.home, cell) if ctx.live else nullcontext() as live:
+        told = replace(ctx, progress=fan_out(ctx.progress, live)) if live else ctx
+        given = run_context(cell, told, "train")
+        fitted = family.train(data, config_of(cell), given)
     native = ctx.work(cell) / "native"
     fresh = ctx.work(cell) / "native.new"
     shutil.rmtree(fresh, ignore_errors=True)

@@ -21,6 +21,7 @@ from nightshift import families
 from nightshift.plan.cell import Cell
 from nightshift.plan.code import installed_version
 from nightshift.settings import checkout
+from nightshift.tracking import epochs
 from nightshift.tracking.finished import EVALUATION_FILE, Finished
 from nightshift.tracking.mlflow_store import Store, told_apart
 from nightshift.tracking.model_folder import write_model_folder
@@ -57,6 +58,7 @@ def log_run(store: Store, finished: Finished) -> str:
         if run.data.tags.get(COMPLETE) == "true":
             return run_id
         _log_figures(store, run, finished)
+        _log_epochs(store, run, finished)
         _log_dataset(store, run_id, finished)
         with _scratch(store) as folder:
             _write_artifacts(folder, finished)
@@ -151,11 +153,16 @@ def metrics_of(finished: Finished) -> dict[str, float]:
 
 def tags_of(finished: Finished) -> dict[str, str]:
     """Return what a run or a version is found by."""
-    cell = finished.cell
+    found = " ".join(sorted({f.code for f in finished.findings}))
+    tags = {**tags_of_cell(finished.cell), BUNDLE_ID: finished.bundle_id, "nightshift.findings": found}
+    return {k: v for k, v in tags.items() if v}
+
+
+def tags_of_cell(cell: Cell) -> dict[str, str]:
+    """Return what a run of a cell is found by before there is a model."""
     commit, dirty = git_state()
     tags = {
         CELL_KEY: cell.key,
-        BUNDLE_ID: finished.bundle_id,
         DATASET: cell.dataset,
         "nightshift.subject": cell.subject,
         "nightshift.family": cell.family,
@@ -164,7 +171,6 @@ def tags_of(finished: Finished) -> dict[str, str]:
         "nightshift.code": cell.code,
         "nightshift.version": installed_version("nightshift"),
         "nightshift.reason": cell.forced,
-        "nightshift.findings": " ".join(sorted({f.code for f in finished.findings})),
         "mlflow.source.git.commit": commit or "",
         "nightshift.uncommitted_changes": str(dirty).lower() if commit else "",
     }
@@ -172,22 +178,44 @@ def tags_of(finished: Finished) -> dict[str, str]:
 
 
 def _find(store: Store, experiment: str, finished: Finished) -> Run | None:
-    """Return the run of this bundle; runs of the cell that a crash left open are closed."""
+    """Return the run of this bundle, else the one that has shown its training; what a crash left open is closed."""
     found = store.client.search_runs([experiment], f"tags.`{CELL_KEY}` = '{finished.cell.key}'")
-    same = None
+    same = next((run for run in found if run.data.tags.get(BUNDLE_ID) == finished.bundle_id), None)
+    if same is None:
+        same = epochs.open_run(store, finished.cell)
+        if same is not None and BUNDLE_ID in same.data.tags:
+            same = None
+        if same is not None:
+            _add_tags(store, same, finished)
     for run in found:
-        if run.data.tags.get(BUNDLE_ID) == finished.bundle_id:
-            same = same or run
-        elif run.info.status == "RUNNING":
+        if run.info.status == "RUNNING" and not (same and run.info.run_id == same.info.run_id):
             store.client.set_terminated(run.info.run_id, status="KILLED")
     return same
 
 
+def _add_tags(store: Store, run: Run, finished: Finished) -> None:
+    from mlflow.entities import RunTag
+
+    tags = {**tags_of(finished), **_described(finished)}
+    store.client.log_batch(run.info.run_id, tags=[RunTag(k, v) for k, v in tags.items()])
+
+
+def _log_epochs(store: Store, run: Run, finished: Finished) -> None:
+    known = epochs.sent(store, run)
+    left = [e for n, e in epochs.told(store.home, finished.cell).items() if n not in known]
+    epochs.log(store, str(run.info.run_id), left)
+
+
 def _create(store: Store, experiment: str, finished: Finished) -> Run:
+    tags = {**tags_of(finished), **_described(finished)}
+    return store.client.create_run(experiment, run_name=finished.cell.name, tags=tags)
+
+
+def _described(finished: Finished) -> dict[str, str]:
+    """Return what people read of a run."""
     train = finished.records.get("train")
     note = f"{finished.cell.name}, trained {train.started_at}" if train else finished.cell.name
-    tags = {**tags_of(finished), "mlflow.note.content": note, "mlflow.source.name": "nightshift"}
-    return store.client.create_run(experiment, run_name=finished.cell.name, tags=tags)
+    return {"mlflow.note.content": note, "mlflow.source.name": "nightshift"}
 
 
 def _log_figures(store: Store, run: Run, finished: Finished) -> None:

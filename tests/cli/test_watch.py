@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import time
+from dataclasses import replace
 
 import pytest
+from rich.console import Console
+from rich.progress import Progress
 
-from nightshift.cli.watch import Estimate, PlainView, described, watched
+from nightshift.cli.watch import BarView, Estimate, PlainView, described, watched
 from nightshift.plan.records import work_folder
 from nightshift.progress import FileSink, ProgressEvent
 from nightshift.settings import Home
@@ -33,6 +37,31 @@ def test_plain_lines_show_each_stage_and_now_and_then_a_step(capsys: pytest.Capt
         ["classification", "train", "2/5", "LightGBM"],
         ["classification", "evaluate"],
     ]
+
+
+def epoch_event(number: int, at: float) -> ProgressEvent:
+    line = f"Epoch {number}/9 · train 0.2145 · val 0.2534 · accuracy 84.1 %"
+    return replace(event("train", number, 9, at, line), metrics={"train_loss": 0.2145}, epoch=number)
+
+
+def test_plain_lines_show_every_epoch(capsys: pytest.CaptureFixture[str]) -> None:
+    view = PlainView()
+    for given in (event("train", at=0), epoch_event(1, 0.1), epoch_event(2, 0.2)):
+        view.show(a_cell(), given)
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        f"classification Epoch {n}/9 · train 0.2145 · val 0.2534 · accuracy 84.1 %" for n in (1, 2)
+    ]
+
+
+def test_bars_show_every_epoch_as_a_line_above_them() -> None:
+    shown = io.StringIO()
+    progress = Progress(console=Console(file=shown, width=100))
+    view, cell = BarView(progress, [a_cell()]), a_cell()
+    with progress:
+        for given in (event("train", at=0), epoch_event(1, 0.1), epoch_event(2, 0.2)):
+            view.show(cell, given)
+    lines = [line.rstrip() for line in shown.getvalue().splitlines() if "Epoch" in line]
+    assert lines[:2] == [f"classification {epoch_event(n, 0).message}" for n in (1, 2)]
 
 
 def test_only_what_happens_from_now_on_is_shown(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
