@@ -11,9 +11,9 @@ from __future__ import annotations
 
 NODE_MEMORY_BYTES = 510
 NODE_FILE_BYTES = 35
-#: Python, numpy, onnxruntime and the bundle's manifest, before any tree: `edge.probe` says 72.7 MB for a bundle of 15
-#: nodes, and 275.7 MB for one of 409,200, where the estimate is 280.7.
-BASE_MEMORY_MB = 72.0
+#: Python, numpy, onnxruntime and the bundle's manifest, before any tree: `edge.probe` says 56.0 MB for a bundle of five
+#: nodes, no tree among them, and 258.4 MB for one of 399,165 nodes of trees, where the estimate is 260.6.
+BASE_MEMORY_MB = 57.0
 #: A network's weight is stored in double; as nodes of the same file size, which overstates its memory a little.
 WEIGHT_NODES = 8 / NODE_FILE_BYTES
 
