@@ -6,6 +6,7 @@ from typing import Any
 
 from nightshift.cli.parser import Parser, add_command
 from nightshift.cli.simulate_can import add_simulate_can
+from nightshift.cli.simulate_vehicle import add_simulate_vehicle
 
 
 def add_simulate(commands: Any) -> None:
@@ -14,7 +15,8 @@ def add_simulate(commands: Any) -> None:
         commands,
         "simulate",
         "make a vehicle's data by simulation and land them",
-        examples=("nightshift simulate can",),
+        examples=("nightshift simulate vehicle --episodes 500", "nightshift simulate can"),
     )
     kinds = parser.add_subparsers(dest="kind", metavar="KIND", title="kinds", required=True, parser_class=Parser)
+    add_simulate_vehicle(kinds)
     add_simulate_can(kinds)

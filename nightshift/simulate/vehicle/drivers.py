@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from nightshift.simulate.vehicle.columns import DRIVING, Floats
+from nightshift.simulate.vehicle.columns import KINDS, Floats
 
 #: Parameter -> (value of each style in the order of BEHAVIOURS, spread within a style as a share).
 #: Accelerations of everyday drivers: about 1 to 1.5 m/s2 speeding up, 1 to 2 m/s2 slowing down, twice that when
@@ -93,7 +93,7 @@ class Danger:
     """Dangerous stretches of trips, each array `(trips, seconds)`.
 
     Attributes:
-        kind: place in DRIVING, 0 where nothing is planned.
+        kind: place in KINDS, 0 where nothing is planned.
         push: acceleration on top of what the driver's model wants, m/s2.
         hurry: factor on the speed that is aimed at.
         swerve: lateral acceleration on top of what the driver takes in bends, m/s2.
@@ -119,14 +119,14 @@ def plan_danger(dangerous: NDArray[np.bool_], seconds: int, rng: np.random.Gener
         at = int(rng.integers(min(60, seconds // 4), max(_BETWEEN_S[0], 61)))
         while at < seconds - 30:
             end = at + int(rng.integers(*_DANGEROUS_S))
-            kind[trip, at:end] = rng.integers(1, len(DRIVING))
+            kind[trip, at:end] = rng.integers(1, len(KINDS))
             severity[trip, at:end] = rng.uniform(0.7, 1.2)
             at = end + int(rng.integers(*_BETWEEN_S))
     push, swerve = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    _brake_hard(kind == DRIVING.index("harsh_braking"), severity, push, rng)
-    _surge(kind == DRIVING.index("tailgating"), severity, push, rng)
-    _sideways(kind == DRIVING.index("swerving"), severity, swerve, (4.2, 4.5, 8.0), rng)
-    fast = kind == DRIVING.index("curve_speeding")
+    _brake_hard(kind == KINDS.index("harsh_braking"), severity, push, rng)
+    _surge(kind == KINDS.index("tailgating"), severity, push, rng)
+    _sideways(kind == KINDS.index("swerving"), severity, swerve, (4.2, 4.5, 8.0), rng)
+    fast = kind == KINDS.index("curve_speeding")
     # The road winds there, and is taken too fast.
     _sideways(fast, severity, swerve, (4.6, 11.0, 20.0), rng)
     hurry = np.where(fast, 1 + 0.25 * severity, 1).astype(np.float32)

@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from nightshift.data.importers.vehicle_columns import CARBON, FUEL
 from nightshift.data.schema import PARTS
 from nightshift.errors import UsageError
 from nightshift.simulate.vehicle import columns, drivers, fleet, powertrain, telemetry
@@ -20,14 +21,16 @@ from nightshift.simulate.vehicle.routes import Stretches, routes, share_out, str
 _Rows = TypeVar("_Rows", Motion, drivers.Danger, powertrain.Weather)
 
 #: Trips that are driven together; a constant, so that what comes out does not hang on the machine.
-CHUNK = 500
+CHUNK = 250
 #: Trips whose columns are computed together: what they take stays in a processor's cache.
 _BLOCK = 8
 #: Trips of one car.
-TRIPS_OF_A_CAR = 5
+TRIPS_OF_A_CAR = 4
 _SHARES = {"train": 0.70, "val": 0.15, "test": 0.15}
 #: Speed at which a dangerous stretch's row is dangerous: a car that stands is not.
 _MOVES_MPS = 2.0
+#: 2025-03-03, a Monday.
+_FIRST_DAY_S, _DAY_S = 1_740_960_000, 86_400
 _SEED_PARTS = {part: i for i, part in enumerate(PARTS)}
 
 
@@ -64,14 +67,16 @@ class Trips:
         part: `train`, `val` or `test`.
         run: number of each trip over all parts, `(trips,)`.
         vehicle: number of each trip's car, `(trips,)`.
+        start_s: when each trip begins, epoch seconds, `(trips,)`.
         columns: inputs and numbers of truth, each `(trips, seconds)`.
         behaviour: place in BEHAVIOURS, -1 where a stretch is dangerous and no style is told, `(trips, seconds)`.
-        driving: place in DRIVING, `(trips, seconds)`.
+        driving: place in KINDS, `(trips, seconds)`.
     """
 
     part: str
     run: NDArray[np.int64]
     vehicle: NDArray[np.int64]
+    start_s: NDArray[np.int64]
     columns: dict[str, Floats]
     behaviour: NDArray[np.int8]
     driving: NDArray[np.int8]
@@ -79,10 +84,11 @@ class Trips:
 
 @dataclass(frozen=True)
 class _Part:
-    """Who drives in one part: `run`, `vehicle`, `behaviour`, `dangerous`, each `(trips,)`, and the cars."""
+    """Who drives when in one part, each array `(trips,)`, and the cars."""
 
     name: str
     run: NDArray[np.int64]
+    start_s: NDArray[np.int64]
     vehicle: NDArray[np.int64]
     car: NDArray[np.intp]
     cars: fleet.Cars
@@ -102,7 +108,7 @@ def simulate(plan: Plan) -> Iterator[Trips]:
     shared = share_out(plan.cycles.cycles)
     first_run = first_car = 0
     for name, n in parts_of(plan.episodes).items():
-        part = _plan_part(name, n, plan.seed, first_run, first_car)
+        part = _plan_part(name, n, plan, first_run, first_car)
         stretches = stretches_of(shared[name])
         for number, first in enumerate(range(0, n, CHUNK)):
             chosen = slice(first, min(first + CHUNK, n))
@@ -117,15 +123,19 @@ def parts_of(episodes: int) -> dict[str, int]:
     return {**held, "train": episodes - held["val"] - held["test"]}
 
 
-def _plan_part(name: str, n: int, seed: int, first_run: int, first_car: int) -> _Part:
-    rng = np.random.default_rng([seed, _SEED_PARTS[name]])
+def _plan_part(name: str, n: int, plan: Plan, first_run: int, first_car: int) -> _Part:
+    rng = np.random.default_rng([plan.seed, _SEED_PARTS[name]])
     n_cars = max(1, -(-n // TRIPS_OF_A_CAR))
     car = np.sort(np.arange(n) % n_cars)
     kind = drivers.balanced(n, len(columns.BEHAVIOURS), rng)
+    # One trip a day, begun at some minute of it.
+    day = np.arange(n) - np.searchsorted(car, car)
+    start_s = _FIRST_DAY_S + day * _DAY_S * (1 + -(-plan.seconds // _DAY_S)) + 60 * rng.integers(0, 20 * 60, n)
     most = max(1, round(drivers.DANGEROUS_TRIPS * n))
     return _Part(
         name=name,
         run=first_run + np.arange(n, dtype=np.int64),
+        start_s=start_s.astype(np.int64),
         vehicle=(first_car + car).astype(np.int64),
         car=car.astype(np.intp),
         cars=fleet.draw_cars(n_cars, rng),
@@ -153,7 +163,7 @@ def _chunk(plan: Plan, part: _Part, chosen: slice, stretches: Stretches, road: R
             found.setdefault(name, np.empty((n, plan.seconds), np.float32))[at] = values
     driving = np.where(motion.speed > _MOVES_MPS, danger.kind, 0).astype(np.int8)
     behaviour = np.where(danger.kind > 0, np.int8(-1), who.kind[:, None]).astype(np.int8)
-    return Trips(part.name, part.run[chosen], part.vehicle[chosen], found, behaviour, driving)
+    return Trips(part.name, part.run[chosen], part.vehicle[chosen], part.start_s[chosen], found, behaviour, driving)
 
 
 def _columns(
@@ -168,7 +178,7 @@ def _columns(
     engine = powertrain.run_engine(motion, cars, who, weather, road)
     sideways = telemetry.lateral(motion, who, danger, road, rng)
     seen = telemetry.shown(motion, engine, sideways, cars, weather, road, rng)
-    return {**seen, columns.FUEL: engine.fuel_l_h, columns.CARBON: engine.co2_g_s}
+    return {**seen, FUEL: engine.fuel_l_h, CARBON: engine.co2_g_s}
 
 
 def _cut(of: _Rows, at: slice) -> _Rows:

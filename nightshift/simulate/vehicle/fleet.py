@@ -1,4 +1,4 @@
-"""The cars: masses, drag, engines and gears, drawn from ranges of small to middle-sized passenger cars."""
+"""The cars: masses, drag, engines and gears, drawn from the ranges of compact passenger cars."""
 
 from __future__ import annotations
 
@@ -77,12 +77,12 @@ def draw_cars(n: int, rng: np.random.Generator) -> Cars:
     def near(value: NDArray[np.float64] | float, spread: float) -> NDArray[np.float64]:
         return value * np.exp(spread * rng.standard_normal(n).clip(-2.5, 2.5))
 
-    displacement = near(1.1e-3 + 0.8e-3 * size + 0.25e-3 * diesel, 0.05)
+    displacement = near(1.25e-3 + 0.45e-3 * size + 0.25e-3 * diesel, 0.04)
     final = near(4.1 - 0.5 * diesel - 0.3 * size, 0.03)
     radius_m = 0.30 + 0.03 * size
     per_mps = np.asarray(_RATIOS)[None, :] * (final / radius_m)[:, None] * 60 / (2 * np.pi)
     columns = {
-        "mass_kg": near(1150 + 500 * size, 0.05),
+        "mass_kg": near(1250 + 350 * size, 0.05),
         "drag_m2": near(0.62 + 0.10 * size, 0.05),
         "rolling": near(0.0105, 0.08),
         "power_w": near(52e3 * (displacement / 1e-3) ** 1.1, 0.08),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from nightshift.simulate.vehicle.columns import SIGNALS, Floats, Signal
+from nightshift.data.importers.vehicle_columns import SIGNALS
+from nightshift.simulate.vehicle.columns import INSTRUMENTS, Floats
 from nightshift.simulate.vehicle.drive import G, Motion, Road
 from nightshift.simulate.vehicle.drivers import Danger, Drivers
 from nightshift.simulate.vehicle.fleet import Cars
@@ -49,7 +50,7 @@ def shown(
 ) -> dict[str, Floats]:
     """Return every input column as its instrument shows it, `(trips, seconds)`."""
     clean = _clean(motion, engine, sideways, cars, weather, road, rng)
-    return {signal.name: _instrument(signal, clean[signal.name], rng) for signal in SIGNALS}
+    return {name: _instrument(name, clean[name], rng) for name in INSTRUMENTS}
 
 
 def _clean(
@@ -98,19 +99,20 @@ def _rate(values: Floats) -> Floats:
     return out
 
 
-def _instrument(signal: Signal, clean: Floats, rng: np.random.Generator) -> Floats:
-    """Return what an instrument shows; what stands at the end of its range stays there, as a pedal that is let go."""
+def _instrument(name: str, clean: Floats, rng: np.random.Generator) -> Floats:
+    """Return what an instrument shows, within the column's range."""
+    own = INSTRUMENTS[name]
     out = np.array(clean, np.float32)
-    if signal.noise:
+    if own.noise:
         noise = rng.standard_normal(clean.shape, dtype=np.float32)
-        noise *= np.float32(signal.noise)
-        if signal.name in ("velocity", "throttle", "brake", "accelerator_pedal"):
+        noise *= np.float32(own.noise)
+        if own.rests:
             noise *= clean > 0
         out += noise
-    offset = next((spread for begin, spread in _OFFSETS.items() if signal.name.startswith(begin)), 0.0)
+    offset = next((spread for begin, spread in _OFFSETS.items() if name.startswith(begin)), 0.0)
     if offset:
         out += (offset * rng.standard_normal((len(clean), 1))).astype(np.float32)
-    out *= np.float32(1 / signal.resolution)
+    out *= np.float32(1 / own.resolution)
     np.rint(out, out=out)
-    out *= np.float32(signal.resolution)
-    return np.clip(out, np.float32(signal.minimum), np.float32(signal.maximum), out=out)
+    out *= np.float32(own.resolution)
+    return np.clip(out, np.float32(SIGNALS[name].minimum), np.float32(SIGNALS[name].maximum), out=out)
