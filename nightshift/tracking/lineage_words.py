@@ -77,8 +77,14 @@ def _cell(text: str) -> str:
     return " ".join(text.replace("|", "/").split())
 
 
-def _score_of(found: Lineage) -> str:
-    return scored(found.entry.score)
+def _value_of(found: Lineage) -> str:
+    score = found.entry.score
+    return NONE if score.value is None else f"{score.metric} {number(score.value)}"
+
+
+def _baseline_of(found: Lineage) -> str:
+    score = found.entry.score
+    return NONE if score.baseline is None else f"{number(score.baseline)} ({score.baseline_name})"
 
 
 def _data(found: Lineage) -> str:
@@ -115,8 +121,8 @@ def _parity(parity: Parity) -> str:
     return f"{verdict}: {parity.rows:,} rows, {parity.flips} labels differ, scores by {widest:.1g} at most"
 
 
-def _parity_of(found: Lineage) -> str:
-    return _parity(found.bundle.parity) if found.bundle else NONE
+def _latency_of(found: Lineage, which: str) -> str:
+    return NONE if found.bundle is None else f"{number(getattr(found.bundle.latency, which), 3)} ms"
 
 
 def figures_of(check: DeviceCheck | None) -> str:
@@ -135,7 +141,10 @@ def figures_of(check: DeviceCheck | None) -> str:
 
 
 def _device_of(found: Lineage) -> str:
-    return figures_of(found.device)
+    check = found.device
+    if check is None:
+        return "not checked"
+    return ("same answers" if check.parity.ok else "OTHER ANSWERS") + (", stand-in" if check.stand_in else "")
 
 
 def _trained(found: Lineage) -> str:
@@ -150,14 +159,18 @@ def _gate(found: Lineage) -> str:
     return said if "bound" in said else f"{said} (against the champion of then: {figures})"
 
 
+#: One short fact a row: Prefect's form shows challenger and champion in a column of 440 pixels.
 _COMPARED = (
     ("registered", _trained),
-    ("judged", _score_of),
-    ("data", _data),
+    ("score", _value_of),
+    ("best baseline", _baseline_of),
+    ("data", lambda found: found.data.fingerprint[:12]),
+    ("rows", lambda found: f"{sum(found.data.rows.values()):,}" if found.data.rows else NONE),
     ("size", _size),
     ("memory", _memory),
-    ("latency", _latency),
-    ("parity", _parity_of),
+    ("latency p50", lambda found: _latency_of(found, "p50_ms")),
+    ("latency p99", lambda found: _latency_of(found, "p99_ms")),
+    ("labels differing", lambda found: f"{found.bundle.parity.flips}" if found.bundle else NONE),
     ("device", _device_of),
 )
 
