@@ -41,19 +41,25 @@ class SequenceConfig(VehicleConfig):
         epochs: at most.
         batch_size: windows behind one step.
         learning_rate: of the first step.
-        schedule: how the rate falls: along half a cosine over all epochs, or not at all.
+        schedule: of the rate: `constant`, `cosine` over all epochs, or `plateau`: halved when validation stands still.
         patience: epochs without a better figure on validation after which training ends; 0 trains all of them.
         weight_decay: of AdamW.
         clip_norm: limit of the gradient's norm; 0 sets none.
+        precision: `float32`, `bfloat16`, or `auto`: bfloat16 where the processor has it.
+        compile: `off`, `on`, or `auto`: compiled by torch on a GPU where that is faster.
+        checkpoint_epochs: epochs between checkpoints, at most; one is left every half a minute too.
     """
 
     epochs: int = Field(default=100, ge=1)
     batch_size: int = Field(default=64, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Literal["constant", "cosine", "plateau"] = "cosine"
     patience: int = Field(default=15, ge=0)
     weight_decay: float = Field(default=1e-2, ge=0)
     clip_norm: float = Field(default=1.0, ge=0)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"
+    checkpoint_epochs: int = Field(default=10, ge=0)
 
 
 @dataclass(frozen=True)
@@ -166,7 +172,8 @@ def train_net(
     held: tuple[Held, Held],
     config: SequenceConfig,
     ctx: RunContext,
-    facts: Mapping[str, Any],
+    data: Dataset,
+    tell: Callable[[float], dict[str, float]] = lambda _loss: {},
 ) -> tuple[Net, dict[str, Any]]:
     """Train a network on windows of train, stopped early by windows of val.
 
@@ -176,7 +183,8 @@ def train_net(
         held: windows of train, and of the half of val that stops.
         config: of the family.
         ctx: of the run.
-        facts: JSON-able, what the checkpoint belongs to: data, columns.
+        data: what the windows are of.
+        tell: mean loss of the windows held back -> figures to tell after each epoch.
 
     Returns:
         The network on the CPU in eval mode, and what training chose.
@@ -185,7 +193,6 @@ def train_net(
         InterruptedTraining: when asked to stop; the next call goes on.
         TrainingError: for a loss that is no number, or a checkpoint that cannot be used.
     """
-    from nightshift.nets import checkpoint as checkpoints
     from nightshift.nets.loop import Epoch, LoopContext, LoopPlan, train
     from nightshift.nets.window_learner import WindowLearner
 
@@ -193,31 +200,38 @@ def train_net(
         # Built on the CPU, so that a GPU starts from the same weights.
         return WindowLearner(
             make().to(device),
-            loss_of,  # type: ignore[arg-type]
+            loss_of,
             *(part.windows(config.window_rows, device) for part in held),
             batch_size=config.batch_size,
             learning_rate=config.learning_rate,
             weight_decay=config.weight_decay,
-            cosine_epochs=config.epochs if config.schedule == "cosine" else 0,
+            tell=tell,
         )
 
-    def tell(epoch: Epoch) -> None:
-        ctx.step(epoch.number, config.epochs, f"loss {epoch.loss:.4f}", train=epoch.loss, val=epoch.watched)
+    def told(epoch: Epoch) -> None:
+        ctx.epoch(epoch.number, config.epochs, epoch.line(config.epochs), epoch.figures())
 
-    trained = train(
-        build,
-        LoopPlan(epochs=config.epochs, seed=ctx.seed, patience=config.patience, clip_norm=config.clip_norm),
-        LoopContext(
-            device=ctx.device,
-            threads=ctx.threads,
-            checkpoint=ctx.checkpoints / "training.pt",
-            fingerprint=checkpoints.fingerprint({"config": config.model_dump(mode="json"), **facts}),
-            on_epoch=tell,
-            should_stop=ctx.should_stop,
-        ),
+    plan = config.model_dump(include={"epochs", "patience", "clip_norm", "schedule", "precision", "compile"})
+    context = LoopContext(
+        device=ctx.device,
+        threads=ctx.threads,
+        checkpoint=ctx.checkpoints / "training.pt",
+        facts={"config": config.model_dump(mode="json"), "dataset": data.fingerprint},
+        checkpoint_every_epochs=config.checkpoint_epochs,
+        time_limit_s=ctx.time_limit_s,
+        on_epoch=told,
+        should_stop=ctx.should_stop,
+        note=ctx.note,
     )
+    trained = train(build, LoopPlan(seed=ctx.seed, **plan), context)
     best = trained.history[trained.best_epoch - 1]
-    chose = {"epochs_trained": len(trained.history), "best_epoch": best.number, "best_val_loss": best.watched}
+    chose = {
+        "epochs_trained": len(trained.history),
+        "best_epoch": best.number,
+        "best_val_loss": best.watched,
+        "trained_in_bfloat16": trained.way.bfloat16,
+        "trained_compiled": trained.way.compiled,
+    }
     net: Any = trained.learner.module.cpu().requires_grad_(False)
     return net, chose
 

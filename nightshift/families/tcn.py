@@ -122,8 +122,10 @@ class TcnFamily:
             held("train", values, ends, truth),
             held("val", matrix_of(data, "val", columns), stops[kept], stop_truth[kept]),
         )
-        facts = {"data": data.fingerprint, "columns": [c.name for c in columns]}
-        net, chose = train_net(make, _loss, parts, config, ctx, facts)
+        share = spread / float(np.abs(stop_truth[kept]).mean() or 1.0)
+        net, chose = train_net(
+            make, _loss, parts, config, ctx, data, lambda loss: {"accuracy_pct": 100.0 * (1.0 - loss * share)}
+        )
         settings = summary_of(
             config, **chose, parameters=parameters_of(net), reach_rows=shape.reach_rows, train_windows=len(ends)
         )

@@ -1,17 +1,17 @@
-"""A network that learns from windows of a table: AdamW, a falling rate, and the same loss on windows held back."""
+"""A network that learns from windows of a table by AdamW, and is validated by the same loss on windows held back."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from nightshift.nets.loop import Learner
+from nightshift.nets.epoch import Validation
+from nightshift.nets.learner import Learner
 from nightshift.nets.windows import WindowSet
 
-Net = TypeVar("Net", bound=nn.Module)
 Batch = tuple[Tensor, Tensor]
 
 #: Windows that are validated at once.
@@ -23,19 +23,20 @@ class WindowLearner(Learner[Batch]):
 
     Attributes:
         loss_of: (module, windows, targets) -> mean loss of a batch.
+        tell: mean loss of the windows held back -> figures to tell beside it.
     """
 
     def __init__(
         self,
         module: nn.Module,
-        loss_of: Callable[[nn.Module, Tensor, Tensor], Tensor],
+        loss_of: Callable[[Any, Tensor, Tensor], Tensor],
         train: WindowSet,
         held_back: WindowSet,
         *,
         batch_size: int,
         learning_rate: float,
         weight_decay: float,
-        cosine_epochs: int = 0,
+        tell: Callable[[float], dict[str, float]] = lambda _loss: {},
     ) -> None:
         """Set up the optimiser.
 
@@ -47,13 +48,11 @@ class WindowLearner(Learner[Batch]):
             batch_size: windows of a step.
             learning_rate: of the first step.
             weight_decay: of AdamW.
-            cosine_epochs: epochs over which the rate falls to nothing along half a cosine; 0 keeps it.
+            tell: see above.
         """
-        self.module, self.loss_of = module, loss_of
+        self.module, self.loss_of, self.tell = module, loss_of, tell
         self.train, self.held_back, self.batch_size = train, held_back, batch_size
         self.optimiser = torch.optim.AdamW(module.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
-        if cosine_epochs:
-            self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimiser, cosine_epochs)
 
     def batches(self) -> Iterator[Batch]:
         """Yield the training windows in a new order."""
@@ -63,9 +62,10 @@ class WindowLearner(Learner[Batch]):
         """Return a batch's mean loss."""
         return self.loss_of(self.module, *batch)
 
-    def validate(self) -> float:
+    def validate(self) -> Validation:
         """Return the mean loss of the windows held back."""
         total = torch.zeros((), dtype=torch.float64, device=self.held_back.device)
         for x, y in self.held_back.batches(_AT_ONCE, shuffle=False):
             total += self.loss_of(self.module, x, y) * len(x)
-        return float(total) / len(self.held_back)
+        mean = float(total) / len(self.held_back)
+        return Validation(mean, self.tell(mean))
