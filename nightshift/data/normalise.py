@@ -142,6 +142,12 @@ def _time(column: pd.Series[Any], kind: TimeKind) -> Any:
 
 
 def _text(column: pd.Series[Any]) -> pd.Series[Any]:
+    import pandas as pd
+
+    if pd.api.types.infer_dtype(column) == "string":
+        # A few words, many rows: each word is kept once.
+        codes, words = pd.factorize(column)
+        return pd.Series(np.array([*words, None], dtype=object)[codes], name=column.name)
     text: pd.Series[Any] = column.astype(object).map(str, na_action="ignore")
     return text.mask(column.isna(), None).astype(object)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,16 +64,26 @@ def make_sketch(frames: Mapping[str, pd.DataFrame], metadata: Metadata, fingerpr
     return Sketch(fingerprint=fingerprint, rows={part: len(frames[part]) for part in PARTS}, sensors=sensors)
 
 
-def _days(frame: pd.DataFrame, metadata: Metadata) -> NDArray[np.str_]:
+class _Days(NamedTuple):
+    """The days of a part, in order, and which of them each row lies in."""
+
+    names: tuple[str, ...]
+    of_row: NDArray[np.intp]
+
+
+def _days(frame: pd.DataFrame, metadata: Metadata) -> _Days:
     if metadata.time_kind is not TimeKind.CALENDAR:
-        return np.full(len(frame), ALL)
+        return _Days((ALL,), np.zeros(len(frame), np.intp))
     local = frame[TIME].dt.tz_convert(metadata.timezone).dt.tz_localize(None)
-    return np.asarray(local, dtype="datetime64[D]").astype(np.str_)
+    day = np.asarray(local, dtype="datetime64[D]").astype(np.int64)
+    # Rows come in long stretches of one day: only where the day changes is there something to sort.
+    begins = np.flatnonzero(np.append(True, day[1:] != day[:-1])) if len(day) else np.zeros(0, np.intp)
+    present, place = np.unique(day[begins], return_inverse=True)
+    of_row = np.repeat(place, np.diff(np.append(begins, len(day)))).astype(np.intp)
+    return _Days(tuple(present.astype("datetime64[D]").astype(np.str_).tolist()), of_row)
 
 
-def _sketch_column(
-    sensor: Sensor, frames: Mapping[str, pd.DataFrame], days: Mapping[str, NDArray[np.str_]]
-) -> SensorSketch:
+def _sketch_column(sensor: Sensor, frames: Mapping[str, pd.DataFrame], days: Mapping[str, _Days]) -> SensorSketch:
     edges: tuple[Any, ...] = (
         sensor.categories if sensor.role == "category" else _quantiles(frames["train"][sensor.name])
     )
@@ -99,7 +109,7 @@ def _bins(column: pd.Series[Any], edges: tuple[Any, ...]) -> NDArray[np.intp]:
     return np.where(column.isna().to_numpy(), len(edges) + 1, bins)
 
 
-def _counts(bins: NDArray[np.intp], days: NDArray[np.str_], width: int) -> dict[str, tuple[int, ...]]:
-    names, day_of = np.unique(days, return_inverse=True)
-    table = np.bincount(day_of * width + bins, minlength=len(names) * width).reshape(len(names), width)
-    return {str(day): tuple(row) for day, row in zip(names, table.tolist(), strict=True)}
+def _counts(bins: NDArray[np.intp], days: _Days, width: int) -> dict[str, tuple[int, ...]]:
+    cells = np.bincount(days.of_row * width + bins, minlength=len(days.names) * width)
+    table = cells.reshape(len(days.names), width)
+    return {day: tuple(row) for day, row in zip(days.names, table.tolist(), strict=True)}

@@ -122,13 +122,22 @@ def _shared_rows(rows: Rows) -> list[Finding]:
     found = []
     for part in ("val", "test"):
         known = keys["train"] if part == "val" else np.concatenate([keys["train"], keys["val"]])
-        again = np.isin(keys[part], known)
+        again = _among(keys[part], known)
         # A part shorter than a stretch has none to compare.
         if again.size and again.mean() > _DUPLICATE_SHARE:
             what = (
                 f"{int(again.sum())} of {len(again)} rows of {part} ({again.mean():.1%}) stand in an earlier part too."
             )
             found.append(finding("D014", what))
+    return found
+
+
+def _among(keys: NDArray[np.uint64], known: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Return which keys are known; by sorting, for numpy's own answer is ten times slower on large numbers."""
+    if not len(known):
+        return np.zeros(len(keys), dtype=bool)
+    order = np.sort(known)
+    found: NDArray[np.bool_] = order[np.minimum(np.searchsorted(order, keys), len(order) - 1)] == keys
     return found
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nightshift.data.checks.rows import Rows
 from nightshift.data.schema import LABEL, RUL, RUN, TIME, VEHICLE, LabelSource, Metadata, TimeKind
 from nightshift.findings import Finding, finding
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def schema_findings(rows: Rows) -> list[Finding]:
@@ -34,7 +37,7 @@ def frame_schema(metadata: Metadata) -> Any:
 
     finite = pa.Check(lambda column: column.abs() != np.inf, name="finite")
     number = pa.Check(lambda column: pd.api.types.is_numeric_dtype(column.dtype), name="numbers")
-    text = pa.Check(lambda column: column.map(lambda v: isinstance(v, str), na_action="ignore"), name="text")
+    text = pa.Check(_is_text, name="text")
     columns: dict[str, Any] = {RUN: pa.Column("int64")}
     if metadata.time_kind is TimeKind.CALENDAR:
         columns[TIME] = pa.Column(pd.DatetimeTZDtype("ns", "UTC"))
@@ -53,6 +56,14 @@ def frame_schema(metadata: Metadata) -> Any:
         kinds = [pa.Check.isin(truth.classes)] if truth.classes else [number, finite]
         columns[truth.name] = pa.Column(None, checks=kinds, nullable=True)
     return pa.DataFrameSchema(columns, strict=True)
+
+
+def _is_text(column: pd.Series[Any]) -> pd.Series[Any]:
+    import pandas as pd
+
+    if pd.api.types.infer_dtype(column) in ("string", "empty"):
+        return pd.Series(True, index=column.index)
+    return column.map(lambda v: isinstance(v, str), na_action="ignore")
 
 
 def _named(case: Any) -> tuple[str, str]:

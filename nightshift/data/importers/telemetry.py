@@ -90,7 +90,7 @@ def import_telemetry(
     whole = _numbered(tables)
     steps = {name: to_one_hertz(t, files[name].name, in_steps=_in_steps()) for name, t in whole.items()}
     frames = {name: with_acceleration(s.frame) for name, s in steps.items()}
-    frames = _alike(frames, files)
+    _hold_alike(frames, files)
     details = {
         "seconds_held": sum(s.held for s in steps.values()),
         "seconds_left_out": sum(s.left_out for s in steps.values()),
@@ -204,7 +204,8 @@ def _column(column: pd.Series[Any], name: str, unit: str | None, source: str) ->
     factor, offset = conversion(units, unit, next(iter(units)), str(column.name), source)
     if column.dtype == object:
         column = column.mask(column.astype(str).str.strip().str.lower().isin(MISSING_WORDS), None)
-    return numbers(column, np.float64) * factor + offset
+    # As it is stored: half the memory of a fleet's rows.
+    return (numbers(column, np.float64) * factor + offset).astype(np.float32)
 
 
 def _times(column: pd.Series[Any], timezone: str, runs: NDArray[np.int64], source: str) -> Any:
@@ -233,13 +234,15 @@ def _numbered(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     for name, table in tables.items():
         here = slice(first, first + len(table))
         made = table.assign(**{RUN: runs[here].astype(np.int64), VEHICLE: cars[here].astype(np.int64)})
-        # Rows of one trip stand together, whatever the file's order.
-        out[name] = made.iloc[np.argsort(made[RUN].to_numpy(), kind="stable")].reset_index(drop=True)
+        if (np.diff(made[RUN].to_numpy()) < 0).any():
+            # Rows of one trip stand together, whatever the file's order.
+            made = made.iloc[np.argsort(made[RUN].to_numpy(), kind="stable")].reset_index(drop=True)
+        out[name] = made
         first += len(table)
     return out
 
 
-def _alike(frames: dict[str, pd.DataFrame], files: dict[str, Path]) -> dict[str, pd.DataFrame]:
+def _hold_alike(frames: dict[str, pd.DataFrame], files: dict[str, Path]) -> None:
     """Hold all files to the same columns.
 
     Raises:
@@ -253,7 +256,6 @@ def _alike(frames: dict[str, pd.DataFrame], files: dict[str, Path]) -> dict[str,
                 f"D001: {files[name].name} lacks the column '{lacking[0]}' that other files have.",
                 hint="Write the same columns into every file.",
             )
-    return {name: frame[list(known)] for name, frame in frames.items()}
 
 
 def _hold_trips_apart(frames: dict[str, pd.DataFrame], files: dict[str, Path]) -> None:

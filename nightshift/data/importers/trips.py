@@ -166,7 +166,7 @@ def _without_holes(frame: pd.DataFrame) -> OneHertz:
     held = int((times[use] - 1).sum())
     left_out = int(times[~use].sum())
     if not held and not left_out:
-        return OneHertz(frame.reset_index(drop=True))
+        return OneHertz(frame)
     taken = np.repeat(np.flatnonzero(use), times[use])
     after = np.arange(len(taken)) - np.repeat(np.cumsum(times[use]) - times[use], times[use])
     import pandas as pd
