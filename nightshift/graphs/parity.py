@@ -29,8 +29,9 @@ EXTREMES = np.array([0.0, -0.0, 1e-45, -1e-45, 1e-35, -1e-35, 1e-30, 1e9, -1e9, 
 CHUNK_VALUES = 8_000_000
 #: A runtime may compute a large batch by other code than one row: tree nodes do from some dozens of rows on.
 BATCHES = (0, 1, 2, 7, 1_000)
-#: Between batches of other sizes a score may differ by this share of itself beside its tolerance: a window's sum in
-#: float32 depends on the kernel that adds it up (3.3e-6 of a One-Class SVM's score was seen). Labels may not differ.
+#: Between batches of other sizes a score may differ by this share of itself beside its tolerance: a sum depends on the
+#: kernel that adds it up (3.3e-6 of a One-Class SVM's score was seen, of windows summed in float32; they are summed in
+#: double since). Labels may not differ.
 BATCH_SHARE = 2e-5
 #: So many rows are asked one by one, spread over all cases.
 _ONE_BY_ONE_ROWS = 128
