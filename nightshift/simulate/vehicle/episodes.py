@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -14,7 +15,7 @@ from nightshift.data.schema import PARTS
 from nightshift.errors import UsageError
 from nightshift.simulate.vehicle import columns, drivers, fleet, powertrain, telemetry
 from nightshift.simulate.vehicle.columns import Floats
-from nightshift.simulate.vehicle.cycles import Cycles
+from nightshift.simulate.vehicle.cycles import Cycle, Cycles
 from nightshift.simulate.vehicle.drive import Motion, Road, drive, make_road
 from nightshift.simulate.vehicle.routes import Stretches, routes, share_out, stretches_of
 
@@ -49,6 +50,11 @@ class Plan:
     seconds: int
     seed: int
     cycles: Cycles
+
+    @cached_property
+    def shared(self) -> dict[str, tuple[Cycle, ...]]:
+        """Return the cycles of each part."""
+        return share_out(self.cycles.cycles)
 
     def __post_init__(self) -> None:
         if not 6 <= self.episodes <= 100_000:
@@ -105,11 +111,10 @@ def simulate(plan: Plan) -> Iterator[Trips]:
         DataError: for fewer than three kins of cycles.
     """
     road = make_road(plan.seed)
-    shared = share_out(plan.cycles.cycles)
     first_run = first_car = 0
     for name, n in parts_of(plan.episodes).items():
         part = _plan_part(name, n, plan, first_run, first_car)
-        stretches = stretches_of(shared[name])
+        stretches = stretches_of(plan.shared[name])
         for number, first in enumerate(range(0, n, CHUNK)):
             chosen = slice(first, min(first + CHUNK, n))
             yield _chunk(plan, part, chosen, stretches, road, (plan.seed, _SEED_PARTS[name], 100 + number))

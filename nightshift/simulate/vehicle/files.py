@@ -21,7 +21,7 @@ from nightshift.files import disk_full, fsync, sha256_file, write_atomic
 from nightshift.simulate.vehicle.columns import BEHAVIOURS, INSTRUMENTS, KINDS
 from nightshift.simulate.vehicle.cycles import Cycles
 from nightshift.simulate.vehicle.episodes import Plan, Trips, simulate
-from nightshift.simulate.vehicle.routes import named, share_out
+from nightshift.simulate.vehicle.routes import named
 
 MANIFEST = "simulation.json"
 PARQUET, CSV = ".parquet", ".csv"
@@ -168,7 +168,7 @@ def write(
             episodes=plan.episodes,
             seconds=plan.seconds,
             source=plan.cycles.source,
-            cycles=named(share_out(plan.cycles.cycles)),
+            cycles=named(plan.shared),
             figures=figures,
             files={name: sha256_file(file) for name, file in made.items()},
             before=before.files if before else {},

@@ -98,9 +98,12 @@ def run_engine(motion: Motion, cars: Cars, drivers: Drivers, weather: Weather, r
     friction_w: Floats = friction_pa * rpm * (cars.displacement_m3[:, None] / 120)
     driven_w = np.maximum(wheel_w, 0) / _DRIVELINE
     extra_w = cars.auxiliary_w[:, None] + weather.cooling_w
-    pushed_w: Floats = np.minimum(wheel_w, 0) * _DRIVELINE
+    slowing_w: Floats = np.minimum(wheel_w, 0) * _DRIVELINE
+    # Below that the clutch is open: the engine idles, and the brakes do all of it.
+    driven_round = rpm > _CUT_OFF_RPM
+    pushed_w: Floats = slowing_w * driven_round
     work_w: Floats = np.maximum(driven_w + friction_w + extra_w + pushed_w, 0)
-    work_w[(pushed_w < -0.35 * friction_w) & (rpm > _CUT_OFF_RPM)] = 0
+    work_w[pushed_w < -0.35 * friction_w] = 0
     heat_w = work_w / cars.willans[:, None]
     fuel = heat_w * (3600 / cars.heat_j_per_l[:, None])
     # Engines give less torque at low speed; the shape is a usual one, level from a third of the highest speed.
@@ -111,7 +114,7 @@ def run_engine(motion: Motion, cars: Cars, drivers: Drivers, weather: Weather, r
         gear=gear,
         rpm=rpm,
         share=share,
-        brake=_brake(v, pushed_w + friction_w, cars),
+        brake=_brake(v, slowing_w + friction_w * driven_round, cars),
         fuel_l_h=fuel,
         co2_g_s=fuel * (cars.co2_kg_per_l[:, None] * np.float32(1000 / 3600)),
         manifold_kpa=_manifold(fuel, rpm, intake, cars),

@@ -21,7 +21,7 @@ from nightshift.simulate.vehicle.cycles import Cycle, turning_points
 #: Share of the driving time that each part's cycles should have; val and test need variety more than length.
 _WANTED = {"train": 0.60, "val": 0.20, "test": 0.20}
 _SPEED_BINS = (-1.0, 0.3, 8.0, 16.0, 25.0, 100.0)
-_DRAWS = 3000
+_DRAWS = 1500
 #: A stretch shorter than this joins the next one.
 _SHORTEST_S = 25
 #: How much a trip leans to slow or fast stretches (standard deviation of the leaning).
