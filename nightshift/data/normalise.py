@@ -39,15 +39,20 @@ def normalise(frames: Mapping[str, pd.DataFrame], metadata: Metadata) -> tuple[d
         DataError: for a missing part or column, text or infinities in a sensor, a label that is not 0 or 1, an empty
             time. Names the column.
     """
-    for part in PARTS:
-        if part not in frames or not len(frames[part]):
-            raise DataError(f"the {part} part is empty.", hint="Land more runs.")
-    stored = {part: _part(frames[part], metadata) for part in PARTS}
+    # Each part is asked for once: it may be read only then, so that one alone is in memory twice.
+    stored = {part: _part(_filled(frames, part), metadata) for part in PARTS}
     for name in (TIME, LABEL):
         _agree(stored, name)
     sensors = tuple(_with_categories(s, stored["train"]) for s in metadata.sensors)
     described = metadata.model_copy(update={"sensors": sensors, "parts": {p: summary(stored[p]) for p in PARTS}})
     return stored, described
+
+
+def _filled(frames: Mapping[str, pd.DataFrame], part: str) -> pd.DataFrame:
+    frame = frames.get(part)
+    if frame is None or not len(frame):
+        raise DataError(f"the {part} part is empty.", hint="Land more runs.")
+    return frame
 
 
 def summary(frame: pd.DataFrame) -> PartSummary:
@@ -83,7 +88,7 @@ def _part(frame: pd.DataFrame, metadata: Metadata) -> pd.DataFrame:
         columns[RUL] = numbers(_column(frame, RUL), np.float64)
     for truth in metadata.truths:
         columns[truth.name] = _truth(_column(frame, truth.name), truth)
-    return pd.DataFrame(columns)
+    return pd.DataFrame(columns, copy=False)
 
 
 def _column(frame: pd.DataFrame, name: str) -> pd.Series[Any]:

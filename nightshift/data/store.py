@@ -293,11 +293,14 @@ def _is_intact(home: Home, subject: str, digest: str) -> bool:
 def _write_folder(
     home: Home,
     data: Dataset,
-    frames: Mapping[str, pd.DataFrame],
+    frames: dict[str, pd.DataFrame],
     texts: Mapping[str, bytes],
     check: Callable[[Dataset], object] | None,
 ) -> None:
-    """Write a dataset's files aside, have them checked, and rename them to `data.folder`."""
+    """Write a dataset's files aside, have them checked, and rename them to `data.folder`.
+
+    The frames are taken out as they are written: the check reads them back, and once in memory is enough.
+    """
     folder = data.folder
     incoming = home.data / "store" / ".incoming"
     incoming.mkdir(parents=True, exist_ok=True)
@@ -305,8 +308,9 @@ def _write_folder(
     temporary = incoming / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
     temporary.mkdir()
     try:
-        for part, frame in frames.items():
-            frame.to_parquet(temporary / f"{part}.parquet", engine="pyarrow", index=False, compression="zstd")
+        for part in list(frames):
+            file = temporary / f"{part}.parquet"
+            frames.pop(part).to_parquet(file, engine="pyarrow", index=False, compression="zstd")
         for name, content in texts.items():
             (temporary / name).write_bytes(content)
         if check is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from typing import TYPE_CHECKING
 
 from nightshift.data.dataset import Dataset
@@ -26,6 +26,25 @@ Check = Callable[[Dataset], object]
 _OF_ONE_FAMILY = frozenset({"D009", "D019"})
 #: A real machine may have such a sensor; a made one that gives its label away was made wrongly.
 _LEAK = "D015"
+
+
+class Late(Mapping[str, "pd.DataFrame"]):
+    """Parts that are read when they are asked for, so that not all of them are in memory twice."""
+
+    def __init__(self, readers: Mapping[str, Callable[[], pd.DataFrame]]) -> None:
+        self._readers = dict(readers)
+
+    def __getitem__(self, part: str) -> pd.DataFrame:
+        return self._readers[part]()
+
+    def __contains__(self, part: object) -> bool:
+        return part in self._readers
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._readers)
+
+    def __len__(self) -> int:
+        return len(self._readers)
 
 
 def default_embargo_h(sampling_s: float | None, horizon_h: float | None) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,9 @@ from numpy.typing import NDArray
 from nightshift.data.dataset import Dataset
 from nightshift.data.importers.clock import check_timezone, read_times
 from nightshift.data.importers.csv_file import MISSING_WORDS, PARQUET, read_parquet
-from nightshift.data.importers.landing import Check, kinds_of_trips, land_parts, refuse_blockers
+from nightshift.data.importers.landing import Check, Late, kinds_of_trips, land_parts, refuse_blockers
 from nightshift.data.importers.mapping import TimeColumn
-from nightshift.data.importers.trips import number_stretches, to_one_hertz, with_acceleration
+from nightshift.data.importers.trips import number_stretches, to_one_hertz, with_acceleration, with_columns
 from nightshift.data.importers.vehicle_columns import (
     SIGNALS,
     TRUTHS,
@@ -82,31 +83,37 @@ def import_telemetry(
         ConfigError: for an unknown time zone.
     """
     check_timezone(timezone)
-    folder = home.data / SUBJECT if path is None else path
+    parts, metadata = _prepared(home.data / SUBJECT if path is None else path, subject, timezone, seed)
+    # A part is let go as soon as it has its stored types.
+    late = Late({part: partial(parts.pop, part) for part in PARTS})
+    return land_parts(home, late, metadata, event=event, check=check)
+
+
+def _prepared(folder: Path, subject: str, timezone: str, seed: int) -> tuple[dict[str, pd.DataFrame], Metadata]:
     files = _files(folder)
     read = _Read()
     given = set(files) == set(PARTS)
-    tables = {name: _table(file, timezone, read) for name, file in files.items()}
-    whole = _numbered(tables)
-    steps = {name: to_one_hertz(t, files[name].name, in_steps=_in_steps()) for name, t in whole.items()}
-    frames = {name: with_acceleration(s.frame) for name, s in steps.items()}
+    frames = _numbered({name: _table(file, timezone, read) for name, file in files.items()})
+    held = left_out = 0
+    for name in files:
+        step = to_one_hertz(frames[name], files[name].name, in_steps=_in_steps())
+        frames[name] = with_acceleration(step.frame)
+        held, left_out = held + step.held, left_out + step.left_out
     _hold_alike(frames, files)
     details = {
-        "seconds_held": sum(s.held for s in steps.values()),
-        "seconds_left_out": sum(s.left_out for s in steps.values()),
+        "seconds_held": held,
+        "seconds_left_out": left_out,
         "parts": "as given" if given else "by vehicle and trip",
         "seed": seed,
     }
     metadata = _describe(subject, folder, len(files), frames, read, timezone, details)
     if given:
         _hold_trips_apart(frames, files)
-        parts = frames
-    else:
-        import pandas as pd
+        return number_stretches(frames), metadata
+    import pandas as pd
 
-        frame = pd.concat(frames.values(), ignore_index=True)
-        parts = split_vehicles(frame, seed=seed, kind_of=kinds_of_trips(frame, metadata))
-    return land_parts(home, number_stretches(parts), metadata, event=event, check=check)
+    frame = pd.concat(frames.values(), ignore_index=True)
+    return number_stretches(split_vehicles(frame, seed=seed, kind_of=kinds_of_trips(frame, metadata))), metadata
 
 
 def _in_steps() -> list[str]:
@@ -199,13 +206,22 @@ def _column(column: pd.Series[Any], name: str, unit: str | None, source: str) ->
         return column
     units: Units | None = SIGNALS[name].units if name in SIGNALS else TRUTHS[name][1]
     if units is None:
-        text = column.astype(object).map(lambda cell: str(cell).strip(), na_action="ignore")
-        return text.mask(text.isna() | text.str.lower().isin(MISSING_WORDS), None)
+        return _words(column)
     factor, offset = conversion(units, unit, next(iter(units)), str(column.name), source)
     if column.dtype == object:
         column = column.mask(column.astype(str).str.strip().str.lower().isin(MISSING_WORDS), None)
     # As it is stored: half the memory of a fleet's rows.
     return (numbers(column, np.float64) * factor + offset).astype(np.float32)
+
+
+def _words(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Return text without spaces around it, None where it says that nothing is known."""
+    import pandas as pd
+
+    codes, found = pd.factorize(column.astype(object))
+    words = [str(word).strip() for word in found]
+    kept = np.array([*(w if w.lower() not in MISSING_WORDS else None for w in words), None], dtype=object)
+    return pd.Series(kept[codes], name=column.name)
 
 
 def _times(column: pd.Series[Any], timezone: str, runs: NDArray[np.int64], source: str) -> Any:
@@ -225,21 +241,31 @@ def _times(column: pd.Series[Any], timezone: str, runs: NDArray[np.int64], sourc
 
 def _numbered(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """Number trips and vehicles over all files; a file without `run` is one trip, without `vehicle` one car's."""
-    import pandas as pd
-
-    run = [t[RUN] if RUN in t else pd.Series([f"file {name}"] * len(t)) for name, t in tables.items()]
-    car = [t[VEHICLE] if VEHICLE in t else pd.Series(["0"] * len(t)) for t in tables.values()]
-    runs, cars = (pd.factorize(pd.concat([s.astype(str) for s in many], ignore_index=True))[0] for many in (run, car))
+    runs = _codes([t.get(RUN, f"file {name}") for name, t in tables.items()], tables)
+    cars = _codes([t.get(VEHICLE, "0") for t in tables.values()], tables)
     out, first = {}, 0
     for name, table in tables.items():
         here = slice(first, first + len(table))
-        made = table.assign(**{RUN: runs[here].astype(np.int64), VEHICLE: cars[here].astype(np.int64)})
-        if (np.diff(made[RUN].to_numpy()) < 0).any():
+        made = with_columns(table, **{RUN: runs[here], VEHICLE: cars[here]})
+        if (np.diff(runs[here]) < 0).any():
             # Rows of one trip stand together, whatever the file's order.
-            made = made.iloc[np.argsort(made[RUN].to_numpy(), kind="stable")].reset_index(drop=True)
+            made = made.iloc[np.argsort(runs[here], kind="stable")].reset_index(drop=True)
         out[name] = made
         first += len(table)
     return out
+
+
+def _codes(names: list[Any], tables: dict[str, pd.DataFrame]) -> NDArray[np.int64]:
+    """Return a number for each name, over the rows of all tables; a text stands for all rows of its table."""
+    import pandas as pd
+
+    columns = [n if isinstance(n, pd.Series) else None for n in names]
+    if all(c is not None and c.dtype.kind in "iu" for c in columns):
+        whole = np.concatenate([np.asarray(n, dtype=np.int64) for n in names])
+    else:
+        pairs = zip(names, tables.values(), strict=True)
+        whole = np.concatenate([np.broadcast_to(np.asarray(n, dtype=object), len(t)) for n, t in pairs]).astype(str)
+    return pd.factorize(whole)[0].astype(np.int64)
 
 
 def _hold_alike(frames: dict[str, pd.DataFrame], files: dict[str, Path]) -> None:

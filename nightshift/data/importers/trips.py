@@ -77,9 +77,17 @@ def number_stretches(parts: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFram
     for part, frame in parts.items():
         begins = _begins(frame[RUN].to_numpy(np.int64), _epoch_s(frame), PAUSE_S)
         number = np.cumsum(begins) - 1
-        out[part] = frame.assign(**{RUN: (number + first).astype(np.int64)})
+        out[part] = with_columns(frame, **{RUN: (number + first).astype(np.int64)})
         first += int(number[-1]) + 1 if len(number) else 0
     return out
+
+
+def with_columns(frame: pd.DataFrame, **columns: Any) -> pd.DataFrame:
+    """Return a frame with other columns; the rest is shared, where `assign` copies all of it."""
+    made = frame.copy(deep=False)
+    for name, values in columns.items():
+        made[name] = values
+    return made
 
 
 def with_acceleration(frame: pd.DataFrame) -> pd.DataFrame:
@@ -161,8 +169,7 @@ def _without_holes(frame: pd.DataFrame) -> OneHertz:
     times = np.maximum(until_next, 1)
     stretch = np.cumsum(begins) - 1
     length = np.bincount(stretch, weights=times)[stretch]
-    longest = frame.assign(length=length).groupby(RUN)["length"].transform("max").to_numpy()
-    use = (length >= _WINDOW_S) | (longest < _WINDOW_S)
+    use = (length >= _WINDOW_S) | ~_has_longer(run, length)
     held = int((times[use] - 1).sum())
     left_out = int(times[~use].sum())
     if not held and not left_out:
@@ -174,3 +181,10 @@ def _without_holes(frame: pd.DataFrame) -> OneHertz:
     made = frame.iloc[taken].reset_index(drop=True)
     made[TIME] = made[TIME] + pd.to_timedelta(after, unit="s")
     return OneHertz(made, held, left_out)
+
+
+def _has_longer(run: NDArray[np.int64], length: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which rows are of a trip with a stretch that is long enough."""
+    first = np.flatnonzero(np.append(True, run[1:] != run[:-1]))
+    longest = np.maximum.reduceat(length, first)
+    return np.repeat(longest >= _WINDOW_S, np.diff(np.append(first, len(run))))

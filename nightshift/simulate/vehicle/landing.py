@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightshift.data.dataset import Dataset
-from nightshift.data.importers.landing import Check, land_parts, refuse_blockers
+from nightshift.data.importers.landing import Check, Late, land_parts, refuse_blockers
 from nightshift.data.importers.telemetry import SUBJECT
 from nightshift.data.importers.vehicle_columns import BEHAVIOUR, CARBON, DRIVING, FUEL
 from nightshift.data.schema import PARTS, RUN, TIME, VEHICLE, LabelSource, Metadata, Provenance, TimeKind
@@ -50,8 +51,8 @@ def land_simulation(
         NightshiftError: when the disk is full or cannot be written.
     """
     files = {Path(name).stem: folder_of(home) / name for name in manifest.files}
-    frames = {part: _read(files[part]) for part in PARTS}
-    return land_parts(home, frames, describe(manifest), event=event, check=check)
+    late = Late({part: partial(_read, files[part]) for part in PARTS})
+    return land_parts(home, late, describe(manifest), event=event, check=check)
 
 
 def describe(manifest: Manifest) -> Metadata:
