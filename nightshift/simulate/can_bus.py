@@ -149,7 +149,7 @@ def _trace(options: CanOptions, seed: int, number: int, *, attacked: bool) -> Tr
     start = _EPOCH_S + 3600.0 * number
     moved = Frames(frames.time_s + start, frames.can_id, frames.dlc, frames.data)
     names = np.array(["normal", *KINDS], object)
-    return Trace(f"drive {number}", moved, None, "other", labelled=names[kind])
+    return Trace(f"drive {number}", moved, kind > 0, "other", labelled=names[kind])
 
 
 def land_can(home: Home, options: CanOptions, *, event: bool = True, check: Check | None = refuse_blockers) -> Dataset:

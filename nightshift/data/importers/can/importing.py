@@ -75,8 +75,11 @@ def import_can(
         details={"importer": "can", "embargo_s": EMBARGO_S, "blocks": described(parts), "notes": notes},
     )
     frames = frames_of_parts({part: [(block, 0) for block in blocks] for part, blocks in parts.items()})
-    kinds = [k for k in KINDS if any(t.attacked and t.kind == k for t in traces)]
-    metadata = can_metadata(subject or _subject(paths[0]), kinds, origin, f"CAN traffic, {len(traces)} traces")
+    there = set().union(*(trace.kinds() for trace in traces))
+    kinds = [kind for kind in KINDS if kind in there]
+    metadata = can_metadata(
+        subject or _subject(paths[0]), kinds, origin, f"CAN traffic, {len(traces)} trace{'s' * (len(traces) != 1)}"
+    )
     return land_parts(home, frames, metadata, event=event, check=check)
 
 

@@ -54,16 +54,20 @@ def read_traces(paths: Sequence[Path], layout: Layout = "auto") -> tuple[list[Tr
             traces.append(trace)
             frames += len(trace.frames)
         if frames > MAX_FRAMES:
-            raise DataError(
-                f"the logs hold more than {MAX_FRAMES:,} frames (reached in {log.name}).",
-                hint="Import fewer logs at a time.",
-            )
+            raise _too_many(log.name)
     if not traces:
         raise DataError(
             f"there is no log of CAN frames in {', '.join(p.name for p in paths)}.",
             hint=f"Logs end in {', '.join(sorted(_SUFFIXES))}.",
         )
     return traces, [*notes, *(note for trace in traces for note in trace.notes)]
+
+
+def _too_many(name: str) -> DataError:
+    return DataError(
+        f"the logs hold more than {MAX_FRAMES:,} frames (reached in {name}).",
+        hint="Import fewer logs at a time, or a part of a long one.",
+    )
 
 
 def _form(content: bytes) -> str | None:
@@ -98,6 +102,8 @@ def _read(log: _Log, form: str | None, layout: Layout) -> list[Trace]:
             "names timestamp, can_id, dlc, payload and anomaly (DAGA).",
         )
     content = log.content.removeprefix(b"\xef\xbb\xbf")
+    if content.count(b"\n") > MAX_FRAMES:
+        raise _too_many(log.name)
     if form == "candump":
         return read_candump(content, log.name, log.path)
     table = {"headless": read_headless, "headed": read_headed, "hcrl-text": read_hcrl_text}[form]
@@ -138,7 +144,9 @@ def _archive(path: Path, told: str, *, named: bool) -> Iterator[_Log]:
                 _hold_size(path, member)
             for member in members:
                 alone = named and len(members) == 1
-                yield _Log(Path(member.filename).name, f"{told}/{member.filename}", _bytes(archive, member), alone)
+                # A name out of an archive may hold anything; it is shown, and read for words.
+                inside = "".join(c if c.isprintable() else "?" for c in member.filename)
+                yield _Log(Path(inside).name, f"{told}/{inside}", _bytes(archive, member), alone)
     except FileNotFoundError as error:
         raise DataError(f"there is no file {path.name}.", hint="Check the path.") from error
     except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, OSError, EOFError) as error:
@@ -150,7 +158,8 @@ def _hold_size(path: Path, member: zipfile.ZipInfo) -> None:
     grows = member.file_size > _SMALL and member.file_size > MAX_GROWTH * max(member.compress_size, 1)
     if member.file_size > MAX_LOG_BYTES or grows:
         raise DataError(
-            f"{member.filename} in {path.name} would grow from {member.compress_size:,} to {member.file_size:,} bytes.",
+            f"{ascii(member.filename)[1:-1][-80:]} in {path.name} would grow from {member.compress_size:,} to "
+            f"{member.file_size:,} bytes.",
             hint="Unpack it yourself if you trust it, and cut it into logs of less than 2 GiB.",
         )
 

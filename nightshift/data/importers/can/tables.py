@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nightshift.data.importers.can.trace import Cells, Trace, assemble, joined, kind_told
+from nightshift.data.importers.can.trace import NORMAL, Cells, Trace, assemble, joined, kind_told
 from nightshift.edge.can import Frames
 from nightshift.errors import DataError
 
@@ -40,7 +40,7 @@ def read_headless(content: bytes, name: str, path: str) -> Trace:
         DataError: names the line that cannot be read.
     """
     pieces = [_headless(chunk, name) for chunk in _chunks(content, name, headed=False)]
-    return joined(name, kind_told(path), pieces, ())
+    return joined(name, kind_told(path), pieces)
 
 
 def _headless(chunk: pd.DataFrame, name: str) -> Piece:
@@ -72,12 +72,24 @@ def read_headed(content: bytes, name: str, path: str) -> Trace:
     Raises:
         DataError: when a column is missing, or a line cannot be read.
     """
-    told: list[str] = []
-    pieces = [_headed(chunk, name, told) for chunk in _chunks(content, name, headed=True)]
-    return joined(name, kind_told(" ".join(told)) if told else kind_told(path), pieces, ())
+    pieces, labelled = [], []
+    for chunk in _chunks(content, name, headed=True):
+        pieces.append(_headed(chunk, name))
+        labelled += [k for k in [_kinds(chunk, pieces[-1][1])] if k is not None]
+    kind = next((str(k) for kinds in labelled for k in kinds[kinds != NORMAL][:1]), kind_told(path))
+    return joined(name, kind, pieces, labelled=labelled)
 
 
-def _headed(chunk: pd.DataFrame, name: str, told: list[str]) -> Piece:
+def _kinds(chunk: pd.DataFrame, attack: NDArray[np.bool_] | None) -> NDArray[np.object_] | None:
+    """Return the kind of each frame where a column tells it, `(n,)`."""
+    column = next((c for c in chunk.columns if str(c).strip().lower() in _KIND), None)
+    if column is None or attack is None:
+        return None
+    known = {word: kind_told(word) for word in chunk[column].unique()}
+    return np.where(attack, chunk[column].map(known).to_numpy(object), NORMAL).astype(object)
+
+
+def _headed(chunk: pd.DataFrame, name: str) -> Piece:
     by_name = {str(column).strip().lower(): column for column in chunk.columns}
     lines = chunk.index.to_numpy(np.int64) + 2
     time, number = (_column(chunk, by_name, names, name) for names in (_TIME, _ID))
@@ -85,9 +97,6 @@ def _headed(chunk: pd.DataFrame, name: str, told: list[str]) -> Piece:
     attack = None
     if (mark := next((by_name[m] for m in _MARK if m in by_name), None)) is not None:
         attack = _marks(chunk[mark].to_numpy(object), lines, name)
-    kind = next((by_name[k] for k in _KIND if k in by_name), None)
-    if kind is not None and attack is not None and not told:
-        told.extend(str(k) for k in chunk[kind][attack].unique()[:1])
     length = None
     if stated := next((by_name[m] for m in _LENGTH if m in by_name), None):
         length = _whole_numbers(chunk[stated].to_numpy(object), lines, name, most=512)
@@ -104,7 +113,7 @@ def _column(chunk: pd.DataFrame, by_name: dict[str, Any], names: tuple[str, ...]
             f"{', '.join(names)}.",
             hint="Name the columns timestamp, can_id, dlc, payload and, where frames are marked, anomaly.",
         )
-    return np.char.strip(chunk[found].to_numpy(np.str_)).astype(object)
+    return np.array([cell.strip() for cell in chunk[found]], object)
 
 
 def _payloads(chunk: pd.DataFrame, by_name: dict[str, Any], file: str) -> list[str]:
@@ -146,7 +155,7 @@ def read_hcrl_text(content: bytes, name: str, path: str) -> Trace:
         payloads.append("".join((match[4] or "").split()))
     cells = Cells(lines, _times(np.array(times, object)), ids, payloads, np.array(lengths, np.int64), None)
     frames, _ = assemble(name, cells)
-    return joined(name, kind_told(path), [(frames, np.zeros(len(frames), bool))], ())
+    return joined(name, kind_told(path), [(frames, np.zeros(len(frames), bool))])
 
 
 def _chunks(content: bytes, name: str, *, headed: bool) -> Iterator[pd.DataFrame]:

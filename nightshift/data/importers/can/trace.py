@@ -37,7 +37,7 @@ class Trace:
         name: of its file.
         frames: in the order of time.
         attack: `(n,)` whether a frame belongs to an attack; None where the log marks nothing.
-        kind: of the attack in it, one of `KINDS`.
+        kind: of the attack in it, one of `KINDS`; of the first where it holds several.
         notes: what was repaired or left out while reading.
         labelled: `(n,)` the kind of each frame, where one trace holds several kinds.
     """
@@ -53,6 +53,10 @@ class Trace:
     def attacked(self) -> bool:
         """Whether any frame is marked."""
         return self.attack is not None and bool(self.attack.any())
+
+    def kinds(self) -> set[str]:
+        """Return the kinds of attack in it."""
+        return set(np.unique(self.labels().astype(np.str_)).tolist()) - {NORMAL}
 
     def labels(self) -> NDArray[np.object_]:
         """Return the kind of each frame, `(n,)`."""
@@ -138,9 +142,20 @@ def _wrong(name: str, cells: Cells, row: int, what: str) -> DataError:
 
 
 def joined(
-    name: str, kind: str, pieces: Sequence[tuple[Frames, NDArray[np.bool_] | None]], notes: Sequence[str]
+    name: str,
+    kind: str,
+    pieces: Sequence[tuple[Frames, NDArray[np.bool_] | None]],
+    notes: Sequence[str] = (),
+    labelled: Sequence[NDArray[np.object_]] = (),
 ) -> Trace:
     """Return a trace of pieces that follow each other, in the order of time.
+
+    Args:
+        name: of the log.
+        kind: of the attack in it.
+        pieces: frames and marks.
+        notes: what was left out.
+        labelled: the kind of each frame, piece by piece, where the log tells it.
 
     Raises:
         DataError: for a log without frames, or one whose clock is none.
@@ -155,7 +170,8 @@ def joined(
     )
     marks = [attack for _, attack in pieces if attack is not None]
     attack = np.concatenate(marks) if len(marks) == len(pieces) else None
-    return _sorted(Trace(name, frames, attack, kind, tuple(notes)))
+    told = np.concatenate(labelled) if labelled else None
+    return _sorted(Trace(name, frames, attack, kind, tuple(notes), told))
 
 
 def _sorted(trace: Trace) -> Trace:
@@ -171,5 +187,6 @@ def _sorted(trace: Trace) -> Trace:
     order = np.argsort(time, kind="stable")
     frames = Frames(time[order], trace.frames.can_id[order], trace.frames.dlc[order], trace.frames.data[order])
     attack = None if trace.attack is None else trace.attack[order]
+    labelled = None if trace.labelled is None else trace.labelled[order]
     note = f"{trace.name}: time went back {back} times; the frames were sorted"
-    return replace(trace, frames=frames, attack=attack, notes=(*trace.notes, note))
+    return replace(trace, frames=frames, attack=attack, labelled=labelled, notes=(*trace.notes, note))

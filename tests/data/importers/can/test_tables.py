@@ -20,6 +20,7 @@ DAGA = b"""timestamp,CAN_ID,DLC,PAYLOAD_HEX,PAYLOAD_BIN,ANOMALY
 CHALLENGE = b"""Timestamp,Arbitration_ID,DLC,Data,Class,SubClass
 1.0,164,8,00 08 00 00 00 00 00 0A,Normal,Normal
 1.5,5F0,2,00 00,Attack,Spoofing
+1.6,000,1,00,Attack,Flooding
 """
 NAMED = b"""Timestamp,ID,DLC,DATA0,DATA1,DATA2,DATA3,DATA4,DATA5,DATA6,DATA7,Flag
 1.0,0316,8,05,21,68,09,21,21,00,6f,R
@@ -50,7 +51,8 @@ def test_a_header_names_the_columns() -> None:
     assert daga.frames.data[0].tolist() == [0, 0, 0, 0, 0x2F, 0xB0, 0x31, 0xF8]
     assert (daga.kind, list(daga.labels())) == ("replay", ["normal", "replay"])
     challenge = read_headed(CHALLENGE, "fuzzing_run.csv", "fuzzing_run.csv")
-    assert (challenge.kind, list(challenge.labels())) == ("spoof", ["normal", "spoof"])
+    assert (challenge.kind, list(challenge.labels())) == ("spoof", ["normal", "spoof", "dos"])
+    assert challenge.kinds() == {"spoof", "dos"}
     named = read_headed(NAMED, "gear_dataset.csv", "gear_dataset.csv")
     assert named.frames.dlc.tolist() == [8, 1]
     assert (named.kind, named.attacked) == ("spoof", True)
