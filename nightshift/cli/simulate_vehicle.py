@@ -58,6 +58,7 @@ def add_simulate_vehicle(kinds: Any) -> None:
 
 def _vehicle(arguments: argparse.Namespace) -> int:
     need("train", "simulate")
+    from nightshift.plan import lock
     from nightshift.plan.code import closure, fingerprint_of
     from nightshift.settings import use_home
     from nightshift.simulate.vehicle.episodes import Plan
@@ -68,16 +69,16 @@ def _vehicle(arguments: argparse.Namespace) -> int:
     cycles = _cycles(home, arguments.cycles)
     plan = Plan(arguments.episodes, 60 * arguments.minutes, arguments.seed, cycles)
     code = fingerprint_of(closure("nightshift.simulate.vehicle.files"), ("numpy", "scipy"))
-    key, folder = key_of(plan, code), folder_of(home)
-    manifest = read_manifest(folder)
-    if arguments.force or manifest is None or not is_fresh(folder, key, csv=arguments.csv):
-        manifest = _written(folder, plan, arguments, code)
-    elif is_landed(home, key):
-        print("Nothing to do: seed, options, cycles and code are unchanged. --force makes the trips anew.")
-        return EXIT_OK
-    check = Remarks()
-    print("landing ...", flush=True)
-    data = land_simulation(home, manifest, event=arguments.event, check=check)
+    key, folder, check = key_of(plan, code), folder_of(home), Remarks()
+    with lock.held(home, "simulate-vehicle", busy="trips are being simulated by another process."):
+        manifest = read_manifest(folder)
+        if arguments.force or manifest is None or not is_fresh(folder, key, csv=arguments.csv):
+            manifest = _written(folder, plan, arguments, code)
+        elif is_landed(home, key):
+            print("Nothing to do: seed, options, cycles and code are unchanged. --force makes the trips anew.")
+            return EXIT_OK
+        print("landing ...", flush=True)
+        data = land_simulation(home, manifest, event=arguments.event, check=check)
     _say_cycles(manifest)
     close_landing(home, data, check.found, event=arguments.event)
     return EXIT_OK

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -104,18 +103,21 @@ def is_fresh(folder: Path, key: str, *, csv: bool = False) -> bool:
 
 
 def hold_foreign(folder: Path, *, force: bool) -> None:
-    """Refuse to write over files that no simulation wrote.
+    """Refuse to write over, or among, tables that no simulation wrote: what is landed from there must be of one kind.
 
     Raises:
         UsageError: names one.
     """
     manifest = read_manifest(folder)
-    own = {} if manifest is None else {name: {manifest.files.get(name), manifest.before.get(name)} for name in _NAMES}
-    foreign = [n for n in _NAMES if (folder / n).exists() and not any(_is(folder / n, d) for d in own.get(n, ()))]
+    known = [{}] if manifest is None else [manifest.files, manifest.before]
+    there = sorted(p.name for p in folder.iterdir() if p.suffix in (PARQUET, CSV)) if folder.is_dir() else []
+    there = [name for name in there if not name.startswith(".")]
+    foreign = [n for n in there if not any(_is(folder / n, files.get(n)) for files in known)]
     if foreign and not force:
+        does = "replaces it" if foreign[0] in _NAMES else "writes beside it"
         raise UsageError(
             f"{folder.name}/{foreign[0]} was not written by a simulation, or was changed since; it stays as it is.",
-            hint="Move it elsewhere, or give --force to replace it.",
+            hint=f"Move it elsewhere, or land it by `nightshift import telemetry`; --force {does}.",
         )
 
 
@@ -139,7 +141,7 @@ def write(
     force: bool = False,
     progress: Progress | None = None,
 ) -> Manifest:
-    """Simulate and write `train`, `val` and `test`; all of them, or nothing.
+    """Simulate and write `train`, `val` and `test`; all of them, or nothing. One process at a time writes to a folder.
 
     Args:
         folder: where the files go; made where it is missing.
@@ -157,9 +159,11 @@ def write(
     hold_foreign(folder, force=force)
     with _clear_disk_errors(folder), ExitStack() as leftovers:
         folder.mkdir(parents=True, exist_ok=True)
-        made = {name: folder / f".{name}.{os.getpid()}.tmp" for name in _names(csv)}
-        for file in made.values():
-            leftovers.callback(file.unlink, missing_ok=True)
+        made = {name: folder / f".{name}.tmp" for name in _names(csv)}
+        for name in _NAMES:
+            # A simulation that was killed leaves them too.
+            (folder / f".{name}.tmp").unlink(missing_ok=True)
+            leftovers.callback((folder / f".{name}.tmp").unlink, missing_ok=True)
         figures = _write_parts(plan, dict(zip(PARTS, made.values(), strict=True)), csv, progress or _silent)
         before = read_manifest(folder)
         manifest = Manifest(

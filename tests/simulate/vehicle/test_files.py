@@ -70,6 +70,10 @@ def test_a_users_own_file_stays_without_force(tmp_path: Path) -> None:
     assert not mine.exists(), "both would be read"
     changed = tmp_path / "test.parquet"
     pd.DataFrame({"time": [0.0], "velocity": [1.0]}).to_parquet(changed)
+    (tmp_path / "mine.csv").write_text("time,velocity\n0,1\n")
+    with pytest.raises(UsageError, match=r"mine\.csv was not written by a simulation.*--force writes beside it"):
+        write(tmp_path, small(seed=8))
+    (tmp_path / "mine.csv").unlink()
     with pytest.raises(UsageError, match=r"test\.parquet was not written by a simulation, or was changed since"):
         write(tmp_path, small(seed=8))
 
