@@ -14,7 +14,7 @@ from nightshift.data.importers.csv_file import MISSING_WORDS
 from nightshift.data.importers.mapping import TimeColumn
 from nightshift.data.importers.text import read_text_table
 from nightshift.data.normalise import numbers
-from nightshift.data.schema import LABEL, RUL, RUN, TIME, LabelSource, Metadata, TimeKind
+from nightshift.data.schema import LABEL, RUL, RUN, TIME, VEHICLE, LabelSource, Metadata, TimeKind
 from nightshift.errors import DataError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def read_csv_rows(path: Path, metadata: Metadata) -> pd.DataFrame:
     _hold_size(path, MAX_CSV_BYTES)
     table = read_text_table(path)
     _hold_columns(path.name, table.frame.columns, metadata)
-    categories = [s.name for s in metadata.sensors if s.role == "category"]
+    categories = _words(metadata)
     frame = table.frame.copy()
     for name in frame.columns:
         gone = frame[name] == "" if name in categories else frame[name].str.lower().isin(MISSING_WORDS)
@@ -152,6 +152,8 @@ def _hold_columns(name: str, columns: Iterable[str], metadata: Metadata) -> None
     wanted += [LABEL] if metadata.label_source is not LabelSource.ABSENT else []
     wanted += [RUL] if metadata.has_rul else []
     wanted += [RUN] if metadata.time_kind is not TimeKind.NONE else []
+    wanted += [VEHICLE] if metadata.group == "vehicle" else []
+    wanted += [truth.name for truth in metadata.truths]
     twice = [c for c, n in found.items() if n > 1]
     missing = [c for c in wanted if c not in found]
     unknown = [c for c in found if c not in {*wanted, RUN}]
@@ -175,7 +177,7 @@ def _hold_types(name: str, schema: pa.Schema, metadata: Metadata) -> None:
     number: tuple[Callable[[Any], bool], ...] = (types.is_integer, types.is_floating, types.is_decimal)
     text = (types.is_string, types.is_large_string, types.is_string_view, types.is_null)
     clock = (types.is_timestamp, types.is_date) if metadata.time_kind is TimeKind.CALENDAR else number
-    categories = {s.name for s in metadata.sensors if s.role == "category"}
+    categories = _words(metadata)
     for field in schema:
         kind = field.type.value_type if types.is_dictionary(field.type) else field.type
         if field.name == TIME:
@@ -189,6 +191,12 @@ def _hold_types(name: str, schema: pa.Schema, metadata: Metadata) -> None:
                 f"D020: column '{field.name}' of {name} is of type {field.type}, expected {expected}.",
                 hint="Write it as a plain column.",
             )
+
+
+def _words(metadata: Metadata) -> set[str]:
+    """Return the columns of text: categories, and kinds that models answer."""
+    kinds = {truth.name for truth in metadata.truths if truth.classes}
+    return kinds | {s.name for s in metadata.sensors if s.role == "category"}
 
 
 def _plain(table: pa.Table) -> pa.Table:
@@ -213,9 +221,12 @@ def _typed(frame: pd.DataFrame, name: str, metadata: Metadata) -> pd.DataFrame:
     for sensor in metadata.sensors:
         column = frame[sensor.name]
         columns[sensor.name] = column if sensor.role == "category" else numbers(column, np.float64)
-    for extra in (LABEL, RUL):
+    plain = [truth.name for truth in metadata.truths if not truth.classes]
+    for extra in (LABEL, RUL, *([VEHICLE] if metadata.group == "vehicle" else []), *plain):
         if extra in frame:
             columns[extra] = numbers(frame[extra], np.float64)
+    for truth in (t for t in metadata.truths if t.classes):
+        columns[truth.name] = frame[truth.name]
     return pd.DataFrame(columns)
 
 

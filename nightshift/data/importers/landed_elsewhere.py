@@ -20,7 +20,7 @@ from nightshift.data.dataset import Dataset
 from nightshift.data.importers.clock import check_timezone, sampling_of
 from nightshift.data.importers.foreign_rows import read_csv_rows, read_parquet_rows
 from nightshift.data.importers.landing import Check, default_embargo_h, land_parts, refuse_blockers, split_and_land
-from nightshift.data.schema import PARTS, RESERVED, RUN, LabelSource, Metadata, TimeKind
+from nightshift.data.schema import PARTS, RESERVED, RUN, VEHICLE, LabelSource, Metadata, TimeKind
 from nightshift.data.store import current, folder_of
 from nightshift.errors import DataError, NightshiftError, nearest
 from nightshift.files import read_plain
@@ -172,6 +172,8 @@ def _hold_consistent(metadata: Metadata, name: str) -> None:
         wrong = f"the derived column '{twice}' has the name of another column"
     elif metadata.time_unit != expected:
         wrong = f"'time_unit' is '{metadata.time_unit}', expected '{expected}' with time_kind '{metadata.time_kind}'"
+    elif metadata.group == "vehicle" and (metadata.time_kind is not TimeKind.CALENDAR or VEHICLE in columns):
+        wrong = f"trips of vehicles need time_kind 'calendar', and no sensor called '{VEHICLE}'"
     elif metadata.has_rul and metadata.time_kind is TimeKind.NONE:
         wrong = "'has_rul' is true, but rows without time have no remaining life"
     elif metadata.label_source is LabelSource.FROM_RUL and metadata.horizon is None:
@@ -216,7 +218,8 @@ def _read(path: Path, metadata: Metadata) -> pd.DataFrame:
 
 def _completed(metadata: Metadata, frame: pd.DataFrame) -> Metadata:
     """Fill in what follows from the rows, where the description leaves it out."""
-    if metadata.time_kind is not TimeKind.CALENDAR:
+    if metadata.time_kind is not TimeKind.CALENDAR or metadata.group == "vehicle":
+        # A bus's frames have no step, and whole trips need no embargo.
         return metadata
     sampling_s = metadata.sampling_s or sampling_of(frame, metadata.time_kind)
     changes: dict[str, Any] = {"sampling_s": sampling_s}
