@@ -20,8 +20,13 @@ VELOCITY, ACCELERATION = "velocity", "acceleration"
 _STANDS_MPS = 0.5
 #: A signal is stuck when it keeps one value for a minute of movement, and this many times longer than it usually does.
 _STUCK_TIMES = 20.0
-#: What one m/s is in other units.
-_SPEEDS = {"km/h": 3.6, "mph": 2.23694, "ft/s": 3.28084}
+#: Unit -> how many times faster velocity rises than acceleration says, and the column that is in it.
+_SPEEDS = {
+    "km/h": (3.6, VELOCITY),
+    "mph": (2.23694, VELOCITY),
+    "ft/s": (3.28084, VELOCITY),
+    "g": (9.80665, ACCELERATION),
+}
 _SLOPE_TOLERANCE = 0.08
 _LEAST_CORRELATION = 0.8
 #: No cabin, engine or weather has it in degC; each of them has it in kelvin.
@@ -176,7 +181,7 @@ def _mended_headers(rows: Rows) -> list[Finding]:
 def _lean(rows: Rows, needs: frozenset[str]) -> list[Finding]:
     """D027: an engine that idles without a throttled intake burns lean, as a diesel does."""
     from_air = rows.metadata.provenance.details.get("fuel_from") == "air mass"
-    if not from_air or not needs & {"fuel", "carbon"} or not {_PRESSURE, _SPIN} <= set(rows.metadata.columns):
+    if not from_air or not needs & {"fuel", "carbon"} or not {VELOCITY, _PRESSURE, _SPIN} <= set(rows.metadata.columns):
         return []
     idles = (rows.everywhere(VELOCITY) < _STANDS_MPS) & (rows.everywhere(_SPIN) > _RUNS_RPM)
     pressure = rows.everywhere(_PRESSURE)[idles]
@@ -201,18 +206,18 @@ def _mixed_speeds(rows: Rows) -> list[Finding]:
         slope, correlation = _rise(rows.numbers(part, VELOCITY), rows.numbers(part, ACCELERATION), run)
         number = run[_begins(run)]
         trips += len(number)
-        for unit, factor in _SPEEDS.items():
+        for unit, (factor, _) in _SPEEDS.items():
             here = (np.abs(slope / factor - 1) < _SLOPE_TOLERANCE) & (correlation > _LEAST_CORRELATION)
             if here.any():
                 units.setdefault(unit, []).extend(number[here].tolist())
     found = []
     for unit, numbers in units.items():
-        times = f"{_SPEEDS[unit]:.3g}"
+        factor, column = _SPEEDS[unit]
         what = (
-            f"'{VELOCITY}' looks like {unit} in {len(numbers)} of {trips} trips ({listed([str(n) for n in numbers])}): "
-            f"it rises {times} times as fast as '{ACCELERATION}' says."
+            f"'{column}' looks like {unit} in {len(numbers)} of {trips} trips ({listed([str(n) for n in numbers])}): "
+            f"'{VELOCITY}' rises {factor:.3g} times as fast as '{ACCELERATION}' says."
         )
-        remedy = f"Write all trips in m/s (1 m/s = {times} {unit})."
+        remedy = f"Write '{column}' of all trips in {'m/s' if column == VELOCITY else 'm/s2'}."
         found.append(finding("D025", what, remedy=remedy, columns=[VELOCITY, ACCELERATION]))
     return found
 
@@ -266,8 +271,8 @@ def _peaks(rows: Rows, part: str, name: str) -> tuple[NDArray[np.float64], NDArr
 
 def _scale(sensor: Sensor, highest: NDArray[np.float64], lowest: NDArray[np.float64]) -> tuple[str, NDArray[np.bool_]]:
     """Return what a column seems to be in and in which trips; they may be all."""
-    if sensor.unit == "degC":
-        return "looks like kelvin", lowest > _KELVIN
+    if sensor.unit == "degC" and sensor.maximum is not None:
+        return "looks like kelvin", lowest > max(_KELVIN, sensor.maximum)
     if sensor.unit == "" and sensor.maximum == 1:
         return "looks like per cent", (highest > 2) & (highest <= 100)
     if sensor.unit == "%" and np.nanmedian(np.append(highest, 0.0)) > 10:

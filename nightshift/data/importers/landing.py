@@ -108,14 +108,14 @@ def split_and_land(
 
 
 def kinds_of_trips(frame: pd.DataFrame, metadata: Metadata) -> dict[int, str] | None:
-    """Return each trip's kind of driving where every trip is of one kind, else None."""
+    """Return each trip's kind of driving, "" where it is not known; None where a trip is of several."""
     column = metadata.truth("behaviour")
     if column is None:
         return None
     kinds = frame.groupby(RUN, sort=False)[column.name].agg(["nunique", "first"])
-    if (kinds["nunique"] != 1).any():
+    if (kinds["nunique"] > 1).any():
         return None
-    return {int(str(trip)): str(kind) for trip, kind in kinds["first"].items()}
+    return {int(str(trip)): kind if isinstance(kind, str) else "" for trip, kind in kinds["first"].items()}
 
 
 def land_parts(

@@ -45,6 +45,10 @@ def in_kmh(cut: Parts) -> None:
     cut["train"].loc[rows_of(cut, "train", 0) | rows_of(cut, "train", 5), "velocity"] *= 3.6
 
 
+def in_g(cut: Parts) -> None:
+    cut["val"]["acceleration"] /= 9.80665
+
+
 def in_percent(cut: Parts) -> None:
     cut["val"].loc[rows_of(cut, "val", 0), "throttle"] *= 100
 
@@ -102,6 +106,7 @@ def give_away(cut: Parts) -> None:
         (stick, "fuel", "D006", Severity.WARNING, "engine_rpm (up to 180 rows, in 1 trip)"),
         (stick_at_its_rest, "fuel", "D006", Severity.WARNING, "brake (up to 180 rows, in 1 trip)"),
         (in_kmh, "fuel", "D025", Severity.BLOCKER, "looks like km/h in 2 of 33 trips"),
+        (in_g, "fuel", "D025", Severity.BLOCKER, "'acceleration' looks like g in 9 of 33 trips"),
         (in_percent, "fuel", "D025", Severity.BLOCKER, "throttle (looks like per cent in 1 of 33 trips)"),
         (share_a_vehicle, "fuel", "D024", Severity.WARNING, "vehicle 0 of 11 drives in several parts"),
         (copy_a_trip, "fuel", "D014", Severity.WARNING, "of test"),
@@ -144,7 +149,7 @@ def test_mixed_units_keep_trips_from_landing_and_one_class_does_not(home: Home) 
     one_kind(cut)
     land_parts(home, cut, metadata(), check=refuse_blockers)
     in_kmh(cut)
-    with pytest.raises(BlockedError, match=r"D025.*km/h.*Write all trips in m/s"):
+    with pytest.raises(BlockedError, match=r"D025.*km/h.*Write 'velocity' of all trips in m/s"):
         land_parts(home, cut, metadata(), check=refuse_blockers)
 
 
