@@ -58,6 +58,8 @@ _PARITY_WINDOWS = 500
 _WEIGHED = 20_000
 #: Least spread of a number within one class of the key, as a share of its spread over all rows.
 _LEAST_SPREAD = 0.02
+#: Least mean squared error that an input is weighed by: what is drawn without fault would outweigh all others.
+_LEAST_ERROR = 0.01
 
 
 class LstmAeConfig(SequenceConfig):
@@ -66,7 +68,7 @@ class LstmAeConfig(SequenceConfig):
     Attributes:
         latent: numbers that a window is squeezed into.
         hidden: units of encoder and decoder.
-        span_rows: a window is as odd as its worst stretch of so many rows; the window's length counts all rows alike.
+        span_rows: a window is as odd as its worst stretch of so many rows; None counts all its rows alike.
         threshold_percentile: of the scores of normal windows, above which a window is odd; a number up to 1 is a share:
             0.95 is the 95th percentile.
         false_alarm_budget: windows an hour of normal running that may be called odd; takes the percentile's place.
@@ -75,8 +77,8 @@ class LstmAeConfig(SequenceConfig):
     epochs: int = Field(default=50, ge=1)
     batch_size: int = Field(default=32, ge=1)
     latent: int = Field(default=32, ge=1)
-    hidden: int = Field(default=48, ge=1, le=1_024)
-    span_rows: int = Field(default=10, ge=1)
+    hidden: int = Field(default=64, ge=1, le=1_024)
+    span_rows: int | None = Field(default=None, ge=1)
     threshold_percentile: float = Field(default=95.0, gt=0, lt=100, json_schema_extra={"flag": "--threshold"})
     false_alarm_budget: float | None = Field(default=None, gt=0)
 
@@ -118,7 +120,7 @@ class LstmAeFamily:
         normal = normal_ones(odd_windows(data, "train", config), data, "train")
         held_back = normal_ones(odd_windows(data, "val", config), data, "val")
         first, second = early_half(data, held_back.ends), early_half(data, held_back.ends, later=True)
-        span = min(config.span_rows, config.window_rows)
+        span = min(config.span_rows or config.window_rows, config.window_rows)
         shape = LstmAeShape(plan=plan, hidden=config.hidden, latent=config.latent, span_rows=span)
 
         def make() -> LstmAe:
@@ -236,7 +238,7 @@ def _weigh(net: LstmAe, train: Held, window_rows: int) -> None:
         for x, _ in train.windows(window_rows, torch.device("cpu")).batches(1_000, shuffle=False):
             total += net.errors(x).mean(dim=1).sum(dim=0)
             n += len(x)
-        net.weight.copy_(1.0 / torch.clamp(total / n, min=_LEAST_SPREAD**2))
+        net.weight.copy_(1.0 / torch.clamp(total / n, min=_LEAST_ERROR))
 
 
 def _vote(fitted: SequenceModel, score: NDArray[np.float32]) -> NDArray[np.int64]:
