@@ -17,14 +17,15 @@ import torch
 
 from nightshift.errors import TrainingError
 from nightshift.files import write_atomic
+from nightshift.nets.differences import differences
 
 #: Raised when a field changes its meaning; a reader refuses what it does not know.
 FORMAT = 1
 
 State = dict[str, Any]
 
-#: An error names so many differing keys, and so much of each value.
-_SHOWN, _LONGEST = 8, 60
+#: An error names so many differing keys.
+_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -104,32 +105,6 @@ def load(path: Path, expected: str | None = None, facts: Mapping[str, Any] | Non
             hint="Train with what it was written with to go on from it, or delete it to start anew.",
         )
     return checkpoint
-
-
-def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """Return in what two trainings differ, key by key with both values: `epochs is 100 there and 150 here`.
-
-    Args:
-        there: what a checkpoint was written with; JSON-able values, nested by name.
-        here: what it is to go on with.
-    """
-    before, now = _flat(there), _flat(here)
-    return [
-        f"{key} is {before.get(key, 'not set')} there and {now.get(key, 'not set')} here"
-        for key in sorted({*before, *now})
-        if before.get(key) != now.get(key)
-    ]
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Return nested values as `a.b -> text`; the text is that of JSON, which a checkpoint has gone through."""
-    flat: dict[str, str] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = json.dumps(value, ensure_ascii=False)[:_LONGEST]
-    return flat
 
 
 def _content(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from nightshift.files import write_atomic
 from nightshift.plan.cell import Cell
 from nightshift.plan.records import work_folder
+from nightshift.plan.resume import RUN_FILE
 from nightshift.progress import ProgressEvent, read_events
 from nightshift.settings import Home
 from nightshift.tracking.mlflow_store import Store
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 PREFIX = "epoch/"
 
-#: Which run shows the training while it goes on; beside its records.
-_FILE = "live_run"
 # MLflow refuses larger batches.
 _BATCH = 1000
 
@@ -56,13 +55,13 @@ def sent(store: Store, run: Run) -> set[int]:
 
 def note_run(home: Home, cell: Cell, run_id: str) -> None:
     """Note the run that shows the cell's training."""
-    write_atomic(work_folder(home, cell.key) / _FILE, run_id.encode())
+    write_atomic(work_folder(home, cell.key) / RUN_FILE, run_id.encode())
 
 
 def noted_run(home: Home, cell: Cell) -> str:
     """Return the id of the run that shows the cell's training, "" when there is none."""
     with suppress(OSError):
-        return (work_folder(home, cell.key) / _FILE).read_text(encoding="ascii").strip()
+        return (work_folder(home, cell.key) / RUN_FILE).read_text(encoding="ascii").strip()
     return ""
 
 
