@@ -86,7 +86,7 @@ def import_csv(
 
 def _read(path: Path, mapping: Mapping) -> tuple[pd.DataFrame, dict[str, Any]]:
     if path.suffix.lower() in PARQUET:
-        return read_parquet(path), {"importer": "csv", "format": "parquet"}
+        return _read_parquet(path), {"importer": "csv", "format": "parquet"}
     table = read_text_table(path, encoding=mapping.encoding, separator=mapping.separator, decimal=mapping.decimal)
     details: dict[str, Any] = {
         "importer": "csv",
@@ -99,12 +99,7 @@ def _read(path: Path, mapping: Mapping) -> tuple[pd.DataFrame, dict[str, Any]]:
     return table.frame, details
 
 
-def read_parquet(path: Path) -> pd.DataFrame:
-    """Read a parquet file as plain columns.
-
-    Raises:
-        DataError: when it is missing or cannot be read.
-    """
+def _read_parquet(path: Path) -> pd.DataFrame:
     import pandas as pd
     import pyarrow as pa
 

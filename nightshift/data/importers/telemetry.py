@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,9 +13,10 @@ from numpy.typing import NDArray
 
 from nightshift.data.dataset import Dataset
 from nightshift.data.importers.clock import check_timezone, read_times
-from nightshift.data.importers.csv_file import MISSING_WORDS, PARQUET, read_parquet
+from nightshift.data.importers.csv_file import MISSING_WORDS
 from nightshift.data.importers.landing import Check, Late, kinds_of_trips, land_parts, refuse_blockers
 from nightshift.data.importers.mapping import TimeColumn
+from nightshift.data.importers.telemetry_files import Table, open_table, telemetry_files
 from nightshift.data.importers.trips import number_stretches, to_one_hertz, with_acceleration, with_columns
 from nightshift.data.importers.vehicle_columns import (
     SIGNALS,
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SUBJECT = "carla_synthetic"
-_SUFFIXES = (".csv", *PARQUET)
 #: Seconds without a day count from here.
 _NO_DAY = "2000-01-01"
 #: Kinds of driving from tame to wild; others follow in the alphabet's order.
@@ -90,7 +89,7 @@ def import_telemetry(
 
 
 def _prepared(folder: Path, subject: str, timezone: str, seed: int) -> tuple[dict[str, pd.DataFrame], Metadata]:
-    files = _files(folder)
+    files = telemetry_files(folder)
     read = _Read()
     given = set(files) == set(PARTS)
     frames = _numbered({name: _table(file, timezone, read) for name, file in files.items()})
@@ -120,42 +119,13 @@ def _in_steps() -> list[str]:
     return [s.name for s in SIGNALS.values() if s.in_steps]
 
 
-def _files(folder: Path) -> dict[str, Path]:
-    """Return name -> file; in the order of the parts where these are there."""
-    if not folder.exists():
-        raise DataError(
-            f"there is no {folder.name}.",
-            hint="Give a folder of CSV or parquet files, or `nightshift simulate vehicle`.",
-        )
-    there = sorted(folder.iterdir()) if folder.is_dir() else [folder]
-    found: dict[str, Path] = {}
-    for file in (f for f in there if f.suffix.lower() in _SUFFIXES):
-        if file.stem in found:
-            raise DataError(
-                f"{folder.name} holds {found[file.stem].name} and {file.name}.", hint="Keep one of the two."
-            )
-        found[file.stem] = file
-    if not found:
-        raise DataError(f"{folder.name} holds no CSV or parquet file.", hint="Give the folder with the trips.")
-    lacking = [part for part in PARTS if part not in found]
-    if lacking and len(lacking) < len(PARTS):
-        raise DataError(
-            f"{folder.name} holds {', '.join(p for p in PARTS if p in found)} and no {' or '.join(lacking)}.",
-            hint="Give all three parts, or name the files otherwise to have them cut.",
-        )
-    if not lacking and len(found) > len(PARTS):
-        other = next(name for name in found if name not in PARTS)
-        raise DataError(f"{folder.name} holds the three parts and {found[other].name}.", hint="Move it elsewhere.")
-    return {part: found[part] for part in PARTS} if not lacking else found
-
-
 def _table(file: Path, timezone: str, read: _Read) -> pd.DataFrame:
     """Return a file's known columns in their own units; `run` and `vehicle` as they are."""
     import pandas as pd
 
-    source = read_parquet(file) if file.suffix.lower() in PARQUET else _read_csv(file)
+    source = open_table(file)
     columns: dict[str, Any] = {}
-    for header in map(str, source.columns):
+    for header in source.headers:
         name, unit = name_and_unit(header)
         name = name.lower()
         if is_mangled(header) and file.name not in read.mended:
@@ -163,42 +133,22 @@ def _table(file: Path, timezone: str, read: _Read) -> pd.DataFrame:
         if name in columns or name not in (TIME, RUN, VEHICLE, *SIGNALS, *TRUTHS):
             read.unused[header] = None
             continue
-        columns[name] = _column(source[header], name, unit, file.name)
+        columns[name] = _column(source.take(header), name, unit, file.name)
         read.used[header] = name
     _hold_needed(columns, source, file)
-    runs = pd.factorize(columns[RUN])[0].astype(np.int64) if RUN in columns else np.zeros(len(source), np.int64)
+    runs = pd.factorize(columns[RUN])[0].astype(np.int64) if RUN in columns else np.zeros(source.rows, np.int64)
     columns[TIME] = _times(columns[TIME], timezone, runs, file.name)
-    return pd.DataFrame(columns)
+    return pd.DataFrame(columns, copy=False)
 
 
-def _hold_needed(columns: dict[str, Any], source: pd.DataFrame, file: Path) -> None:
+def _hold_needed(columns: dict[str, Any], source: Table, file: Path) -> None:
     if TIME not in columns:
-        raise DataError(f"D001: {file.name} has no column 'time'.", hint=nearest(TIME, map(str, source.columns)))
+        raise DataError(f"D001: {file.name} has no column 'time'.", hint=nearest(TIME, source.headers))
     if not set(columns) & set(SIGNALS):
         raise DataError(
             f"D001: {file.name} holds none of the signals {', '.join(list(SIGNALS)[:5])}, …",
             hint="Name its columns so; see docs/vehicles.md.",
         )
-
-
-def _read_csv(file: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    for encoding in ("utf-8-sig", "latin-1"):
-        try:
-            with file.open(encoding=encoding, newline="") as text:
-                header = text.readline()
-            separator = max(",;\t", key=header.count)
-            decimal = "," if separator == ";" else "."
-            frame = pd.read_csv(file, sep=separator, decimal=decimal, encoding=encoding, low_memory=False)
-        except UnicodeDecodeError:
-            continue
-        except (pd.errors.ParserError, pd.errors.EmptyDataError, csv.Error, OSError) as error:
-            raise DataError(f"{file.name} cannot be read as a table: {error}.", hint="Mend the file.") from error
-        if len(frame):
-            return frame
-        raise DataError(f"{file.name} has a header but no rows.")
-    raise AssertionError("Latin-1 decodes all bytes")
 
 
 def _column(column: pd.Series[Any], name: str, unit: str | None, source: str) -> Any:

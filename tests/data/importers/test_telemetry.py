@@ -140,6 +140,24 @@ def test_telemetry_that_cannot_be_used_is_refused_by_name(
         import_telemetry(home, write(tmp_path / "mine", frames), "mine")
 
 
+def test_a_file_that_is_cut_short_ragged_or_empty_is_refused(home: Home, tmp_path: Path) -> None:
+    folder = write(tmp_path / "mine", trips(), ".parquet")
+    whole = (folder / "val.parquet").read_bytes()
+    (folder / "val.parquet").write_bytes(whole[:2000])
+    with pytest.raises(DataError, match=r"val.parquet is no parquet file, or cut short"):
+        import_telemetry(home, folder)
+    (folder / "val.parquet").write_bytes(whole[:4] + bytes(3000) + whole[3004:])
+    with pytest.raises(DataError, match=r"val.parquet is cut short or damaged"):
+        import_telemetry(home, folder)
+    (folder / "val.parquet").unlink()
+    (folder / "val.csv").write_text("time,velocity\n1,2\n2,3,4\n")
+    with pytest.raises(DataError, match=r"val.csv cannot be read as a table: .* line 3, saw 3"):
+        import_telemetry(home, folder)
+    (folder / "val.csv").write_text("time,velocity\n")
+    with pytest.raises(DataError, match=r"val.csv has a header but no rows"):
+        import_telemetry(home, folder)
+
+
 def test_two_files_of_one_name_and_none_at_all_are_refused(home: Home, tmp_path: Path) -> None:
     folder = write(tmp_path / "mine", trips())
     write(folder, trips(), ".parquet")
