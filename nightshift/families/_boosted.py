@@ -18,7 +18,14 @@ from nightshift.families._vehicle import VehicleConfig, inputs_of, matrix_of, su
 from nightshift.family import RunContext
 from nightshift.findings import finding
 from nightshift.graphs.boosters import lightgbm_model
-from nightshift.graphs.features import FeatureSpec, Statistic, add_features, compute_features, compute_table_features
+from nightshift.graphs.features import (
+    DerivedColumn,
+    FeatureSpec,
+    Statistic,
+    add_features,
+    compute_features,
+    compute_table_features,
+)
 from nightshift.graphs.parity import CasedInputs, adversarial_windows, split_thresholds, thresholds_by_column
 from nightshift.graphs.trees import add_tree_models
 from nightshift.problems.evaluation import Figure, Member, Series
@@ -41,6 +48,8 @@ class BoostedConfig(VehicleConfig):
 
     Attributes:
         statistics: what is taken of every column over the window.
+        products: pairs of columns whose product, row by row, is a column too; a pair that the data lack is left out.
+        ratios: the same of quotients.
         n_estimators: rounds at most; each adds one tree, or one tree of each kind.
         tree_depth: of a tree, at most.
         learning_rate: share of a tree that is added.
@@ -56,6 +65,8 @@ class BoostedConfig(VehicleConfig):
     statistics: tuple[Statistic, ...] = Field(
         default=("last", "mean", "spread", "slope", "minimum", "maximum"), min_length=1
     )
+    products: tuple[tuple[str, str], ...] = ()
+    ratios: tuple[tuple[str, str], ...] = ()
     n_estimators: int = Field(default=1_000, ge=1, le=20_000)
     tree_depth: int = Field(default=7, ge=1, le=16)
     learning_rate: float = Field(default=0.05, gt=0, le=1)
@@ -112,10 +123,16 @@ def features_of(
 def window_spec(data: Dataset, config: BoostedConfig) -> FeatureSpec:
     """Describe the features; nothing of them is fitted."""
     columns = inputs_of(data, config)
+    numbers = {c.name for c in columns if not c.categories}
+    made = [
+        *(DerivedColumn(name=f"{a}_x_{b}", kind="product", left=a, right=b) for a, b in config.products),
+        *(DerivedColumn(name=f"{a}_per_{b}", kind="ratio", left=a, right=b) for a, b in config.ratios),
+    ]
     return FeatureSpec(
         window_rows=config.window_rows,
         columns=tuple(c.name for c in columns),
         statistics=config.statistics if config.window_rows > 1 else ("last",),
+        derived=tuple(d for d in made if numbers >= {d.left, d.right}),
         categorical=tuple(c.name for c in columns if c.categories),
     )
 

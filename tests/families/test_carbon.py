@@ -27,7 +27,7 @@ Made = tuple[BoostedModel, CarbonConfig, RunContext]
 def made(session_home: Home, vehicle_data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Made:
     config, ctx = small_context(session_home, "carbon", tmp_path_factory.mktemp("carbon"))
     assert isinstance(config, CarbonConfig)
-    few = config.model_copy(update={"n_estimators": 60})
+    few = config.model_copy(update={"n_estimators": 60, "min_leaf_rows": 10, "leave_out": ()})
     return FAMILY.train(vehicle_data, few, ctx), few, ctx
 
 
@@ -59,6 +59,15 @@ def test_fuel_is_never_an_input_and_a_column_can_be_left_out(made: Made, vehicle
     few = made[1].model_copy(update={"leave_out": ("steer", "gear"), "n_estimators": 5})
     left = [c.name for c in FAMILY.train(vehicle_data, few, made[2]).interface.columns]
     assert left == [n for n in names if n not in ("steer", "gear")]
+
+
+def test_columns_made_of_two_stand_where_the_data_have_both(made: Made, vehicle_data: Dataset) -> None:
+    names = [d.name for d in made[0].spec.derived]
+    assert names == ["engine_rpm_x_throttle", "velocity_x_acceleration", "engine_rpm_per_velocity"]
+    none = made[1].model_copy(update={"leave_out": ("velocity",), "n_estimators": 5})
+    left = FAMILY.train(vehicle_data, none, made[2]).spec
+    assert [d.name for d in left.derived] == ["engine_rpm_x_throttle"]
+    assert "engine_rpm_x_throttle__mean" in left.feature_names
 
 
 def test_answers_stay_between_nothing_and_the_largest_rate_seen(made: Made, vehicle_data: Dataset) -> None:
