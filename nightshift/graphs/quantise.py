@@ -232,15 +232,15 @@ class _Quantiser:
             if values is None or values.dtype != np.float32 or not values.size:
                 continue
             if node.op_type in self._products and place == 1:
-                node.input[place] = self._weights(node, name, values, _channel_axis(node))
+                node.input[place] = self._weights(name, values, _channel_axis(node))
             elif node.op_type == "LSTM" and place == 2:
-                node.input[place] = self._weights(node, name, values, None)
+                node.input[place] = self._weights(name, values, None)
             elif node.op_type in ("Conv", "Gemm") and place == 2:
                 node.input[place] = self._bias(node, name, values)
             elif node.op_type not in self._products:
                 node.input[place] = self._level(name, values)
 
-    def _weights(self, node: onnx.NodeProto, name: str, values: Floats, axis: int | None) -> str:
+    def _weights(self, name: str, values: Floats, axis: int | None) -> str:
         """Signed, symmetric; one scale a channel along `axis`."""
         others = tuple(i for i in range(values.ndim) if i != axis)
         largest = np.abs(values).max(axis=others if axis is not None else None)
@@ -249,7 +249,7 @@ class _Quantiser:
         integers = np.clip(np.rint(values / spread), -127, 127).astype(np.int8)
         # Biases of the node are in units of these.
         self._scales = scale
-        return self._dequantised(f"{node.name}/{name}", integers, scale, np.zeros(scale.shape, np.int8), axis)
+        return self._dequantised(name, integers, scale, np.zeros(scale.shape, np.int8), axis)
 
     def _bias(self, node: onnx.NodeProto, name: str, values: Floats) -> str:
         grid = self._grids[node.input[0]]
@@ -265,16 +265,13 @@ class _Quantiser:
         return self._dequantised(name, integers, np.float32(grid.scale), self._dtype(grid.zero), None)
 
     def _dequantised(self, name: str, integers: NDArray[Any], scale: Any, zero: Any, axis: int | None) -> str:
-        if f"{name}/dq" not in self._made_names():
+        if f"{name}/q" not in self._made:
             inputs = [
                 self._keep(f"{name}/{part}", v) for part, v in (("q", integers), ("scale", scale), ("zero", zero))
             ]
             more = {} if axis is None else {"axis": axis}
             self._nodes.append(helper.make_node("DequantizeLinear", inputs, [f"{name}/dq"], name=f"{name}/DQ", **more))
         return f"{name}/dq"
-
-    def _made_names(self) -> set[str]:
-        return {output for node in self._nodes for output in node.output}
 
     def _keep(self, name: str, values: Any) -> str:
         self._made[name] = numpy_helper.from_array(np.asarray(values), name)
