@@ -104,7 +104,7 @@ def normal_threshold(scores: Floats, normal: OddWindows, percentile: float, budg
     Raises:
         DataError: for a budget of windows without a clock.
     """
-    share = percentile / 100.0
+    above = len(scores) * (1.0 - percentile / 100.0)
     if budget is not None:
         hours = normal.hours
         if hours is None:
@@ -112,13 +112,12 @@ def normal_threshold(scores: Floats, normal: OddWindows, percentile: float, budg
                 "false_alarm_budget counts by the hour, and the windows have no clock.",
                 hint="Set threshold_percentile instead.",
             )
-        share = 1.0 - min(1.0, budget * hours / len(scores))
-    ranked = np.unique(np.asarray(scores, np.float64))
+        above = budget * hours
+    ranked = np.sort(np.asarray(scores, np.float64))
+    last_below = ranked[max(0, len(ranked) - 1 - int(above + 1e-6))]
+    higher = ranked[ranked > last_below]
     # Between two scores, not on one: what a device computes is the same to six digits, and never on the edge.
-    above = int(np.searchsorted(ranked, np.quantile(scores, share, method="lower"), side="right"))
-    if above >= len(ranked):
-        return float(np.float32(ranked[-1] * 1.001 + 1e-6))
-    return float(np.float32((ranked[above - 1] + ranked[above]) / 2.0))
+    return float(np.float32((last_below + higher[0]) / 2.0 if len(higher) else last_below * 1.001 + 1e-6))
 
 
 def distance_from_mean(table: NDArray[np.float32], ends: NDArray[np.intp], window_rows: int, span_rows: int) -> Floats:

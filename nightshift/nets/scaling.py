@@ -108,21 +108,24 @@ def fit_scaling(plan: ColumnPlan, values: NDArray[np.float32], *, least: float =
     Args:
         plan: what becomes of each column.
         values: `(rows, columns)`; NaN = missing.
-        least: least spread of a number, as a share of its spread over all rows: within one class of the key a number
-            may hardly vary. Where it does not vary anywhere, 0 leaves it out, and more than 0 counts in its own unit.
+        least: least spread of a number within a class of the key, where it may hardly vary: this share of its mean
+            there, or of its spread over all rows where that is less. Where it does not vary anywhere, 0 leaves it
+            out, and more than 0 counts in its own unit.
     """
     scaling = Scaling(plan)
     numbers = values[:, list(plan.numbers)].astype(np.float64)
     numbers[~np.isfinite(numbers)] = np.nan
     _, mean, spread = _moments(numbers, np.zeros(len(values), np.intp), 1)
-    floor = np.where(spread > 0.0, least * spread, float(least > 0.0))
+    constant = np.where(spread > 0.0, 0.0, float(least > 0.0))
     if plan.key is not None:
         code = np.nan_to_num(values[:, plan.key[0]], nan=-1.0, posinf=-1.0, neginf=-1.0)
         known, own_mean, own_spread = _moments(numbers, code.astype(np.intp) + 1, plan.keys)
         # Whatever was not seen in train is told by the mean and spread of all rows.
         known[0] = False
-        mean, spread = np.where(known, own_mean, mean), np.where(known, own_spread, spread)
-    spread = np.maximum(spread, floor)
+        size = np.abs(own_mean)
+        floor = least * np.where(size > 0.0, np.minimum(size, spread), spread)
+        mean, spread = np.where(known, own_mean, mean), np.where(known, np.maximum(own_spread, floor), spread)
+    spread = np.maximum(spread, constant)
     scaling.centre.copy_(torch.from_numpy(mean))
     scaling.factor.copy_(torch.from_numpy(np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0.0)))
     return scaling

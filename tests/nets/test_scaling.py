@@ -51,6 +51,14 @@ def test_a_key_chooses_mean_and_spread_and_an_unseen_one_has_those_of_all() -> N
     assert out[:, 1].tolist() == [0.0, 0.0, 0.0, LIMIT]
 
 
+def test_what_hardly_varies_within_a_class_counts_by_a_share_of_its_mean_there() -> None:
+    train = np.array([[0, 10.0]] * 5 + [[1, 1000.0]] * 5 + [[2, 0.0]] * 5, np.float32)
+    plan = ColumnPlan(numbers=(1,), key=(0, 3))
+    out = scaled(plan, train, [[0, 10.2], [1, 1004.0], [2, 9.0]], least=0.02)
+    over_all = float(train[:, 1].std())
+    assert out[:, 0].tolist() == pytest.approx([1.0, 4 / (0.02 * over_all), 9 / (0.02 * over_all)], rel=1e-4)
+
+
 def test_windows_are_scaled_as_tables_are() -> None:
     rng = np.random.default_rng(1)
     train = np.column_stack([rng.integers(-1, 3, 60), rng.normal(size=(60, 2))]).astype(np.float32)
