@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 EPISODES, MINUTES, SEED = 500, 60, 7
 #: Lines of a log are at least this far apart.
 _PLAIN_S = 10.0
+#: Measured at 7,200,000 rows.
+_BYTES_A_ROW = 380
 
 
 def add_simulate_vehicle(kinds: Any) -> None:
@@ -77,6 +79,7 @@ def _vehicle(arguments: argparse.Namespace) -> int:
         elif is_landed(home, key):
             print("Nothing to do: seed, options, cycles and code are unchanged. --force makes the trips anew.")
             return EXIT_OK
+        _say_memory(manifest)
         print("landing ...", flush=True)
         data = land_simulation(home, manifest, event=arguments.event, check=check)
     _say_cycles(manifest)
@@ -136,6 +139,23 @@ def _lines() -> Callable[[int, int], None]:
             print(f"{done:,} of {of:,} trips, about {(now - began) / done * (of - done):.0f} s left", flush=True)
 
     return say
+
+
+def _say_memory(manifest: Manifest) -> None:
+    """Warn before a landing that may not fit: the files are there by then, and the same command lands them."""
+    import psutil
+
+    from nightshift.cli.show import yellow
+
+    rows = sum(figures.rows for figures in manifest.figures.values())
+    needed, free = rows * _BYTES_A_ROW / 1e9, psutil.virtual_memory().available / 1e9
+    if needed > free:
+        print(
+            yellow(
+                f"landing {rows:,} rows takes about {needed:.0f} GB of memory, {free:.0f} GB are free. The files stay if "
+                "it is stopped, and the same command goes on from them."
+            )
+        )
 
 
 def _say_cycles(manifest: Manifest) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import psutil
 import pytest
 
 from nightshift.cli import main
+from nightshift.cli.simulate_vehicle import _say_memory
 from nightshift.data.store import open_dataset
 from nightshift.settings import Home
+from nightshift.simulate.vehicle.files import Manifest, PartFigures
 
 # DVC's own dependency warns of its next version.
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise:DeprecationWarning")
@@ -25,6 +30,19 @@ def test_trips_land_once_and_the_second_call_has_nothing_to_do(home: Home, capsy
     assert main(SMALL) == 0
     assert "Nothing to do" in capsys.readouterr().out
     assert open_dataset(home, "carla_synthetic").fingerprint == data.fingerprint
+
+
+def test_a_landing_that_may_not_fit_into_memory_is_told_of(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = {"train": PartFigures(rows=36_000_000)}
+    made = Manifest(key="", seed=1, episodes=10_000, seconds=3600, source="", cycles={}, figures=figures, files={})
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=8e9))
+    _say_memory(made)
+    assert "landing 36,000,000 rows takes about 14 GB of memory, 8 GB are free." in capsys.readouterr().out
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=64e9))
+    _say_memory(made)
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(
