@@ -10,6 +10,7 @@ between them teaches nothing.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,18 +22,17 @@ from nightshift.errors import DtypeError, OrderError, ShapeError
 
 CAN_ID = "can_id"
 #: The numbers of a row, in order.
-SINCE_FRAME, SINCE_ID, ID_RATE, DLC, CHANGED_BITS, RARE_BITS, RESIDUAL, OVERDUE, FRAMES, AGE = range(10)
+SINCE_FRAME, ID_RATE, DLC, CHANGED_BITS, RESIDUAL, EARLY, OVERDUE, FRAMES, AGE = range(9)
 COLUMNS = (
-    "since_frame_ms",
-    "since_id_ms",
-    "id_rate",
+    "since_frame_ms",  # since the frame before, whatever its id
+    "id_rate",  # usual interval of the id over the present one: 1 in time, 2 in half the time
     "dlc",
-    "changed_bits",
-    "rare_bits",
-    "signal_residual",
-    "overdue_ids",
-    "frames_20ms",
-    "id_age",
+    "changed_bits",  # against the id's frame before
+    "signal_residual",  # by how much more than usual a byte leaves its straight line; its square root
+    "early_residual",  # the same, not its root, of a frame that comes before its time; 0 of one in time
+    "overdue_ids",  # ids that were periodic and are silent for three of their intervals
+    "frames_20ms",  # frames of all ids in the last 20 ms
+    "id_age",  # since the id was first seen, beside the reader's own age; below 1 for new ids
 )
 #: Marks an id of 29 bits, as SocketCAN does.
 EXTENDED = 0x8000_0000
@@ -48,8 +48,8 @@ _EARLY = 2.0
 #: An interval is about the usual one down to this rate.
 _LATE = 0.5
 _MAX_RATE, _MAX_RESIDUAL = 8.0, 32.0
-#: What a payload usually does is known after this many learnt changes; a bit is rare that flips less than once in 64.
-_FEWEST_CHANGES, _RARE = 16, 64
+#: What a payload usually does is known after this many learnt changes.
+_FEWEST_CHANGES = 16
 #: An id is overdue after so many of its intervals, if it was there for some time and kept to its interval in most of
 #: it, as an attacker's own id does not. It counts as gone for good later on.
 _OVERDUE, _THERE_S, _STEADY, _GONE_S = 3.0, 5.0, 0.6, 30.0
@@ -93,7 +93,7 @@ def id_text(can_id: int) -> str:
 
 
 def read_frames(frames: Frames) -> NDArray[np.float32]:
-    """Return the rows of a trace, `(n, 10)` float32 in the order of `COLUMNS`; NaN where nothing is known yet.
+    """Return the rows of a trace, `(n, 9)` float32 in the order of `COLUMNS`; NaN where nothing is known yet.
 
     Raises:
         OrderError: when time goes back or is no number.
@@ -137,11 +137,13 @@ def _read_id(frames: Frames, at: NDArray[np.intp], rows: NDArray[np.float64], ov
     since = np.diff(time)
     usual = _usual_intervals(time)
     rate = np.minimum(_MAX_RATE, usual[:-1] / np.maximum(since, 1e-9))
-    rows[at[1:], SINCE_ID] = since * 1000.0
     rows[at[1:], ID_RATE] = rate
     learnt = ~(rate > _EARLY)
-    rows[at[1:], CHANGED_BITS], rows[at[1:], RARE_BITS] = _changes(frames.data[at], learnt)
-    rows[at[2:], RESIDUAL] = _residuals(frames.data[at], learnt)
+    data = frames.data[at]
+    rows[at[1:], CHANGED_BITS] = np.unpackbits(data[1:] ^ data[:-1], axis=1).sum(axis=1)
+    residual = _residuals(data, learnt)
+    rows[at[2:], RESIDUAL] = np.sqrt(residual)
+    rows[at[2:], EARLY] = residual * np.clip(rate[1:] - 1.0, 0.0, 1.0)
     kept = np.append(0.0, np.cumsum(np.where(learnt & (rate >= _LATE), since, 0.0)))
     steady = (time - time[0] >= _THERE_S) & (kept >= _STEADY * (time - time[0]))
     _count_overdue(frames.time_s, at, np.where(steady, time + _OVERDUE * usual, np.inf), overdue)
@@ -158,15 +160,6 @@ def _usual_intervals(time: NDArray[np.float64]) -> NDArray[np.float64]:
 def _before(values: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the sums of all rows before each."""
     return np.cumsum(values, axis=0) - values
-
-
-def _changes(data: NDArray[np.uint8], learnt: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the bits that changed since the id's last frame, and those of them that hardly ever do, `(k - 1,)`."""
-    flipped = np.unpackbits(data[1:] ^ data[:-1], axis=1)
-    known = _before(learnt.astype(np.int64))
-    flips = _before((flipped & learnt[:, None]).astype(np.int64))
-    rare = (flipped & (flips * _RARE < known[:, None])).sum(axis=1)
-    return flipped.sum(axis=1).astype(np.float64), np.where(known >= _FEWEST_CHANGES, rare, np.nan)
 
 
 def _residuals(data: NDArray[np.uint8], learnt: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -208,8 +201,6 @@ class _Id:
     count: int = 0
     step: tuple[int, ...] = ()
     was_learnt: bool = False
-    changes: int = 0
-    flips: list[int] = field(default_factory=lambda: [0] * (8 * PAYLOAD_BYTES))
     bends_known: int = 0
     bends: list[int] = field(default_factory=lambda: [0] * PAYLOAD_BYTES)
 
@@ -310,11 +301,11 @@ def _compare(known: _Id, time_s: float, payload: bytes, row: list[float]) -> Non
     since = time_s - known.last_s
     rate = known.usual_s / max(since, 1e-9)
     rate = _MAX_RATE if rate > _MAX_RATE else rate
-    row[SINCE_ID], row[ID_RATE] = since * 1000.0, rate
+    row[ID_RATE] = rate
     learnt = not rate > _EARLY
     known.kept_s += since if learnt and rate >= _LATE else 0.0
     bits = int.from_bytes(payload)
-    _compare_bits(known, known.bits ^ bits, learnt, row)
+    row[CHANGED_BITS] = float((known.bits ^ bits).bit_count())
     step = tuple((b - a) & 0xFF for a, b in zip(known.payload, payload, strict=True))
     if known.step:
         _compare_steps(known, step, learnt and known.was_learnt, row)
@@ -324,25 +315,13 @@ def _compare(known: _Id, time_s: float, payload: bytes, row: list[float]) -> Non
         known.usual_s = (time_s - known.first_s) / known.count
 
 
-def _compare_bits(known: _Id, flipped: int, learnt: bool, row: list[float]) -> None:
-    row[CHANGED_BITS] = float(flipped.bit_count())
-    rare = 0
-    while flipped:
-        low = flipped & -flipped
-        place = low.bit_length() - 1
-        rare += known.flips[place] * _RARE < known.changes
-        known.flips[place] += learnt
-        flipped ^= low
-    if known.changes >= _FEWEST_CHANGES:
-        row[RARE_BITS] = float(rare)
-    known.changes += learnt
-
-
 def _compare_steps(known: _Id, step: tuple[int, ...], learnt: bool, row: list[float]) -> None:
     bends = [abs(((b - a + 128) & 0xFF) - 128) for a, b in zip(known.step, step, strict=True)]
     if known.bends_known >= _FEWEST_CHANGES:
         usual = [total / known.bends_known + 1.0 for total in known.bends]
-        row[RESIDUAL] = min(_MAX_RESIDUAL, max(bend / u for bend, u in zip(bends, usual, strict=True)))
+        residual = min(_MAX_RESIDUAL, max(bend / u for bend, u in zip(bends, usual, strict=True)))
+        row[RESIDUAL] = math.sqrt(residual)
+        row[EARLY] = residual * min(max(row[ID_RATE] - 1.0, 0.0), 1.0)
     if learnt:
         known.bends = [total + bend for total, bend in zip(known.bends, bends, strict=True)]
         known.bends_known += 1

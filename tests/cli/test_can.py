@@ -32,7 +32,7 @@ def test_import_can_takes_several_logs(home: Home, tmp_path: Path, capsys: pytes
     assert main(["import", "can", log, "--normal", "--subject", "can_my_car", "--no-event"]) == 0
     said = capsys.readouterr().out
     assert "can_my_car: CAN traffic, 1 trace," in said
-    assert "11 columns: can_id, since_frame_ms" in said
+    assert "10 columns: can_id, since_frame_ms" in said
 
 
 def test_simulate_can_refuses_what_makes_no_sense(home: Home, capsys: pytest.CaptureFixture[str]) -> None:

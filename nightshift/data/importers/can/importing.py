@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 #: The column that says what kind of attack a frame belongs to.
 ATTACK = "attack"
-_UNITS = {"since_frame_ms": "ms", "since_id_ms": "ms", "dlc": "byte", "changed_bits": "bit", "rare_bits": "bit"}
+_UNITS = {"since_frame_ms": "ms", "dlc": "byte", "changed_bits": "bit"}
 
 
 def import_can(
@@ -100,7 +100,7 @@ def can_rows(block: Block, rows: NDArray[np.float32], *, run: int, vehicle: int)
 
     Args:
         block: which frames.
-        rows: `(n, 10)` of the whole trace, see `edge.can.read_frames`.
+        rows: `(n, 9)` of the whole trace, see `edge.can.read_frames`.
         run: number of the run.
         vehicle: its vehicle.
     """
