@@ -66,6 +66,7 @@ def _vehicle(arguments: argparse.Namespace) -> int:
     from nightshift.simulate.vehicle.episodes import Plan
     from nightshift.simulate.vehicle.files import is_fresh, key_of, read_manifest
     from nightshift.simulate.vehicle.landing import folder_of, is_landed, land_simulation
+    from nightshift.stages.batch_limits import room_now
 
     home = use_home()
     cycles = _cycles(home, arguments.cycles)
@@ -79,7 +80,7 @@ def _vehicle(arguments: argparse.Namespace) -> int:
         elif is_landed(home, key):
             print("Nothing to do: seed, options, cycles and code are unchanged. --force makes the trips anew.")
             return EXIT_OK
-        _say_memory(manifest)
+        _say_memory(manifest, room_now(home).memory_gb)
         print("landing ...", flush=True)
         data = land_simulation(home, manifest, event=arguments.event, check=check)
     _say_cycles(manifest)
@@ -141,21 +142,15 @@ def _lines() -> Callable[[int, int], None]:
     return say
 
 
-def _say_memory(manifest: Manifest) -> None:
+def _say_memory(manifest: Manifest, free_gb: float) -> None:
     """Warn before a landing that may not fit: the files are there by then, and the same command lands them."""
-    import psutil
-
     from nightshift.cli.show import yellow
 
     rows = sum(figures.rows for figures in manifest.figures.values())
-    needed, free = rows * _BYTES_A_ROW / 1e9, psutil.virtual_memory().available / 1e9
-    if needed > free:
-        print(
-            yellow(
-                f"landing {rows:,} rows takes about {needed:.0f} GB of memory, {free:.0f} GB are free. The files stay if "
-                "it is stopped, and the same command goes on from them."
-            )
-        )
+    needed_gb = rows * _BYTES_A_ROW / 1e9
+    if needed_gb > free_gb:
+        what = f"landing {rows:,} rows takes about {needed_gb:.0f} GB of memory, {free_gb:.0f} GB are free."
+        print(yellow(f"{what} Should it be killed, the files stay, and the same command lands them."))
 
 
 def _say_cycles(manifest: Manifest) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
-import psutil
 import pytest
 
 from nightshift.cli import main
@@ -32,16 +29,12 @@ def test_trips_land_once_and_the_second_call_has_nothing_to_do(home: Home, capsy
     assert open_dataset(home, "carla_synthetic").fingerprint == data.fingerprint
 
 
-def test_a_landing_that_may_not_fit_into_memory_is_told_of(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_landing_that_may_not_fit_into_memory_is_told_of(capsys: pytest.CaptureFixture[str]) -> None:
     figures = {"train": PartFigures(rows=36_000_000)}
     made = Manifest(key="", seed=1, episodes=10_000, seconds=3600, source="", cycles={}, figures=figures, files={})
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=8e9))
-    _say_memory(made)
+    _say_memory(made, free_gb=8.0)
     assert "landing 36,000,000 rows takes about 14 GB of memory, 8 GB are free." in capsys.readouterr().out
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=64e9))
-    _say_memory(made)
+    _say_memory(made, free_gb=64.0)
     assert capsys.readouterr().out == ""
 
 
