@@ -17,6 +17,7 @@ from pydantic import Field, field_validator
 
 from nightshift.data.schema import PARTS
 from nightshift.edge.manifest import Interface, Output
+from nightshift.families._consumption import note_left_out
 from nightshift.families._odd import (
     Floats,
     OddWindows,
@@ -39,6 +40,7 @@ from nightshift.families._sequence import (
 )
 from nightshift.families._vehicle import inputs_of, matrix_of, summary_of, window_ends
 from nightshift.family import Arrays, RunContext
+from nightshift.findings import Finding, finding
 from nightshift.problems import anomaly_judge as judge
 from nightshift.problems.anomaly import PROBLEM
 from nightshift.problems.evaluation import Evaluation, ScoreRow
@@ -114,6 +116,7 @@ class LstmAeFamily:
         from nightshift.nets.tcn import parameters_of
 
         columns = inputs_of(data, config)
+        note_left_out(data, "train", "odd", ctx)
         values = raw_train(data, columns)
         plan = plan_of(columns, keyed=True)
         scaling = fit_scaling(plan, values, least=_LEAST_SPREAD)
@@ -171,15 +174,7 @@ class LstmAeFamily:
         return judged.model_copy(
             update={
                 "figures": judge.figures(seen.timeline, answers, seen.kind, kinds=f"Kinds of {source}"),
-                "findings": judge.findings(
-                    judged,
-                    config.max_gap,
-                    config.wanted,
-                    source,
-                    seen.kind,
-                    injected=False,
-                    try_next=_try_next(config),
-                ),
+                "findings": _findings(judged, config, source, seen),
                 "statistics": PROBLEM.statistics({"vote": answers[0].vote}, samples),
                 "notes": _notes(judged, config),
             }
@@ -270,6 +265,13 @@ def _interface(data: Dataset, config: LstmAeConfig, threshold: float) -> Interfa
         members=(_MEMBER,),
         thresholds={_MEMBER: threshold},
     )
+
+
+def _findings(judged: Evaluation, config: LstmAeConfig, source: str, seen: OddWindows) -> list[Finding]:
+    """Return what is remarkable, each missed target with the command to try next."""
+    said = _try_next(config)
+    found = judge.findings(judged, config.max_gap, config.wanted, source, seen.kind, injected=False, try_next=said)
+    return [finding(f.code, f.what, remedy=said) if f.code == "T007" else f for f in found]
 
 
 def _try_next(config: LstmAeConfig) -> str:
