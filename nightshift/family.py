@@ -5,7 +5,7 @@ A family is one file in `nightshift/families/` that offers one object `FAMILY`, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
@@ -154,6 +154,36 @@ class Fitted(Protocol):
     @property
     def summary(self) -> Mapping[str, str | int | float | bool]:
         """What MLflow keeps as parameters: hyperparameters and what training chose."""
+
+
+@dataclass(frozen=True)
+class GraphVariant:
+    """Another form of a model's graph, to be judged beside it; see `stages/optimise.py`.
+
+    Attributes:
+        name: as in the bundle's `variants`.
+        how: it was made, in words, or why it was not.
+        model: None where the form helps this kind of model nothing.
+        fill: `(columns,)` what takes the place of missing readings in front of it; None: it takes them as they are.
+    """
+
+    name: str
+    how: str
+    model: onnx.ModelProto | None
+    fill: NDArray[np.float32] | None = None
+
+    @property
+    def dsp(self) -> bool:
+        """Whether it is meant for a DSP, after conversion, and not for onnxruntime."""
+        return self.name == "a16w8"
+
+
+@runtime_checkable
+class Optimisable(Protocol):
+    """A family whose models have other forms than their graph: smaller, faster, or for a DSP."""
+
+    def variants(self, fitted: Any, data: Dataset, config: Any, ctx: RunContext) -> Iterable[GraphVariant]:
+        """Yield the forms of a fitted model; whatever is chosen by data is chosen by train and val's first half."""
 
 
 @runtime_checkable

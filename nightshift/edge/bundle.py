@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nightshift.edge import signature
-from nightshift.edge.manifest import MANIFEST_FILE, MODEL_FILE, BundleManifest, sha256_bytes
+from nightshift.edge.manifest import MANIFEST_FILE, MODEL_FILE, VARIANT_FILES, BundleManifest, sha256_bytes
 from nightshift.edge.record import RecordError, parsed
 from nightshift.edge.wire import check_self_contained
 from nightshift.errors import BundleError, CorruptFileError, NewerFormatError, SwappedFileError
@@ -65,8 +65,27 @@ def _parsed(path: Path, raw: bytes) -> BundleManifest:
         raise BundleError(f"{path}: {error}.", hint=_AGAIN) from error
 
 
-def read_graph(folder: Path, manifest: BundleManifest) -> bytes:
-    """Return the graph's bytes: those that were hashed are those that are opened.
+def file_of(variant: str, manifest: BundleManifest) -> str:
+    """Return the name of a variant's file; `optimised` is `model.onnx` itself where nothing serves better.
+
+    Raises:
+        BundleError: for a variant that the bundle does not have.
+    """
+    if not variant:
+        return MODEL_FILE
+    if VARIANT_FILES.get(variant) in manifest.hashes:
+        return VARIANT_FILES[variant]
+    if variant == "optimised" and any(v.chosen and v.file == MODEL_FILE for v in manifest.variants):
+        return MODEL_FILE
+    known = [known for known, file in VARIANT_FILES.items() if file in manifest.hashes]
+    raise BundleError(
+        f"the bundle has no variant '{variant}'.",
+        hint=f"It has: {', '.join(known)}." if known else "It was exported without any: leave it out.",
+    )
+
+
+def read_graph(folder: Path, manifest: BundleManifest, name: str = MODEL_FILE) -> bytes:
+    """Return a graph's bytes: those that were hashed are those that are opened.
 
     Raises:
         CorruptFileError: when a listed file is altered.
@@ -76,9 +95,9 @@ def read_graph(folder: Path, manifest: BundleManifest) -> bytes:
     if MODEL_FILE not in manifest.hashes:
         raise BundleError(f"{MANIFEST_FILE} lists no hash of {MODEL_FILE}.", hint=_AGAIN)
     graph = b""
-    for name in manifest.hashes:
-        data = read_listed(folder, name, manifest)
-        if name == MODEL_FILE:
+    for listed in manifest.hashes:
+        data = read_listed(folder, listed, manifest)
+        if listed == name:
             graph = data
     return graph
 

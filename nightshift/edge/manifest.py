@@ -16,6 +16,10 @@ CARD_FILE = "MODEL_CARD.md"
 CHECK_FILE = "check.npz"
 #: Digests of `bundle.json`, which lists those of the other files.
 SIGNATURE_FILE = "bundle.sig"
+#: The variant that a device is best served with where that is not `model.onnx`, and the one for a DSP, for one row.
+OPTIMISED_FILE, DSP_FILE, DLC_FILE = "optimised.onnx", "dsp.onnx", "dsp.dlc"
+#: Name of a variant -> its file in the bundle.
+VARIANT_FILES = {"optimised": OPTIMISED_FILE, "dsp": DSP_FILE}
 #: Key of the artifact by which a board tells what it has found.
 CHECK_ARTIFACT = "device-check"
 
@@ -158,6 +162,34 @@ class DeviceCheck(Record):
     checked_at: str
 
 
+class Variant(Record):
+    """A form of the model that was tried when it was exported, beside `model.onnx` itself (`fp32`).
+
+    Attributes:
+        name: `fp32`, `int8_static`, `int8_dynamic`, `pruned`, `pruned_int8` or `a16w8`.
+        how: it was made, or why it was not.
+        file: in the bundle; "" of one that was only measured, or not made.
+        metric: that quality is told in.
+        quality: part -> the metric on rows of val, by which was chosen, and of test.
+        loss: of quality on val as a share of that of `fp32`; below 0 where it is better.
+        size_bytes: of the graph.
+        latency: of one row, one thread, on the machine that exported: a stand-in for the target's device.
+        dlc: what the DSP's converter would say of the graph.
+        chosen: whether it is the one to serve.
+    """
+
+    name: str
+    how: str
+    file: str = ""
+    metric: str = ""
+    quality: dict[str, float | None] = {}
+    loss: float | None = None
+    size_bytes: _Count | None = None
+    latency: Latency | None = None
+    dlc: str = ""
+    chosen: bool = False
+
+
 class Fingerprints(Record):
     """What the bundle was made from."""
 
@@ -197,6 +229,7 @@ class BundleManifest(Record):
     oldest_onnxruntime: str = "1.22"
     created_at: str = ""
     notes: tuple[str, ...] = ()
+    variants: tuple[Variant, ...] = ()
 
 
 def sha256_bytes(data: bytes) -> str:

@@ -16,14 +16,14 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from nightshift.edge.bundle import read_graph, read_manifest
+from nightshift.edge.bundle import file_of, read_graph, read_manifest
 from nightshift.edge.faces import InputsKnown, check_columns, check_graph, check_inputs
 from nightshift.edge.manifest import BundleManifest, Interface
 from nightshift.edge.rows import Rows
 from nightshift.edge.session import open_session
 from nightshift.edge.stream import Row, Stream
 from nightshift.edge.window import build_windows
-from nightshift.edge.wire import check_self_contained
+from nightshift.edge.wire import CONTRIB_OPS, check_self_contained
 from nightshift.errors import BundleError, ColumnError, ShapeError, first_line
 
 Inputs = Mapping[str, NDArray[Any]]
@@ -48,7 +48,9 @@ class Model:
     session: ort.InferenceSession
 
     @classmethod
-    def load(cls, folder: Path | str, *, bundle_id: str = "", require_signature: bool = True) -> Self:
+    def load(
+        cls, folder: Path | str, *, bundle_id: str = "", require_signature: bool = True, variant: str = ""
+    ) -> Self:
         """Open a bundle's folder: every listed file is hashed before the graph is opened.
 
         Where `NIGHTSHIFT_BUNDLE_KEY` is set, the bundle must be signed with it; see `edge/signature.py`.
@@ -57,6 +59,8 @@ class Model:
             folder: of the bundle.
             bundle_id: what its id must be; any when left out.
             require_signature: False opens a bundle that is known by its id without the key.
+            variant: `optimised`: the smaller or faster form that was chosen when it was exported, `model.onnx` where
+                that is none; `dsp`: for one row at a time without gaps. The model itself when left out.
 
         Raises:
             SignatureError: when a key is set here and the bundle is not signed with it.
@@ -66,8 +70,8 @@ class Model:
         """
         place = Path(folder)
         manifest, found = read_manifest(place, bundle_id=bundle_id, require_signature=require_signature)
-        graph = read_graph(place, manifest)
-        check_self_contained(graph)
+        graph = read_graph(place, manifest, file_of(variant, manifest))
+        check_self_contained(graph, CONTRIB_OPS if variant else frozenset())
         model = cls(manifest, found, open_session(graph))
         check_graph(model.session, manifest.interface)
         return model

@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from nightshift.errors import BundleError, UnknownOpError
 
 STANDARD_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
+#: onnxruntime's own operators that a variant of a model may have: ONNX has no standard one for a quantised LSTM.
+CONTRIB_DOMAIN = "com.microsoft"
+CONTRIB_OPS = frozenset({"DynamicQuantizeLSTM"})
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 # ModelProto
@@ -29,6 +32,7 @@ _CHILDREN: dict[int, dict[int, int]] = {
     _ATTRIBUTE: {5: _TENSOR, 6: _GRAPH_KIND, 10: _TENSOR, 11: _GRAPH_KIND, 22: _SPARSE, 23: _SPARSE},
     _SPARSE: {1: _TENSOR, 2: _TENSOR},
 }
+_NODE_OP, _NODE_DOMAIN = 4, 7
 _TENSOR_EXTERNAL_DATA, _TENSOR_DATA_LOCATION = 13, 14
 _EXTERNAL = 1
 
@@ -60,11 +64,15 @@ class Stamp:
 OLDEST_RUNTIME = Stamp(ir_version=10, opsets={"ai.onnx": 22, "ai.onnx.ml": 5})
 
 
-def check_self_contained(model: bytes) -> Stamp:
+def check_self_contained(model: bytes, contrib: frozenset[str] = frozenset()) -> Stamp:
     """Refuse a graph that needs other files, foreign operators or functions of its own.
 
+    Args:
+        model: the file's bytes.
+        contrib: names of operators of `com.microsoft` that it may have.
+
     Returns:
-        The versions that it was written for.
+        The versions of standard operators that it was written for.
 
     Raises:
         UnknownOpError: for operators that are not standard, or functions of its own.
@@ -84,6 +92,7 @@ def check_self_contained(model: bytes) -> Stamp:
         # An external tensor names its file under the key "location": without these bytes there is none, and the walk,
         # slow on large trees, is spared.
         external = b"location" in model and _has_external(view, _MODEL)
+        foreign = _contrib(view, opsets, contrib) - contrib
     except (IndexError, ValueError, RecursionError) as error:
         raise BundleError("the graph is no ONNX model.", hint="Fetch the bundle again.") from error
     if graphs != 1:
@@ -91,6 +100,8 @@ def check_self_contained(model: bytes) -> Stamp:
     strange = sorted(opsets.keys() - STANDARD_DOMAINS)
     if strange:
         raise UnknownOpError(f"the graph needs operators of '{strange[0]}', which are not standard ONNX.")
+    if foreign:
+        raise UnknownOpError(f"the graph needs '{min(foreign)}' of '{CONTRIB_DOMAIN}', which a bundle may not.")
     if functions:
         raise UnknownOpError("the graph holds functions of its own, which a bundle may not.")
     if external:
@@ -107,6 +118,23 @@ def _has_external(message: memoryview, kind: int) -> bool:
         elif number in children and isinstance(value, memoryview) and _has_external(value, children[number]):
             return True
     return False
+
+
+def _contrib(model: memoryview, opsets: dict[str, int], allowed: frozenset[str]) -> frozenset[str]:
+    """Return the operators of onnxruntime's own where some are allowed; its domain is then none of the strange."""
+    if not allowed or opsets.pop(CONTRIB_DOMAIN, None) is None:
+        return frozenset()
+    return frozenset(op for op, domain in _operators(model, _MODEL) if domain == CONTRIB_DOMAIN)
+
+
+def _operators(message: memoryview, kind: int) -> Iterator[tuple[str, str]]:
+    """Yield (operator, domain) of every node, those of graphs within nodes too."""
+    if kind == _NODE:
+        yield _text(message, _NODE_OP), _text(message, _NODE_DOMAIN)
+    children = {n: c for n, c in _CHILDREN.get(kind, {}).items() if c in (_GRAPH_KIND, _NODE, _ATTRIBUTE)}
+    for number, value in _fields(message):
+        if number in children and isinstance(value, memoryview):
+            yield from _operators(value, children[number])
 
 
 def _text(message: memoryview, wanted: int) -> str:

@@ -24,12 +24,14 @@ class VehicleConfig(FamilyConfig):
         leave_out: inputs not to use.
         window_rows: rows behind one answer; 60 rows of 1 Hz are 60 s.
         stride_rows: rows between the ends of neighbouring windows.
+        max_quality_loss: share of its quality on val that a smaller or faster form of the model may lose.
     """
 
     columns: tuple[str, ...] = ()
     leave_out: tuple[str, ...] = ()
     window_rows: int = Field(default=60, ge=1)
     stride_rows: int = Field(default=30, ge=1)
+    max_quality_loss: float = Field(default=0.02, ge=0)
 
 
 def inputs_of(data: Dataset, config: VehicleConfig) -> tuple[Column, ...]:

@@ -6,7 +6,7 @@ the driver will do next is in no sensor. Fuel itself, and what fuel is computed 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,7 +29,7 @@ from nightshift.families._sequence import (
     train_net,
 )
 from nightshift.families._vehicle import inputs_of, matrix_of, summary_of, window_ends
-from nightshift.family import Arrays, RunContext
+from nightshift.family import Arrays, GraphVariant, RunContext
 from nightshift.problems.evaluation import Evaluation
 from nightshift.problems.problem import Samples
 from nightshift.trainer.samples import window_samples
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nightshift.data.dataset import Dataset
+    from nightshift.graphs.build import Graph
     from nightshift.nets.tcn import Tcn
 
 _PARITY_WINDOWS = 500
@@ -54,6 +55,8 @@ class TcnConfig(SequenceConfig):
         kernel: rows that a convolution looks at.
         head: units between the window's summary and the answer.
         dropout: share of channels silenced while training.
+        prune: share of each block's inner channels that the pruned form does without; 0 makes none.
+        prune_epochs: that it is trained for, at a tenth of the rate.
     """
 
     answers: Literal["estimate", "forecast"] = "estimate"
@@ -62,6 +65,8 @@ class TcnConfig(SequenceConfig):
     kernel: int = Field(default=3, ge=2, le=15)
     head: int = Field(default=64, ge=1)
     dropout: float = Field(default=0.1, ge=0, lt=1)
+    prune: float = Field(default=0.25, ge=0, lt=1)
+    prune_epochs: int = Field(default=5, ge=1)
 
     @property
     def ahead_rows(self) -> int:
@@ -174,6 +179,29 @@ class TcnFamily:
         weights = weights_of(net.state_dict())
         return tcn_graph(net.shape, weights, interface.window_rows, len(interface.columns)).build()
 
+    def variants(
+        self, fitted: SequenceModel, data: Dataset, config: TcnConfig, ctx: RunContext
+    ) -> Iterator[GraphVariant]:
+        """Yield it quantised, pruned, and for a DSP."""
+        from nightshift.families._optimised import forms_of, tcn_variants, trained_more
+        from nightshift.graphs.sequences import tcn_graph, weights_of
+        from nightshift.nets.prune import prune_tcn
+
+        face = fitted.interface
+
+        def graph(net: Tcn, batch: int | str) -> Graph:
+            weights = weights_of(net.state_dict())
+            return tcn_graph(net.shape, weights, face.window_rows, len(face.columns), batch=batch)
+
+        def narrow() -> Tcn | None:
+            if not config.prune:
+                return None
+            pruned, held = prune_tcn(fitted.net, config.prune), _held(data, config, fitted)
+            trained: Tcn = trained_more(pruned, _loss, held, config, config.prune_epochs, data, ctx)
+            return trained
+
+        yield from tcn_variants(forms_of(fitted, data, graph), fitted.net, narrow)
+
     def parity_inputs(self, fitted: SequenceModel, data: Dataset, ctx: RunContext) -> dict[str, NDArray[Any]]:
         """Return windows of val, and the same with readings missing, infinite or extreme."""
         rows = fitted.interface.window_rows
@@ -198,6 +226,20 @@ def _windows(data: Dataset, part: str, config: TcnConfig) -> tuple[NDArray[np.in
         ahead_rows=config.ahead_rows,
     )
     return ends, truth.value
+
+
+def _held(data: Dataset, config: TcnConfig, fitted: SequenceModel) -> tuple[Held, Held]:
+    """Return the windows that a trained network learned from, and those that stopped it, in its own units."""
+    net = fitted.net
+
+    def held(part: str) -> Held:
+        ends, truth = _windows(data, part, config)
+        kept = early_half(data, ends) if part == "val" else np.ones(len(ends), np.bool_)
+        target = (truth[kept] - float(net.centre)) / float(net.spread)
+        table = net.scaling.table(matrix_of(data, part, fitted.interface.columns))
+        return Held(table, ends[kept], target.astype(np.float32))
+
+    return held("train"), held("val")
 
 
 def _loss(net: Tcn, windows: Tensor, truth: Tensor) -> Tensor:

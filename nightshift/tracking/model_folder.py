@@ -35,7 +35,7 @@ def write_model_folder(folder: Path, bundle: Path, manifest: BundleManifest) -> 
         from mlflow.pyfunc import add_to_model
 
     folder.mkdir(parents=True)
-    for name in LOGGED:
+    for name in dict.fromkeys([*LOGGED, *manifest.hashes]):
         if (bundle / name).is_file():
             shutil.copyfile(bundle / name, folder / name)
     model = Model(signature=signature_of(manifest.interface))
