@@ -22,7 +22,8 @@ def schema_findings(rows: Rows) -> list[Finding]:
     broken: dict[str, str] = {}
     for part, frame in rows.frames.items():
         try:
-            schema.validate(frame, lazy=True)
+            # In place: nothing is coerced, and a copy would be one more of millions of rows.
+            schema.validate(frame, lazy=True, inplace=True)
         except pa.errors.SchemaErrors as error:
             for case in error.failure_cases.itertuples():
                 column, what = _named(case)
