@@ -172,8 +172,8 @@ class BehaviourFamily:
         return hard_windows(fitted, self.export(fitted, ctx), data)
 
     def tolerances(self, fitted: BoostedModel) -> Mapping[str, float]:
-        """The graph sums leaves in float32, up to a thousand for each kind."""
-        return {"probability": 2e-6}
+        """The graph sums leaves in float32, up to a thousand for each kind: 1.1e-6 was seen at 548."""
+        return {"probability": 5e-6}
 
 
 FAMILY = BehaviourFamily()
