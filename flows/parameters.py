@@ -8,6 +8,7 @@ from pydantic import Field
 
 from nightshift import families
 from nightshift.plan import only as which
+from nightshift.plan.fleet_config import GROUPS
 
 #: The families by their own names, and the names that users know them by.
 FAMILY_NAMES = [*families.names(), *sorted(a for a, own in families.ALIASES.items() if own in families.names())]
@@ -20,9 +21,10 @@ Families = Annotated[
 ]
 Target = Annotated[str, Field(title="Target", examples=["pi", "server"])]
 Force = Annotated[bool, Field(title="Force")]
+Resume = Annotated[str, Field(title="Resume", examples=["3fa1b2c4d5e6"])]
 
 _FLEET = sorted(
-    {*(name for name in FAMILY_NAMES if families.get(families.canonical(name)).group == "machine")},
+    {*(name for name in FAMILY_NAMES if families.get(families.canonical(name)).group in GROUPS)},
     key=FAMILY_NAMES.index,
 )
 Machines = Annotated[tuple[str, ...], Field(title="Machines", json_schema_extra={"uniqueItems": True})]

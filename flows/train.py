@@ -7,7 +7,7 @@ from typing import Any
 from prefect import State, flow
 from prefect.states import Cancelled
 
-from flows.parameters import Family, Force, Subject, Target
+from flows.parameters import Family, Force, Resume, Subject, Target
 from nightshift.plan.options import TrainOptions
 from nightshift.plan.outcome import CellOutcome
 from tasks.cell_run import STOPPED, cell_run, plan_cell
@@ -29,6 +29,7 @@ def train(
     target: Target = "pi",
     force: Force = False,
     options: TrainOptions = TrainOptions(),
+    resume: Resume = "",
 ) -> CellOutcome | State[Any]:
     """Train, judge, export and register one model of one machine.
 
@@ -40,15 +41,17 @@ def train(
         target: the device class that the model is built for.
         force: train even when the model is up to date.
         options: how to train; everything left empty comes from the configs.
+        resume: the run to go on with, by the key that it showed or its MLflow id: its data, its config, its checkpoint.
 
     Returns:
         How it ended; a `Cancelled` state when it was stopped on request.
 
     Raises:
+        UsageError: for a run to go on with that is not there, or was started otherwise.
         BlockedError: when findings on the data stop it.
         NightshiftError: when a stage fails.
     """
-    cell = plan_cell(subject, family, target, force, options)
+    cell = plan_cell(subject, family, target, force, options, resume)
     with cell_run(cell, options) as run:
         load(cell)
         validate(cell)

@@ -8,16 +8,19 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from nightshift.errors import InterruptedTraining, NotApplicableError
+from nightshift.errors import InterruptedTraining, NotApplicableError, UsageError
 from nightshift.plan import lock
+from nightshift.plan.batch import wants_gpu
 from nightshift.plan.cell import Cell
 from nightshift.plan.options import TrainOptions, settings_of
 from nightshift.plan.outcome import CellOutcome, is_trained, outcome_of, outcome_of_chain
+from nightshift.plan.resume import resumed
 from nightshift.plan.state import make_cell
 from nightshift.settings import home
 from nightshift.stages.chain import StageContext, begin
 from tasks import logs
 from tasks.artifacts import show_outcomes
+from tasks.gpu import gpu_of_run
 from tasks.stage import at_work
 
 logger = logging.getLogger("nightshift")
@@ -38,14 +41,19 @@ class CellRun:
         self.outcome: CellOutcome | None = None
 
 
-def plan_cell(subject: str, family: str, target: str, force: bool, options: TrainOptions) -> Cell:
-    """Make the cell of the subject's current data with the options' config.
+def plan_cell(subject: str, family: str, target: str, force: bool, options: TrainOptions, resume: str = "") -> Cell:
+    """Make the cell of the subject's current data with the options' config, or that of the run to go on with.
 
     Raises:
         UnknownNameError: for an unknown subject, family, target or setting.
         ConfigError: for a config that cannot be used.
+        UsageError: for a run that is not there, was started otherwise, or is to be forced to begin anew.
     """
     logs.set_up()
+    if resume:
+        if force:
+            raise UsageError("a run that goes on cannot be forced to begin anew.", hint="Give one of the two.")
+        return resumed(home(), resume, options, subject=subject, family=family, target=target)
     return make_cell(
         home(),
         subject,
@@ -72,6 +80,9 @@ def cell_run(cell: Cell, options: TrainOptions) -> Iterator[CellRun]:
         held.enter_context(lock.held(place, cell.key, busy=f"{cell.name} is being trained by another process."))
         begin(cell, StageContext(place))
         had_model = is_trained(place, cell)
+        gpu = gpu_of_run(lambda: False) if wants_gpu(cell) else None
+        if gpu is not None:
+            held.enter_context(gpu(cell))
         bar = held.enter_context(at_work(cell, options.threads))
         try:
             yield run

@@ -39,7 +39,7 @@ def add_demo(commands: Any) -> None:
 
 def _demo(arguments: argparse.Namespace) -> int:
     need("train", "demo")
-    from nightshift.cli.running import Asked, machine_families, run_machine
+    from nightshift.cli.running import Asked, families_of_group, run_machine
     from nightshift.cli.synthesize import close_synthesis, run_synthesis
     from nightshift.plan.options import TrainOptions
     from nightshift.plan.synthesis import is_fresh, outcome_of
@@ -55,7 +55,7 @@ def _demo(arguments: argparse.Namespace) -> int:
         home=home,
         subject=job.subject,
         target="pi",
-        families=tuple(machine_families()),
+        families=tuple(families_of_group("machine")),
         options=TrainOptions(config_file=str(config)),
         force=arguments.force,
         verbose=arguments.verbose,

@@ -60,6 +60,7 @@ def add_flags(parser: argparse.ArgumentParser, title: str, flags: Iterable[Confi
     for flag in flags:
         if flag.option in taken:
             continue
+        taken.add(flag.option)
         shown = f"{flag.help} " if flag.help else ""
         text = f"{shown}(default in code: {flag.default})".replace("%", "%%")
         common: dict[str, Any] = {"dest": PREFIX + flag.key, "default": argparse.SUPPRESS, "help": text}

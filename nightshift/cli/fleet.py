@@ -70,9 +70,10 @@ def _add_settings(parser: argparse.ArgumentParser, command: str) -> None:
     need("train", command)
     from nightshift import families
     from nightshift.cli.flags import add_flags, config_flags
-    from nightshift.plan.fleet_config import GROUP
+    from nightshift.data.groups import MACHINE
 
-    kinds = (families.get(name).config for name in families.names() if families.get(name).group == GROUP)
+    # The vehicles' are many and their own: `--set` reaches them.
+    kinds = (families.get(name).config for name in families.names() if families.get(name).group == MACHINE)
     add_flags(parser, "settings; each family takes those that it knows", config_flags(kinds))
 
 

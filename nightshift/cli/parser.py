@@ -66,7 +66,7 @@ def add_command(
     return parser
 
 
-def add_subject(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+def add_subject(parser: argparse.ArgumentParser, *, required: bool = True, help: str = "the machine's id") -> None:
     """Add `--subject` and its alias `--machine`."""
     parser.add_argument(
         "--subject",
@@ -74,5 +74,5 @@ def add_subject(parser: argparse.ArgumentParser, *, required: bool = True) -> No
         dest="subject",
         metavar="ID",
         required=required,
-        help="the machine's id",
+        help=help,
     )

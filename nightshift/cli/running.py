@@ -17,7 +17,8 @@ from nightshift.cli.show import bold, dim, yellow
 from nightshift.errors import EXIT_INTERRUPTED, EXIT_OK
 from nightshift.plan.cell import Cell
 from nightshift.plan.options import TrainOptions, settings_of
-from nightshift.plan.records import Job
+from nightshift.plan.records import Job, work_folder
+from nightshift.plan.resume import is_finished, key_shown
 from nightshift.plan.state import TRAINED, make_cell, newest, state
 from nightshift.settings import Home
 from nightshift.tracking.results import family_rank
@@ -65,10 +66,9 @@ class Asked:
         ]
 
 
-def machine_families() -> list[str]:
-    """Return the families of machines, in the order that people ask."""
-    names = [n for n in families.names() if families.get(n).group == "machine"]
-    return sorted(names, key=family_rank)
+def families_of_group(group: str) -> list[str]:
+    """Return the families of a group, in the order that people ask."""
+    return sorted((n for n in families.names() if families.get(n).group == group), key=family_rank)
 
 
 def run_cell(asked: Asked) -> int:
@@ -89,9 +89,32 @@ def run_cell(asked: Asked) -> int:
 
     ended = _run(asked, cells, call)
     if ended.is_cancelled():
-        return interrupted()
+        return interrupted(asked.home, cells)
     outcome = ended.result()
     return _close(asked, cells, [outcome])
+
+
+def resume_cell(home: Home, cell: Cell, options: TrainOptions, *, verbose: bool = False) -> int:
+    """Go on with a run from where it was cut off, and return the exit code.
+
+    Raises:
+        NightshiftError: when the cell is blocked or fails.
+    """
+    asked = Asked(home, cell.subject, cell.target, (cell.family,), options, verbose=verbose)
+    if is_finished(home, cell) and not outstanding(home, cell.subject):
+        print_closing(home, cell, "up to date")
+        print(f"\nNothing to do: run {key_shown(cell)} is finished. Without --resume it would be trained anew.")
+        return EXIT_OK
+
+    def call() -> Any:
+        from flows.train import train
+
+        return train(cell.subject, cell.family, cell.target, False, options, cell.key, return_state=True)
+
+    ended = _run(asked, [cell], call)
+    if ended.is_cancelled():
+        return interrupted(home, [cell])
+    return _close(asked, [cell], [ended.result()])
 
 
 def run_machine(asked: Asked) -> int:
@@ -112,7 +135,7 @@ def run_machine(asked: Asked) -> int:
 
     ended = _run(asked, cells, call)
     if ended.is_cancelled():
-        return interrupted()
+        return interrupted(asked.home, cells)
     return close_machine(asked, cells, ended)
 
 
@@ -169,8 +192,16 @@ def shown_run(
     from nightshift.cli.watch import watched
 
     begin(home, heading, verbose=verbose)
+    if keys := _keys_of(jobs):
+        print(dim(f"run {keys}: should it be cut off, `nightshift train --resume KEY` goes on"), flush=True)
     with watched(home, jobs, later), ours():
         return call()
+
+
+def _keys_of(jobs: Sequence[Job]) -> str:
+    """Return `tcn 3fa1b2c4d5e6, …` of those that leave checkpoints."""
+    cells = [job for job in jobs if isinstance(job, Cell) and families.get(job.family).checkpoints]
+    return ", ".join(f"{cell.family} {key_shown(cell)}" for cell in cells)
 
 
 def ours() -> AbstractContextManager[object]:
@@ -218,8 +249,12 @@ def _close(asked: Asked, cells: Sequence[Cell], outcomes: Sequence[CellOutcome])
     return MachineOutcome(subject=asked.subject, target=asked.target, cells=tuple(outcomes)).exit_code
 
 
-def interrupted() -> int:
-    """Say that a stop was asked for, and return the exit code."""
+def interrupted(home: Home | None = None, cells: Sequence[Cell] = ()) -> int:
+    """Say that a stop was asked for, and how each cell that had begun is gone on with; return the exit code."""
     kept = "What had ended is kept: the same command goes on from there."
     print(f"{yellow('stopped on request.', sys.stderr)} {kept}", file=sys.stderr)
+    for cell in cells:
+        begun = home is not None and (work_folder(home, cell.key) / "checkpoints").is_dir()
+        if begun and home is not None and not is_finished(home, cell):
+            print(f"  nightshift train {cell.family} --resume {key_shown(cell)}", file=sys.stderr)
     return EXIT_INTERRUPTED

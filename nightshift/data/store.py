@@ -55,7 +55,7 @@ def current(home: Home, subject: str) -> str:
         text = path.read_text(encoding="ascii", errors="replace").strip()
     except FileNotFoundError:
         raise UnknownNameError(
-            "machine", subject, subjects(home), hint="Land data first, e.g. `nightshift import csv FILE --mapping M`."
+            "machine", subject, subjects(home), hint=f"Land data first, e.g. {_made_by(subject)}."
         ) from None
     if not re.fullmatch(r"[0-9a-f]{64}", text):
         raise DataError(f"the pointer to the dataset of '{subject}' is damaged.", hint=reimport_hint(subject))
@@ -202,6 +202,12 @@ def land(
             raise
     views.refresh(home, folder, described, METADATA)
     return replace(open_dataset(home, described.subject, digest), new=new)
+
+
+def _made_by(subject: str) -> str:
+    """Return the command that makes a subject's data."""
+    kind = {"carla_synthetic": "vehicle", "can_synthetic": "can"}.get(subject)
+    return f"`nightshift simulate {kind}`" if kind else "`nightshift import csv FILE --mapping M`"
 
 
 def _points_to(home: Home, subject: str) -> str:

@@ -20,6 +20,7 @@ from nightshift.settings import Home, find_config, packaged_configs
 
 __all__ = [
     "ResolvedConfig",
+    "file_settings",
     "find_config",
     "merge",
     "packaged_configs",
@@ -127,8 +128,8 @@ def resolve(
     layers = [
         (f"families/{own}.yaml", _optional(find_config(home, "families", own))),
         (f"targets/{target}.yaml", _family_block(target_yaml, own, f"targets/{target}.yaml")),
-        (f"machines/{subject}.yaml", _file_block(find_config(home, "machines", subject), own)),
-        (file.name if file else "", _file_block(file, own)),
+        (f"machines/{subject}.yaml", file_settings(find_config(home, "machines", subject), own)),
+        (file.name if file else "", file_settings(file, own)),
         ("parameter", dict(params or {})),
         ("flag", dict(flags or {})),
     ]
@@ -193,7 +194,12 @@ def _optional(path: Path | None) -> dict[str, Any]:
     return _read(path) if path else {}
 
 
-def _file_block(path: Path | None, family: str) -> dict[str, Any]:
+def file_settings(path: Path | None, family: str) -> dict[str, Any]:
+    """Return what a file `families: {<family>: {...}}` says of a family, by its own name.
+
+    Raises:
+        ConfigError: for a file that cannot be used.
+    """
     return _family_block(_read(path), family, path.name) if path else {}
 
 

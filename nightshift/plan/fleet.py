@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from nightshift import families
 from nightshift.data.drift import SensorDrift
+from nightshift.data.groups import group_of
 from nightshift.data.store import current, subjects
 from nightshift.errors import NightshiftError, UnknownNameError
 from nightshift.findings import Finding
@@ -147,7 +148,7 @@ def make_plan(
     settings = {family: settings_of(options, family, chosen) for family in chosen}
     file = Path(options.config_file) if options.config_file else None
     desk = _Desk(home, config, asked.force, datetime.now(UTC), settings, file, goes_on=asked.only == "failed")
-    wanted = _chosen("target of the fleet", asked.targets, config.targets)
+    wanted = _chosen("target of the fleet", asked.targets, config.every_target)
     cells = [
         planned for subject in _machines(home, config, asked) for planned in _cells_of_machine(desk, subject, wanted)
     ]
@@ -230,12 +231,15 @@ def _rank(cell: PlannedCell) -> tuple[int, int, str]:
 def _cells_of_machine(desk: _Desk, subject: str, wanted: Sequence[str]) -> Iterator[PlannedCell]:
     try:
         dataset = current(desk.home, subject)
+        group = group_of(desk.home, subject, dataset)
     except NightshiftError as error:
         why = NO_DATA if isinstance(error, UnknownNameError) else str(error)
         yield _blocked(desk, subject, "", "", why)
         return
-    for target in wanted:
-        for family, params in desk.settings.items():
+    # Of another group's family nothing could come but the word that it does not apply.
+    own = {family: params for family, params in desk.settings.items() if families.get(family).group == group}
+    for target in (name for name in desk.config.targets_of(group) if name in wanted):
+        for family, params in own.items():
             try:
                 cell = make_cell(desk.home, subject, family, target, dataset=dataset, file=desk.file, params=params)
             except NightshiftError as error:

@@ -9,6 +9,7 @@ from zoneinfo import available_timezones
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from nightshift import families
+from nightshift.data.groups import MACHINE, VEHICLE
 from nightshift.data.schema import check_subject
 from nightshift.errors import UnknownNameError, nearest
 from nightshift.files import read_yaml
@@ -17,8 +18,8 @@ from nightshift.settings import Home, find_config
 
 NAME = "fleet"
 ALL: Literal["all"] = "all"
-#: The group of families that a machine's data are for.
-GROUP = "machine"
+#: The groups whose families a fleet trains, each on the data of its own.
+GROUPS = (MACHINE, VEHICLE)
 
 # Five fields of numbers, names, *, ranges, lists and steps; the scheduler knows the rest.
 _CRON_FIELD = r"[\w*/,#-]+"
@@ -111,8 +112,9 @@ class FleetConfig(BaseModel):
         timezone: IANA name; of the night's schedule.
         nightly: cron, five fields.
         machines: `all` = every subject with data, or ids; one without data is one blocked cell.
-        families: `all` = every family of the group `machine`, or names.
-        targets: that each model is built for.
+        families: `all` = every family, or names; each is trained on the data of its group alone.
+        targets: that each model of a machine is built for.
+        vehicle_targets: likewise of a vehicle.
         tags: tag -> ids, to ask for a part of the fleet.
         champion_max_age_days: a champion that is older is trained again; None = never for its age.
         promotion: what the gate lets pass becomes champion at once, or when a person says so.
@@ -132,6 +134,7 @@ class FleetConfig(BaseModel):
     machines: Literal["all"] | tuple[str, ...] = ALL
     families: Literal["all"] | tuple[str, ...] = ALL
     targets: tuple[str, ...] = Field(default=("pi",), min_length=1)
+    vehicle_targets: tuple[str, ...] = Field(default=("vehicle",), min_length=1)
     tags: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     champion_max_age_days: float | None = Field(default=30.0, gt=0)
     promotion: Literal["automatic", "by_hand"] = "automatic"
@@ -186,8 +189,17 @@ class FleetConfig(BaseModel):
     def chosen_families(self) -> tuple[str, ...]:
         """The families' own names, sorted."""
         if self.families == ALL:
-            return tuple(name for name in families.names() if families.get(name).group == GROUP)
+            return tuple(name for name in families.names() if families.get(name).group in GROUPS)
         return tuple(sorted({families.canonical(name) for name in self.families}))
+
+    def targets_of(self, group: str) -> tuple[str, ...]:
+        """Return the device classes that models of a group are built for."""
+        return self.vehicle_targets if group == VEHICLE else self.targets
+
+    @property
+    def every_target(self) -> tuple[str, ...]:
+        """The device classes of all groups, each once."""
+        return tuple(dict.fromkeys([*self.targets, *self.vehicle_targets]))
 
     def includes(self, subject: str) -> bool:
         """Whether a machine with data belongs to the fleet."""
@@ -214,7 +226,7 @@ def load_fleet(home: Home) -> FleetConfig:
         for family in config.families:
             families.canonical(family)
     known = targets(home)
-    for target in config.targets:
+    for target in config.every_target:
         if target not in known:
             raise UnknownNameError("target", target, known)
     return config

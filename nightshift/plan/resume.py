@@ -2,42 +2,112 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import difflib
+import json
+import re
 from contextlib import suppress
+from pathlib import Path
 
 from pydantic import ValidationError
 
+from nightshift import families
 from nightshift.errors import ConfigError, UnknownNameError
 from nightshift.nets.differences import differences as differing
 from nightshift.plan.cell import Cell
+from nightshift.plan.code import code_fingerprint
+from nightshift.plan.config import file_settings, merge, validated
+from nightshift.plan.options import TrainOptions, settings_of
 from nightshift.plan.records import work_folder
+from nightshift.plan.state import TRAINED, state
 from nightshift.settings import Home
 
 #: Beside a cell's records: the MLflow run that shows its training while it goes on (see `tracking.epochs`).
 RUN_FILE = "live_run"
-#: So many digits of a run or a cell key name it.
-_SHORTEST = 8
+#: A run is shown with so many digits of its cell's key; so many name it.
+SHOWN, _SHORTEST = 12, 6
+_DIGITS, _KEY = re.compile(rf"[0-9a-f]{{{_SHORTEST},64}}"), re.compile(r"[0-9a-f]{64}")
+#: Runs that are named where the one asked for is not there, of so many that are looked at.
+_NAMED, _LOOKED_AT = 3, 12
+
+
+class OtherRunError(ConfigError):
+    """A run that was begun otherwise than it is asked to go on.
+
+    Attributes:
+        differences: a line for each, with both values.
+    """
+
+    def __init__(self, what: str, *, hint: str = "", differences: tuple[str, ...] = ()) -> None:
+        super().__init__(what, hint=hint)
+        self.differences = differences
+
+
+def key_shown(cell: Cell) -> str:
+    """Return what a run is called."""
+    return cell.key[:SHOWN]
+
+
+def is_finished(home: Home, cell: Cell) -> bool:
+    """Whether nothing of a run is left to do."""
+    return state(home, cell).state in TRAINED
 
 
 def cell_of_run(home: Home, run: str) -> Cell:
-    """Return the cell whose training a run shows.
+    """Return the cell of a run.
 
     Args:
         home: where it was trained.
-        run: id of its MLflow run, or its cell key; the first eight digits will do.
+        run: the cell's key or the id of its MLflow run; the first six digits will do.
 
     Raises:
-        UnknownNameError: for a run that no cell of this home has begun.
-        ConfigError: for digits that more than one has.
+        UnknownNameError: for a run that no cell of this home has begun; names the nearest, or the latest.
+        ConfigError: for digits that more than one has, or what is no run's name at all.
     """
-    found = dict(_begun(home))
-    named = {cell.key: cell for name, cell in found.items() if len(run) >= _SHORTEST and name.startswith(run)}
-    if not named:
-        raise UnknownNameError("run", run, found, hint="`nightshift status` lists what is trained here.")
-    if len(named) > 1:
-        cells = ", ".join(sorted(f"{cell.name} ({key[:12]})" for key, cell in named.items()))
-        raise ConfigError(f"{run} is the beginning of several runs: {cells}.", hint="Give more of its digits.")
-    return next(iter(named.values()))
+    asked = run.strip().lower()
+    if not _DIGITS.fullmatch(asked):
+        raise ConfigError(
+            f"'{run[:80]}' names no run: expected {_SHORTEST} or more hex digits of its key, or its MLflow run id.",
+            hint=_latest(home),
+        )
+    keys = _keys(home)
+    named = [key for key in keys if key.startswith(asked)]
+    named = named or [key for key in keys if any(name.startswith(asked) for name in _mlflow_runs(home, key))]
+    cells = [cell for key in named if (cell := _cell(home, key))]
+    if not cells:
+        near = difflib.get_close_matches(asked, [key[: len(asked)] for key in keys], n=1, cutoff=0.7)
+        unknown = UnknownNameError("run", asked, near)
+        unknown.hint = unknown.hint if near else _latest(home)
+        raise unknown
+    if len(cells) > 1:
+        told = ", ".join(sorted(f"{cell.name} ({key_shown(cell)})" for cell in cells))
+        raise ConfigError(f"{run} is the beginning of several runs: {told}.", hint="Give more of its digits.")
+    return cells[0]
+
+
+def resumed(
+    home: Home, run: str, options: TrainOptions, *, subject: str = "", family: str = "", target: str = ""
+) -> Cell:
+    """Return the cell of a run as it was begun: its data, config and code.
+
+    Args:
+        home: where it was trained.
+        run: as in `cell_of_run`.
+        options: what is asked for now; whatever they say must be what the run was begun with.
+        subject: likewise, "" for whatever it was; so are `family` and `target`.
+
+    Raises:
+        OtherRunError: when something else is asked for, or the code has changed since.
+        ConfigError: for settings that cannot be used, or as `cell_of_run`.
+        UnknownNameError: as `cell_of_run`.
+    """
+    begun = cell_of_run(home, run)
+    names = {"subject": subject, "family": families.canonical(family) if family else "", "target": target}
+    asked = begun.model_copy(update={name: value for name, value in names.items() if value})
+    refuse_another(begun, asked)
+    refuse_another(begun, asked.model_copy(update={"config": _with_settings(begun, options)}))
+    refuse_another(begun, begun.model_copy(update={"code": code_fingerprint(begun.family)}))
+    # Forced once more it would begin anew.
+    return begun.model_copy(update={"forced": ""})
 
 
 def refuse_another(begun: Cell, asked: Cell) -> None:
@@ -48,13 +118,14 @@ def refuse_another(begun: Cell, asked: Cell) -> None:
         asked: what is to go on from it: with today's data and code, and the settings given now.
 
     Raises:
-        ConfigError: says in what they differ, with both values.
+        OtherRunError: says in what they differ, with both values.
     """
     told = differences(begun, asked)
     if told:
-        raise ConfigError(
-            f"{begun.name} cannot go on from run {begun.key[:12]}: {'; '.join(told)}.",
+        raise OtherRunError(
+            f"{begun.name} cannot go on from run {key_shown(begun)}: {'; '.join(told)}.",
             hint="Give it what it was begun with, or train anew without --resume.",
+            differences=tuple(told),
         )
 
 
@@ -68,19 +139,54 @@ def _facts(cell: Cell) -> dict[str, object]:
         "machine": cell.subject,
         "family": cell.family,
         "target": cell.target,
-        "dataset": cell.dataset[:12],
-        "code": cell.code[:12],
+        "dataset": cell.dataset[:SHOWN],
+        "code": cell.code[:SHOWN],
         "config": cell.config,
     }
 
 
-def _begun(home: Home) -> Iterator[tuple[str, Cell]]:
-    """Yield the cells of this home, each by its key and by the run that shows its training."""
-    for folder in sorted(home.work.glob("[0-9a-f]*")):
-        with suppress(OSError, ValidationError):
-            cell = Cell.model_validate_json((work_folder(home, folder.name) / "cell.json").read_bytes())
-            if folder.name != cell.key:
-                continue  # set aside by a forced training
-            yield cell.key, cell
-            with suppress(OSError):
-                yield (folder / RUN_FILE).read_text(encoding="ascii").strip(), cell
+def _with_settings(begun: Cell, options: TrainOptions) -> dict[str, object]:
+    """Return a run's config with what is asked for over it."""
+    file = Path(options.config_file) if options.config_file else None
+    asked = merge(file_settings(file, begun.family), settings_of(options, begun.family))
+    if not asked:
+        return begun.config
+    kind = families.get(begun.family).config
+    config = validated(kind, merge(begun.config["config"], asked), f"{begun.family} config")
+    return {**begun.config, "config": config.model_dump(mode="json")}
+
+
+def _keys(home: Home) -> list[str]:
+    """Return the keys of all cells that have begun, the latest first; none that a forced training has set aside."""
+    folders = [p for p in home.work.iterdir() if _KEY.fullmatch(p.name)] if home.work.is_dir() else []
+    found: dict[str, int] = {}
+    for folder in folders:
+        with suppress(OSError):
+            found[folder.name] = (folder / "cell.json").stat().st_mtime_ns
+            found[folder.name] = (folder / "progress.jsonl").stat().st_mtime_ns
+    return sorted(found, key=lambda key: -found[key])
+
+
+def _mlflow_runs(home: Home, key: str) -> set[str]:
+    """Return the MLflow runs of a cell: the one that shows its training, and the one that it was registered with."""
+    folder, found = work_folder(home, key), set()
+    with suppress(OSError):
+        found.add((folder / RUN_FILE).read_text(encoding="ascii").strip())
+    with suppress(OSError, ValueError, AttributeError):
+        record = json.loads((folder / "register.json").read_bytes())
+        found.add(str(record.get("summary", {}).get("run_id", "")))
+    return found
+
+
+def _cell(home: Home, key: str) -> Cell | None:
+    with suppress(OSError, ValidationError):
+        return Cell.model_validate_json((work_folder(home, key) / "cell.json").read_bytes())
+    return None
+
+
+def _latest(home: Home) -> str:
+    """Name the latest runs, those first that have something left to do."""
+    cells = [cell for key in _keys(home)[:_LOOKED_AT] if (cell := _cell(home, key))]
+    cells.sort(key=lambda cell: is_finished(home, cell))
+    named = [f"{key_shown(cell)} ({cell.name})" for cell in cells[:_NAMED]]
+    return f"The latest: {', '.join(named)}." if named else "No run has begun here yet."

@@ -25,7 +25,7 @@ LOWER_IS_BETTER = (
 
 
 #: What people ask first, first.
-_FAMILY_ORDER = ("classification", "rul", "anomaly", "forecast")
+_FAMILY_ORDER = ("classification", "rul", "anomaly", "forecast", "tcn", "lstm_ae", "behaviour", "carbon")
 
 
 def family_rank(family: str) -> int:

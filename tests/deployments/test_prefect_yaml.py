@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from deployments import pools
 from deployments.declared import RunLimit, prefect_yaml, read
 from flows import batch, fleet, machine, promote, synthesize, train, verify
+from nightshift import families
 from nightshift.plan.fleet_config import FleetConfig
 
 FLOWS = (
@@ -72,9 +73,10 @@ def test_every_entrypoint_is_a_module_and_names_a_flow(declared):
         assert flow_of(entrypoint)
 
 
-def test_every_flow_is_declared_once_and_batches_for_each_of_their_pools(declared):
+def test_every_flow_is_declared_once_and_trainings_for_each_of_their_pools(declared):
     names = [f"{flow_of(d['entrypoint']).name}/{d['name']}" for d in declared["deployments"]]
     own = {"train-batch": ("gpu", "pi"), "train-fleet": ("nightly",), "verify-on-device": ("device",)}
+    own |= dict.fromkeys(("train", "train-machine"), ("gpu", "local"))
     assert sorted(names) == sorted(f"{flow.name}/{name}" for flow in FLOWS for name in own.get(flow.name, ("local",)))
 
 
@@ -103,6 +105,20 @@ def test_what_deploy_reads_is_what_prefect_reads_and_the_shipped_pools_take_it(d
     assert {"local-pool", "gpu-pool", "pi-pool"} <= set(shipped.pools)
     assert {pool.type for pool in shipped.pools.values()} == {"process"}
     assert set(shipped.pools["pi-pool"].queues) == {"train", "device"}
+
+
+def test_what_is_given_to_a_flow_is_what_it_takes(declared):
+    """A vehicle's models are trained where GPUs are, without a word more than the deployment's name."""
+    given = {d["name"]: d["parameters"] for d in declared["deployments"] if "parameters" in d}
+    assert set(given) == {"gpu"}
+    for deployment in declared["deployments"]:
+        flow, parameters = flow_of(deployment["entrypoint"]), deployment.get("parameters", {})
+        assert set(parameters) <= set(flow.parameters.properties)
+        if parameters:
+            assert (deployment["work_pool"]["name"], parameters["target"]) == ("gpu-pool", "vehicle")
+            named = parameters.get("families", [parameters.get("family")])
+            assert all(families.get(name).group == "vehicle" for name in named)
+            flow.validate_parameters(parameters)
 
 
 def test_flows_keep_their_results_as_json():

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from support import vehicles
 from support.datasets import calendar_rows, describe
 
 from nightshift import families
@@ -58,6 +59,22 @@ def test_what_was_never_trained_is_planned_for_every_family(home: Home) -> None:
     assert {(c.state, c.reasons) for c in plan.cells} == {(State.STALE, ("never trained",))}
     assert plan.to_train == plan.cells
     assert {c.cell_key for c in plan.cells} == {make_cell(home, "pump_1", f).key for f in FAMILIES}
+
+
+def test_each_group_s_families_are_planned_for_its_own_data_and_devices_alone(home: Home) -> None:
+    land(home)
+    vehicles.small_vehicles(home)
+    plan = plan_of(home)
+    of_vehicle = ("behaviour", "carbon", "lstm_ae", "tcn")
+    assert sorted((c.subject, c.family, c.target) for c in plan.cells) == [
+        *(("pump_1", family, "pi") for family in FAMILIES),
+        *((vehicles.SUBJECT, family, "vehicle") for family in of_vehicle),
+    ]
+    assert {c.pool for c in plan.cells if c.subject == vehicles.SUBJECT} == {"gpu-pool"}
+    asked = plan_of(home, families=("tcn", "rul"), targets=("vehicle",))
+    assert [(c.subject, c.family) for c in asked.cells] == [(vehicles.SUBJECT, "tcn")]
+    named = FleetConfig(machines=("pump_1", vehicles.SUBJECT), families=("tcn",))
+    assert [c.name for c in plan_of(home, named).cells] == [f"{vehicles.SUBJECT}.tcn.vehicle"]
 
 
 def test_a_home_without_data_has_an_empty_plan(home: Home) -> None:

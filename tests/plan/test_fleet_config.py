@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from nightshift import families
 from nightshift.errors import NightshiftError
 from nightshift.files import write_atomic
 from nightshift.plan.fleet_config import FleetConfig, load_fleet
@@ -18,7 +19,7 @@ def written(home: Home, text: str) -> FleetConfig:
 
 def test_what_ships_is_what_the_code_says(home: Home) -> None:
     assert load_fleet(home) == FleetConfig()
-    assert FleetConfig().chosen_families == ("anomaly", "classification", "forecast", "rul")
+    assert FleetConfig().chosen_families == tuple(families.names())
 
 
 def test_the_user_s_file_replaces_the_shipped_one_whole(home: Home) -> None:

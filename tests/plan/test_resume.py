@@ -9,6 +9,7 @@ from nightshift.plan.records import work_folder
 from nightshift.plan.resume import RUN_FILE, cell_of_run, refuse_another
 from nightshift.plan.state import remember
 from nightshift.settings import Home
+from tests.plan.trained import leave_record
 from tests.tracking.cells import a_cell
 
 RUN = "0123456789abcdef0123456789abcdef"
@@ -19,11 +20,32 @@ def test_a_training_is_found_by_its_run_or_its_key(home: Home) -> None:
     for one in (cell, other):
         remember(home, one)
     (work_folder(home, cell.key) / RUN_FILE).write_text(RUN)
-    for name in (RUN, RUN[:8], cell.key, cell.key[:12]):
+    for name in (RUN, RUN[:6], cell.key, cell.key[:12]):
         assert cell_of_run(home, name) == cell
-    for name in ("f" * 32, RUN[:7], ""):
-        with pytest.raises(UnknownNameError, match="unknown run"):
+    for name in (RUN[:5], "", "the last one"):
+        with pytest.raises(ConfigError, match="names no run: expected 6 or more hex digits"):
             cell_of_run(home, name)
+
+
+def test_an_unknown_run_names_the_nearest_else_the_latest(home: Home) -> None:
+    with pytest.raises(UnknownNameError, match=r"unknown run 'f{32}'\. No run has begun here yet\."):
+        cell_of_run(home, "f" * 32)
+    cell = a_cell()
+    remember(home, cell)
+    digits = cell.key[:12]
+    near = ("0" if digits[0] != "0" else "1") + digits[1:]
+    with pytest.raises(UnknownNameError, match=f"Did you mean '{digits}'"):
+        cell_of_run(home, near)
+    far = "".join("0" if digit != "0" else "1" for digit in digits)
+    with pytest.raises(UnknownNameError, match=f"The latest: {digits} \\({cell.name}\\)"):
+        cell_of_run(home, far)
+
+
+def test_a_run_is_found_by_the_mlflow_run_that_it_was_registered_with(home: Home) -> None:
+    cell = a_cell()
+    remember(home, cell)
+    leave_record(home, cell, "register", summary={"run_id": RUN})
+    assert cell_of_run(home, RUN) == cell
 
 
 def test_digits_that_two_runs_begin_with_are_refused(home: Home) -> None:
