@@ -29,7 +29,7 @@ COLUMNS = (
     "dlc",
     "changed_bits",  # against the id's frame before
     "signal_residual",  # by how much more than usual a byte leaves its straight line; its square root
-    "early_residual",  # the same, not its root, of a frame that comes before its time; 0 of one in time
+    "early_residual",  # the same, not its root, of a frame that comes long before its time; else 0
     "overdue_ids",  # ids that were periodic and are silent for three of their intervals
     "frames_20ms",  # frames of all ids in the last 20 ms
     "id_age",  # since the id was first seen, beside the reader's own age; below 1 for new ids
@@ -43,8 +43,9 @@ MAX_IDS = 4096
 
 #: An id's usual interval is the mean of its first ones, known from the fourth on: a later attack does not move it.
 _FEWEST_INTERVALS, _MOST_INTERVALS = 4, 64
-#: A frame that comes more than so many times sooner than usual teaches nothing.
-_EARLY = 2.0
+#: A frame that comes more than so many times sooner than usual teaches nothing. It is called early from the lower rate
+#: on, which few true frames reach, and wholly at the higher one.
+_RATHER_EARLY, _EARLY = 1.5, 2.0
 #: An interval is about the usual one down to this rate.
 _LATE = 0.5
 _MAX_RATE, _MAX_RESIDUAL = 8.0, 32.0
@@ -143,7 +144,7 @@ def _read_id(frames: Frames, at: NDArray[np.intp], rows: NDArray[np.float64], ov
     rows[at[1:], CHANGED_BITS] = np.unpackbits(data[1:] ^ data[:-1], axis=1).sum(axis=1)
     residual = _residuals(data, learnt)
     rows[at[2:], RESIDUAL] = np.sqrt(residual)
-    rows[at[2:], EARLY] = residual * np.clip(rate[1:] - 1.0, 0.0, 1.0)
+    rows[at[2:], EARLY] = residual * np.clip((rate[1:] - _RATHER_EARLY) / (_EARLY - _RATHER_EARLY), 0.0, 1.0)
     kept = np.append(0.0, np.cumsum(np.where(learnt & (rate >= _LATE), since, 0.0)))
     steady = (time - time[0] >= _THERE_S) & (kept >= _STEADY * (time - time[0]))
     _count_overdue(frames.time_s, at, np.where(steady, time + _OVERDUE * usual, np.inf), overdue)
@@ -321,7 +322,8 @@ def _compare_steps(known: _Id, step: tuple[int, ...], learnt: bool, row: list[fl
         usual = [total / known.bends_known + 1.0 for total in known.bends]
         residual = min(_MAX_RESIDUAL, max(bend / u for bend, u in zip(bends, usual, strict=True)))
         row[RESIDUAL] = math.sqrt(residual)
-        row[EARLY] = residual * min(max(row[ID_RATE] - 1.0, 0.0), 1.0)
+        early = (row[ID_RATE] - _RATHER_EARLY) / (_EARLY - _RATHER_EARLY)
+        row[EARLY] = residual * min(max(early, 0.0), 1.0)
     if learnt:
         known.bends = [total + bend for total, bend in zip(known.bends, bends, strict=True)]
         known.bends_known += 1
