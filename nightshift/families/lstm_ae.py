@@ -7,7 +7,7 @@ as odd when any of its rows is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,7 @@ from nightshift.families._sequence import (
     train_net,
 )
 from nightshift.families._vehicle import inputs_of, matrix_of, summary_of, window_ends
-from nightshift.family import Arrays, RunContext
+from nightshift.family import Arrays, GraphVariant, RunContext
 from nightshift.findings import Finding, finding
 from nightshift.problems import anomaly_judge as judge
 from nightshift.problems.anomaly import PROBLEM
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nightshift.data.dataset import Dataset
+    from nightshift.graphs.build import Graph
     from nightshift.nets.lstm_ae import LstmAe
 
 _MEMBER = "lstm_ae"
@@ -205,6 +206,21 @@ class LstmAeFamily:
         interface, net = fitted.interface, fitted.net
         weights, threshold = weights_of(net.state_dict()), interface.thresholds[_MEMBER]
         return lstm_ae_graph(net.shape, weights, interface.window_rows, len(interface.columns), threshold).build()
+
+    def variants(
+        self, fitted: SequenceModel, data: Dataset, config: LstmAeConfig, ctx: RunContext
+    ) -> Iterator[GraphVariant]:
+        """Yield it quantised, and for a DSP."""
+        from nightshift.families._optimised import forms_of, lstm_variants
+        from nightshift.graphs.sequences import lstm_ae_graph, weights_of
+
+        face = fitted.interface
+
+        def graph(net: LstmAe, batch: int | str) -> Graph:
+            weights, threshold = weights_of(net.state_dict()), face.thresholds[_MEMBER]
+            return lstm_ae_graph(net.shape, weights, face.window_rows, len(face.columns), threshold, batch=batch)
+
+        yield from lstm_variants(forms_of(fitted, data, graph), fitted.net)
 
     def parity_inputs(self, fitted: SequenceModel, data: Dataset, ctx: RunContext) -> dict[str, NDArray[Any]]:
         """Return windows of val, and the same with readings missing, infinite or extreme."""

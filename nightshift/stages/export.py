@@ -50,7 +50,8 @@ from nightshift.findings import Finding, cost_remedy, finding
 from nightshift.graphs.parity import CasedInputs, compare
 from nightshift.plan.cell import Cell
 from nightshift.problems.evaluation import Evaluation, Member
-from nightshift.stages.chain import StageContext, StageResult, family_of, fitted_of, limits_of, run_context
+from nightshift.stages import optimise
+from nightshift.stages.chain import StageContext, StageResult, config_of, family_of, fitted_of, limits_of, run_context
 from nightshift.stages.evaluate import read_evaluation
 from nightshift.stages.model_card import model_card
 from nightshift.tracking.gate import differences
@@ -114,12 +115,18 @@ def run(cell: Cell, ctx: StageContext) -> StageResult:
         _write_described(folder, _manifest(cell, data, family, fitted, evaluation, first), evaluation)
         exported = _measured(folder, first, family, fitted, inputs, library)
         write_atomic(folder / CHECK_FILE, exported.check)
-        _write_described(folder, _manifest(cell, data, family, fitted, evaluation, exported), evaluation)
+        manifest = _manifest(cell, data, family, fitted, evaluation, exported)
+        forms = optimise.Optimised()
+        if cell.target == optimise.TARGET:
+            forms = optimise.run(family, fitted, data, config_of(cell), given, graph, manifest)
+            manifest = _with_forms(folder, manifest, forms)
+        _write_described(folder, manifest, evaluation)
         given.step(3, 4, "files")
         _copy_native(ctx.work(cell) / "native", folder / "native")
     given.note(*_remarks(cell, evaluation, exported, limits))
-    files = tuple(place / name for name in _FILES)
-    return StageResult(files=files, summary=_summary(exported), findings=tuple(given.findings))
+    files = tuple(place / name for name in (*_FILES, *forms.files))
+    summary = {**_summary(exported), **forms.summary}
+    return StageResult(files=files, summary=summary, findings=tuple(given.findings))
 
 
 def _graph(family: Family, fitted: Any, given: RunContext) -> tuple[bytes, int]:
@@ -135,6 +142,14 @@ def _graph(family: Family, fitted: Any, given: RunContext) -> tuple[bytes, int]:
     if beyond:
         raise ExportError(f"the exported graph is newer than onnxruntime 1.22 loads: {', '.join(beyond)}.")
     return graph, next((o.version for o in model.opset_import if not o.domain), 0)
+
+
+def _with_forms(folder: Path, manifest: BundleManifest, forms: optimise.Optimised) -> BundleManifest:
+    """Write the forms that are kept beside the model, and list them."""
+    for name, content in forms.files.items():
+        write_atomic(folder / name, content)
+    hashes = {name: sha256_bytes(content) for name, content in forms.files.items()}
+    return manifest.model_copy(update={"variants": forms.variants, "hashes": {**manifest.hashes, **hashes}})
 
 
 def _measured(

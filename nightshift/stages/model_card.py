@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from nightshift.edge.manifest import CHECK_FILE, BundleManifest
 from nightshift.graphs.parity import BATCH_SHARE
 from nightshift.problems.evaluation import Evaluation
+from nightshift.tracking import variants
 
 _ANSWERS = {
     "classification": "whether it will fail within the label's horizon",
@@ -40,6 +41,7 @@ def _lines(manifest: BundleManifest, evaluation: Evaluation) -> Iterator[str]:
     yield from _metrics(manifest, evaluation)
     yield from _interface(manifest)
     yield from _served(manifest)
+    yield from _variants(manifest)
     yield from _limits(manifest, evaluation)
 
 
@@ -115,6 +117,15 @@ def _served(manifest: BundleManifest) -> Iterator[str]:
     yield f'answer = model.predict({{"window": window{time_s}}})'
     yield "```"
     yield ""
+
+
+def _variants(manifest: BundleManifest) -> Iterator[str]:
+    if manifest.variants:
+        yield "## Other forms"
+        yield ""
+        yield f"Quality is `{variants.metric(manifest)}`. {variants.STAND_IN}"
+        yield ""
+        yield from _table(list(variants.HEADER), variants.rows(manifest))
 
 
 def _limits(manifest: BundleManifest, evaluation: Evaluation) -> Iterator[str]:

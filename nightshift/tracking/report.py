@@ -23,6 +23,7 @@ from nightshift.plan.lock import held
 from nightshift.plan.state import newest_cells
 from nightshift.problems.evaluation import Evaluation, Figure
 from nightshift.settings import Home
+from nightshift.tracking import variants
 from nightshift.tracking.charts import draw, figure_id, inline
 from nightshift.tracking.results import CellResult, aims, family_rank, read_result
 from nightshift.tracking.text import number, seconds, size
@@ -179,11 +180,13 @@ def _section(home: Home, result: CellResult, figures: Path) -> dict[str, Any]:
         "members": _members(found) if found and found.members else None,
         "device": _device(result, manifest) if manifest else None,
         "parity": _parity(manifest) if manifest else None,
+        "variants": _variants(manifest) if manifest and manifest.variants else None,
         "durations": _durations(result),
         "settings": _settings(result.cell),
         "registered": _registered(result),
         "bundle": result.bundle.as_posix() if result.bundle else None,
         "inputs": manifest.interface if manifest else None,
+        "stand_in": variants.STAND_IN,
         "notes": list(dict.fromkeys([*(found.notes if found else ()), *(manifest.notes if manifest else ())])),
     }
 
@@ -271,6 +274,12 @@ def _parity(manifest: BundleManifest) -> Table:
             )
         )
     return Table(("output", "largest difference", "accepted"), rows, [""] * len(rows))
+
+
+def _variants(manifest: BundleManifest) -> Table:
+    rows = variants.rows(manifest)
+    marks = ["model" if v.chosen else "" for v in manifest.variants]
+    return Table((f"form ({variants.metric(manifest)})", *variants.HEADER[1:]), rows, marks)
 
 
 def _durations(result: CellResult) -> Table:

@@ -21,10 +21,11 @@ from nightshift import families
 from nightshift.plan.cell import Cell
 from nightshift.plan.code import installed_version
 from nightshift.settings import checkout
-from nightshift.tracking import epochs
+from nightshift.tracking import epochs, variants
 from nightshift.tracking.finished import EVALUATION_FILE, Finished
 from nightshift.tracking.mlflow_store import Store, told_apart
 from nightshift.tracking.model_folder import write_model_folder
+from nightshift.tracking.variants import VARIANTS_FILE
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -147,6 +148,7 @@ def metrics_of(finished: Finished) -> dict[str, float]:
     if manifest.footprint:
         found |= {"bundle/memory_mb": manifest.footprint.memory_mb, "bundle/start_s": manifest.footprint.start_s}
     found |= {f"bundle/parity_max_abs/{name}": value for name, value in manifest.parity.max_abs.items()}
+    found |= variants.metrics(manifest)
     found |= {f"seconds/{stage}": record.seconds for stage, record in finished.records.items()}
     return {_name(k): float(v) for k, v in found.items() if v is not None}
 
@@ -248,6 +250,8 @@ def _write_artifacts(folder: Path, finished: Finished) -> None:
     (folder / ENVIRONMENT_FILE).write_text(json.dumps(environment(finished.cell), indent=1), encoding="utf-8")
     findings = [f.model_dump(mode="json") | {"why": f.why} for f in finished.findings]
     (folder / FINDINGS_FILE).write_text(json.dumps(findings, indent=1, ensure_ascii=False), encoding="utf-8")
+    if finished.manifest.variants:
+        (folder / VARIANTS_FILE).write_text(variants.as_json(finished.manifest), encoding="utf-8")
     write_model_folder(folder / MODEL_FOLDER, finished.bundle, finished.manifest)
 
 

@@ -1,0 +1,236 @@
+"""Part of export where the target is a vehicle: other forms of the model, each judged and measured, the best one kept.
+
+A family that offers `variants` gives the forms. Each is judged on windows of val, by which is chosen, and of test, that
+is only told; its latency is that of one row on one thread here, which stands in for the vehicle's own computer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from nightshift.data.dataset import Dataset
+from nightshift.edge.bench import measure
+from nightshift.edge.faces import COLUMNS_KEY, columns_note
+from nightshift.edge.manifest import DLC_FILE, DSP_FILE, MODEL_FILE, OPTIMISED_FILE, BundleManifest, Variant
+from nightshift.edge.runtime import Model
+from nightshift.edge.session import open_session
+from nightshift.edge.wire import CONTRIB_OPS, OLDEST_RUNTIME, check_self_contained
+from nightshift.errors import BundleError, ExportError
+from nightshift.family import Family, GraphVariant, Optimisable, RunContext
+from nightshift.files import write_atomic
+from nightshift.graphs import dlc
+from nightshift.problems import problem as problems
+from nightshift.problems.problem import Problem, Samples
+
+TARGET = "vehicle"
+#: Metadata key of a DSP's graph: what takes the place of missing readings in front of it, a number a column.
+FILL_KEY = "nightshift.fill"
+#: Windows of a part that forms are judged on, at most, evenly; graphs for one row answer them one by one.
+_JUDGED, _AT_ONCE = 2_000, 256
+#: Forms this near to the fastest count as equally fast: the smallest of them is taken.
+_AS_FAST = 1.05
+_TREES = "trees compare numbers and multiply none: there is nothing to quantise, and a DSP has no operator for them"
+_NO_FORMS = "the family offers no other form"
+
+
+@dataclass(frozen=True)
+class Optimised:
+    """What was tried.
+
+    Attributes:
+        variants: for the manifest, `fp32` first.
+        files: name in the bundle -> bytes.
+    """
+
+    variants: tuple[Variant, ...] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def summary(self) -> dict[str, str | int | float | bool | None]:
+        """What the stage's record keeps."""
+        chosen = next((v for v in self.variants if v.chosen), None)
+        return {} if chosen is None else {"optimised": chosen.name, "optimised_loss": chosen.loss}
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """A form with what was found of it."""
+
+    offer: GraphVariant
+    graph: bytes
+    found: Variant
+
+
+def run(
+    family: Family, fitted: Any, data: Dataset, config: Any, ctx: RunContext, graph: bytes, manifest: BundleManifest
+) -> Optimised:
+    """Try the forms of a model.
+
+    Args:
+        family: of the model.
+        fitted: the model.
+        data: that it was trained on.
+        config: of the family.
+        ctx: of the stage.
+        graph: `model.onnx`.
+        manifest: of that.
+
+    Raises:
+        ExportError: when a form cannot be loaded as a device loads it.
+    """
+    judge = _Judge(family, data, manifest)
+    base = judge.tried(GraphVariant("fp32", "the model itself", onnx.load_model_from_string(graph)), graph, None)
+    forms: list[_Tried] = []
+    missing: list[Variant] = []
+    for offer in family.variants(fitted, data, config, ctx) if isinstance(family, Optimisable) else ():
+        ctx.step(2, 4, f"variant {offer.name}")
+        if offer.model is None:
+            missing.append(Variant(name=offer.name, how=offer.how))
+        else:
+            forms.append(judge.tried(offer, _bytes_of(offer, manifest), base.found))
+    if not forms:
+        trees = any(remark.rule == "tree" for remark in dlc.lint(onnx.load_model_from_string(graph)))
+        missing.append(Variant(name="int8", how=f"not made: {_TREES if trees else _NO_FORMS}"))
+    return _kept(base, forms, missing, config.max_quality_loss, ctx.work)
+
+
+def _kept(base: _Tried, forms: list[_Tried], missing: list[Variant], max_loss: float, work: Path) -> Optimised:
+    best = _best([base, *forms], max_loss)
+    files: dict[str, bytes] = {}
+    told: list[Variant] = []
+    for tried in (base, *forms):
+        found = tried.found.model_copy(update={"chosen": tried is best, "file": MODEL_FILE if tried is base else ""})
+        if tried.offer.dsp:
+            files[DSP_FILE] = tried.graph
+            said, converted = _converted(tried.graph, work)
+            files |= converted
+            found = found.model_copy(update={"file": DSP_FILE, "dlc": f"{found.dlc}; {said}"})
+        elif tried is best and tried is not base:
+            files[OPTIMISED_FILE] = tried.graph
+            found = found.model_copy(update={"file": OPTIMISED_FILE})
+        told.append(found)
+    return Optimised((*told, *missing), files)
+
+
+def _best(tried: list[_Tried], max_loss: float) -> _Tried:
+    """Return the fastest form that loses no more than is allowed; the smallest of those that are as fast."""
+    base = tried[0]
+    fit = [t for t in tried if t is base or (not t.offer.dsp and t.found.loss is not None and t.found.loss <= max_loss)]
+    fastest = min(_p50_ms(t) for t in fit)
+    return min((t for t in fit if _p50_ms(t) <= fastest * _AS_FAST), key=lambda t: len(t.graph))
+
+
+def _p50_ms(tried: _Tried) -> float:
+    latency = tried.found.latency
+    return latency.p50_ms if latency else float("inf")
+
+
+def _converted(graph: bytes, work: Path) -> tuple[str, dict[str, bytes]]:
+    """Convert the DSP's graph where a converter is installed; return what was said, and the file by name."""
+    source, out = work / DSP_FILE, work / DLC_FILE
+    write_atomic(source, graph)
+    try:
+        done = dlc.convert(source, out)
+        return done.said, {DLC_FILE: done.file.read_bytes()} if done.file else {}
+    finally:
+        source.unlink(missing_ok=True)
+        out.unlink(missing_ok=True)
+
+
+def _bytes_of(offer: GraphVariant, manifest: BundleManifest) -> bytes:
+    """Return a form as a file that tells its own columns; see `model.onnx`.
+
+    Raises:
+        ExportError: when it could not be served.
+    """
+    model: Any = offer.model
+    del model.metadata_props[:]
+    model.metadata_props.add(key=COLUMNS_KEY, value=columns_note(manifest.interface))
+    if offer.fill is not None:
+        model.metadata_props.add(key=FILL_KEY, value=str([round(float(v), 6) for v in offer.fill]))
+    graph: bytes = model.SerializeToString(deterministic=True)
+    try:
+        beyond = check_self_contained(graph, CONTRIB_OPS).beyond(OLDEST_RUNTIME)
+    except BundleError as error:
+        raise ExportError(f"variant '{offer.name}' cannot be served: {error.what}", hint=error.hint) from error
+    if beyond:
+        raise ExportError(f"variant '{offer.name}' is newer than onnxruntime 1.22 loads: {', '.join(beyond)}.")
+    return graph
+
+
+class _Judge:
+    """Judges and measures forms of one model on the same rows."""
+
+    def __init__(self, family: Family, data: Dataset, manifest: BundleManifest) -> None:
+        self._problem: Problem = problems.get(family.problem)
+        self._manifest = manifest
+        self._samples = {part: _some(family.samples(manifest.interface, data, part)) for part in ("val", "test")}
+
+    def tried(self, offer: GraphVariant, graph: bytes, base: Variant | None) -> _Tried:
+        """Judge and measure one form.
+
+        Raises:
+            ExportError: when it cannot be loaded.
+        """
+        try:
+            model = Model(self._manifest, "", open_session(graph))
+        except BundleError as error:
+            raise ExportError(f"variant '{offer.name}' cannot be served: {error.what}", hint=error.hint) from error
+        quality = {part: self._figure(model, offer, samples) for part, samples in self._samples.items()}
+        rows = _filled(self._samples["val"].inputs, offer.fill)
+        before = base.quality.get("val") if base else quality["val"]
+        found = Variant(
+            name=offer.name,
+            how=offer.how,
+            metric=self._problem.primary,
+            quality=quality,
+            loss=_loss(before, quality["val"], self._problem.higher_is_better),
+            size_bytes=len(graph),
+            latency=measure(model, {name: values[:100] for name, values in rows.items()}),
+            dlc=dlc.verdict(dlc.lint(onnx.load_model_from_string(graph))),
+        )
+        return _Tried(replace(offer, model=None), graph, found)
+
+    def _figure(self, model: Model, offer: GraphVariant, samples: Samples) -> float | None:
+        """Return the problem's primary metric of a form's answers; None where it is undefined."""
+        parts = list(_answers(model, _filled(samples.inputs, offer.fill)))
+        answers = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        sums = np.asarray(self._problem.statistics(answers, samples).values, np.float64).sum(axis=0)
+        figure = float(self._problem.from_sums(sums))
+        return figure if np.isfinite(figure) else None
+
+
+def _answers(model: Model, inputs: Mapping[str, NDArray[Any]]) -> Iterator[dict[str, NDArray[Any]]]:
+    first = model.session.get_inputs()[0].shape[0]
+    step = first if isinstance(first, int) else _AT_ONCE
+    for start in range(0, len(next(iter(inputs.values()))), step):
+        yield model.run({name: values[start : start + step] for name, values in inputs.items()})
+
+
+def _some(samples: Samples) -> Samples:
+    """Return every so many-th row."""
+    n_rows = len(samples.unit)
+    return samples if n_rows <= _JUDGED else samples.select(np.linspace(0, n_rows - 1, _JUDGED).astype(np.intp))
+
+
+def _filled(inputs: Mapping[str, NDArray[Any]], fill: NDArray[np.float32] | None) -> dict[str, NDArray[Any]]:
+    """Return inputs with something in the place of missing readings, for a graph that takes none."""
+    if fill is None:
+        return dict(inputs)
+    window = inputs["window"]
+    return {**inputs, "window": np.where(np.isfinite(window), window, fill).astype(np.float32)}
+
+
+def _loss(before: float | None, now: float | None, higher_is_better: bool) -> float | None:
+    """Return the share of quality that was lost, below 0 for a gain; None where it is undefined."""
+    if before is None or now is None:
+        return None
+    lost = before - now if higher_is_better else now - before
+    return lost / abs(before) if before else (0.0 if lost <= 0 else None)
