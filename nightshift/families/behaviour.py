@@ -34,6 +34,7 @@ from nightshift.families._boosted import (
 from nightshift.families._consumption import note_left_out
 from nightshift.families._vehicle import inputs_of, window_ends
 from nightshift.family import Arrays, RunContext
+from nightshift.findings import finding
 from nightshift.graphs.build import ELEMENT_TYPES, Graph
 from nightshift.problems import kinds_judge as judge
 from nightshift.problems.classification import PROBLEM
@@ -90,19 +91,23 @@ class BehaviourFamily:
                 f"the train part of '{data.subject}' holds one kind of driving only: {classes[int(kind[0])]}.",
                 hint="Land trips of two kinds or more.",
             )
-        tuning = _known(data, "val", config.window_rows, config.stride_rows, classes)
-        tuned = tuning_windows(data, tuning.ends)
         spec, interface = window_spec(data, config), _interface(data, config, classes)
-        table = BoostedTable(
-            columns=spec.feature_names,
-            train=features_of(data, "train", interface, spec, known.ends[chosen]),
-            target=kind,
-            weight=_weights(kind, len(classes)) if config.balanced else None,
-            tuning=features_of(data, "val", interface, spec, tuning.ends[tuned]),
-            tuning_target=tuning.kind[tuned],
-        )
+        features = features_of(data, "train", interface, spec, known.ends[chosen])
+        tuning = _known(data, "val", config.window_rows, config.stride_rows, classes)
+        lacking = np.setdiff1d(kind, tuning.kind)
+        if len(lacking):
+            missing = ", ".join(classes[k] for k in lacking)
+            ctx.note(finding("T018", f"The val part has no window of {missing}: trips of train stop training early."))
+            held = held_back(data.runs("train")[known.ends[chosen]], kind)
+            tuned, tuned_kind = features[held], kind[held]
+            features, kind = features[~held], kind[~held]
+        else:
+            rows = _tuning(data, tuning)
+            tuned, tuned_kind = features_of(data, "val", interface, spec, tuning.ends[rows]), tuning.kind[rows]
+        weight = _weights(kind, len(classes)) if config.balanced else None
+        table = BoostedTable(spec.feature_names, features, kind, weight, tuned, tuned_kind)
         boosted = fit_boosted(table, config.settings(), ctx, objective="kinds", n_kinds=len(classes))
-        return BoostedModel(interface, spec, boosted, settings_of(config, spec, boosted, len(chosen)))
+        return BoostedModel(interface, spec, boosted, settings_of(config, spec, boosted, len(kind)))
 
     def predict(self, fitted: BoostedModel, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Answer with LightGBM: `probability` float32 `(n, classes)`, `label` int64 `(n,)`."""
@@ -247,6 +252,36 @@ def _known(data: Dataset, part: str, window_rows: int, stride_rows: int, classes
     return _Known(ends[rows], kind[rows].astype(np.int64), len(ends) - len(rows))
 
 
+def held_back(trip: NDArray[np.int64], kind: Ints) -> NDArray[np.bool_]:
+    """Return which windows are held back from training, `(n,)`: those of every fourth trip of each kind.
+
+    Of a kind with one trip they are the last quarter of its windows: next best, where no other trip is there.
+
+    Args:
+        trip: `(n,)`, in order.
+        kind: `(n,)`; a trip counts as one of the kind of its first window.
+    """
+    trips, first = np.unique(trip, return_index=True)
+    held = np.zeros(len(trip), dtype=np.bool_)
+    for each in np.unique(kind[first]):
+        own = trips[kind[first] == each]
+        if len(own) > 1:
+            held |= np.isin(trip, own[1::4])
+            continue
+        windows = np.flatnonzero(trip == own[0])
+        held[windows[len(windows) - len(windows) // 4 :]] = True
+    if not held.any():
+        held[-1] = True
+    return held
+
+
+def _tuning(data: Dataset, known: _Known) -> NDArray[np.intp]:
+    """Return which windows of val are for early stopping; the whole where the first half lacks a kind of the part."""
+    first = tuning_windows(data, known.ends)
+    whole = len(np.unique(known.kind[first])) < len(np.unique(known.kind))
+    return np.arange(len(known.ends)) if whole else first
+
+
 def _weights(kind: Ints, n_classes: int) -> NDArray[np.float64]:
     size = np.bincount(kind, minlength=n_classes)
     return len(kind) / (np.count_nonzero(size) * size[kind].astype(np.float64))
@@ -275,7 +310,7 @@ def _notes(fitted: BoostedModel, feature: str, left_out: int) -> list[str]:
     return [
         f"A window of {fitted.spec.window_rows} rows is of the kind that most of its rows are of.{unknown}",
         f"Each kind counts alike in macro-F1. The rule of one feature looks at {feature}.",
-        f"{fitted.boosted.rounds} of {fitted.boosted.rounds_tried} rounds are kept, by the first half of validation.",
+        f"{fitted.boosted.rounds} of {fitted.boosted.rounds_tried} rounds are kept.",
     ]
 
 

@@ -28,6 +28,8 @@ _MODEL_FILE = "model.txt"
 _OBJECTIVES = {"squared": "regression", "absolute": "regression_l1", "kinds": "multiclass"}
 _METRICS = {"squared": "l2", "absolute": "l1", "kinds": "multi_logloss"}
 _TOLD_EVERY = 25
+#: A tree of few windows may have so many leaves at least.
+_LEAVES_OF_FEW = 20
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class BoostedSettings:
         tree_depth: of a tree, at most.
         learning_rate: share of a tree that is added.
         max_leaves: of a tree.
-        min_leaf_rows: fewest windows in a leaf.
+        min_leaf_rows: fewest windows in a leaf; fewer where so many would leave hardly a split.
         row_share: share of the windows that a round sees.
         feature_share: share of the features that a tree sees.
         l2: penalty of leaf values.
@@ -58,15 +60,16 @@ class BoostedSettings:
     patience: int
     seed: int
 
-    def parameters(self, objective: Objective, n_kinds: int, threads: int) -> dict[str, Any]:
+    def parameters(self, objective: Objective, n_kinds: int, n_windows: int, threads: int) -> dict[str, Any]:
         """Return them under LightGBM's names; results do not depend on the number of threads."""
+        least = min(self.min_leaf_rows, max(2, n_windows // _LEAVES_OF_FEW))
         return {
             "objective": _OBJECTIVES[objective],
             "metric": _METRICS[objective],
             "max_depth": self.tree_depth,
             "learning_rate": self.learning_rate,
             "num_leaves": self.max_leaves,
-            "min_data_in_leaf": self.min_leaf_rows,
+            "min_data_in_leaf": least,
             "bagging_fraction": self.row_share,
             "bagging_freq": 1 if self.row_share < 1.0 else 0,
             "feature_fraction": self.feature_share,
@@ -160,7 +163,7 @@ def fit_boosted(
         raise DataError("every input is missing, or stands still, in the train part.", hint="Check the sensors.")
     import lightgbm
 
-    parameters = settings.parameters(objective, n_kinds, ctx.threads)
+    parameters = settings.parameters(objective, n_kinds, len(table.train), ctx.threads)
     train = lightgbm.Dataset(table.train, table.target, weight=table.weight, params=parameters)
     booster = lightgbm.Booster(parameters, train)
     booster.add_valid(lightgbm.Dataset(table.tuning, table.tuning_target, reference=train, params=parameters), "tuning")

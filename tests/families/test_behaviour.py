@@ -15,7 +15,7 @@ from nightshift.data.dataset import Dataset
 from nightshift.data.store import land
 from nightshift.errors import DataError
 from nightshift.families._boosted import BoostedModel
-from nightshift.families.behaviour import FAMILY, BehaviourConfig, window_kinds
+from nightshift.families.behaviour import FAMILY, BehaviourConfig, held_back, window_kinds
 from nightshift.family import RunContext
 from nightshift.graphs.parity import split_thresholds
 from nightshift.problems.classification import PROBLEM
@@ -114,6 +114,25 @@ def test_one_kind_alone_or_none_is_a_clear_error(session_home: Home, made: Made)
     none = changed(session_home, "untold", {"val": dict.fromkeys(STYLES, None)})
     with pytest.raises(DataError, match="no window of the val part of 'untold' has a known kind"):
         FAMILY.train(none, made[1], made[2])
+
+
+def test_a_val_part_without_a_kind_does_not_end_training_by_the_others_alone(
+    session_home: Home, made: Made, tmp_path: Path
+) -> None:
+    data = changed(session_home, "val_calm", {"val": dict.fromkeys(STYLES, "calm")})
+    ctx = dataclasses.replace(made[2], work=tmp_path, findings=[])
+    fitted = FAMILY.train(data, made[1], ctx)
+    [found] = [f.what for f in ctx.findings if f.code == "T018"]
+    assert found == "The val part has no window of normal, aggressive: trips of train stop training early."
+    assert fitted.summary["train_windows"] == 12 * 17, "of each kind's five trips the second is held back"
+    assert fitted.boosted.rounds > 10
+
+
+def test_of_a_kind_with_one_trip_the_last_windows_are_held_back() -> None:
+    trip, kind = np.repeat([1, 2, 3, 4], 8), np.repeat([0, 1, 0, 0], 8)
+    held = held_back(trip, kind)
+    assert np.flatnonzero(held).tolist() == [14, 15, *range(16, 24)]
+    assert held_back(np.zeros(3, np.int64), np.zeros(3, np.int64)).tolist() == [False, False, True]
 
 
 def test_a_champion_that_knows_the_kinds_in_another_order_is_judged_by_their_names(

@@ -88,6 +88,14 @@ def test_a_target_with_little_room_keeps_fewer_rounds_and_says_so(tmp_path: Path
     assert sum(2 * tree["num_leaves"] - 1 for tree in trees) * 35 <= 5_000
 
 
+def test_few_windows_are_split_all_the_same(tmp_path: Path) -> None:
+    given = table()
+    few = dataclasses.replace(given, train=given.train[:80], target=given.target[:80])
+    coarse = dataclasses.replace(SETTINGS, min_leaf_rows=60)
+    fitted = fit_boosted(few, coarse, context(tmp_path), objective="squared")
+    assert fitted.tuning_loss < 0.8 * np.var(given.tuning_target)
+
+
 def test_the_time_limit_ends_training_and_says_so(tmp_path: Path) -> None:
     ctx = context(tmp_path, time_limit_s=1e-9)
     assert fit_boosted(table(), SETTINGS, ctx, objective="squared").rounds == 1
