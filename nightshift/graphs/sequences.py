@@ -44,8 +44,10 @@ def add_scaling(graph: Graph, window: str, plan: ColumnPlan, weights: Weights) -
         one = _clipped(graph, one, 0.0, float(classes))
         return graph.add("Cast", one, to=7)
 
-    numbers = graph.const(plan.numbers, "int64")
-    raw, has = graph.add("Gather", window, numbers, axis=2), graph.add("Gather", known, numbers, axis=2)
+    raw, has = window, known
+    if plan.classes or plan.unseen or plan.key or plan.numbers != tuple(range(len(plan.numbers))):
+        numbers = graph.const(plan.numbers, "int64")
+        raw, has = graph.add("Gather", window, numbers, axis=2), graph.add("Gather", known, numbers, axis=2)
     centre, factor = (graph.const(weights[f"scaling.{name}"]) for name in ("centre", "factor"))
     if plan.key is not None:
         row = code(*plan.key)
@@ -77,15 +79,24 @@ def tcn_graph(
     """
     graph = Graph("tcn")
     window = graph.input("window", "float32", (batch, window_rows, columns))
-    answer = add_tcn(graph, add_scaling(graph, window, shape.plan, weights), shape, weights)
-    value = graph.add("Mul", answer, graph.const(weights["spread"]))
-    value = graph.add("Relu", graph.add("Add", value, graph.const(weights["centre"])))
+    answer = add_tcn(graph, add_scaling(graph, window, shape.plan, weights), shape, _in_unit(weights))
+    value = graph.add("Relu", answer)
     graph.output(graph.add("Squeeze", value, graph.const([1], "int64")), "value", "float32", (batch,))
     return graph
 
 
+def _in_unit(weights: Weights) -> Weights:
+    """Return the weights with the truth's spread and centre folded into the last layer: two nodes less."""
+    spread, centre = (weights[name].astype(np.float64) for name in ("spread", "centre"))
+    scaled = {
+        "answer.weight": weights["answer.weight"] * spread,
+        "answer.bias": weights["answer.bias"] * spread + centre,
+    }
+    return {**weights, **{name: values.astype(np.float32) for name, values in scaled.items()}}
+
+
 def add_tcn(graph: Graph, scaled: str, shape: TcnShape, weights: Weights) -> str:
-    """Add `Tcn.core`: `(batch, rows, width)` to `(batch, 1)` in the truth's spread."""
+    """Add `Tcn.core`: `(batch, rows, width)` to `(batch, 1)`."""
     value, width = graph.add("Transpose", scaled, perm=[0, 2, 1]), shape.plan.width
     for i in range(len(shape.inner)):
         value = _block(graph, value, f"blocks.{i}", weights, 2**i, wider=width != shape.channels)
