@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from nightshift.cli.data_commands import add_history, add_import
 from nightshift.cli.demo import add_demo
+from nightshift.cli.dlc import add_dlc
 from nightshift.cli.fleet import add_fleet
 from nightshift.cli.land import add_land
 from nightshift.cli.look import add_look
@@ -61,6 +62,7 @@ def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     add_verify(commands)
     add_promote(commands)
     add_predict(commands)
+    add_dlc(commands)
     add_history(commands)
     add_prune(commands)
     add_serve(commands)
