@@ -15,6 +15,13 @@ _ANSWERS = {
     "anomaly": "whether it is behaving oddly now",
     "forecast": "what its sensors will read",
 }
+#: Families of other groups than machines say what they answer themselves.
+_OWN_ANSWERS = {
+    "tcn": "how much fuel it uses",
+    "lstm_ae": "whether it behaves oddly now",
+    "behaviour": "what kind of driving it sees",
+    "carbon": "how much CO2 it emits",
+}
 _LABELS = {
     "given": "Labels were given with the data.",
     "from_rul": "Labels follow from the remaining useful life and the horizon.",
@@ -29,14 +36,16 @@ def model_card(manifest: BundleManifest, evaluation: Evaluation) -> str:
 
 
 def _lines(manifest: BundleManifest, evaluation: Evaluation) -> Iterator[str]:
-    answer = _ANSWERS.get(manifest.problem, manifest.problem)
+    answer = _OWN_ANSWERS.get(manifest.family) or _ANSWERS.get(manifest.problem, manifest.problem)
+    kind = "vehicle" if manifest.family in _OWN_ANSWERS else "machine"
     yield f"# {manifest.subject}: {manifest.family} for {manifest.target}"
     yield ""
-    yield f"Answers, for the machine `{manifest.subject}`: {answer}."
+    yield f"Answers, for the {kind} `{manifest.subject}`: {answer}."
     yield f"Made on {manifest.created_at} by Nightshift from dataset `{manifest.fingerprints.dataset[:12]}`."
     if manifest.trained_until:
         yield f"Nothing later than {manifest.trained_until} was used to train it."
-    yield _LABELS.get(manifest.label_source, "")
+    if kind == "machine":
+        yield _LABELS.get(manifest.label_source, "")
     yield ""
     yield from _metrics(manifest, evaluation)
     yield from _interface(manifest)
