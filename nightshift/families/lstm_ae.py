@@ -285,9 +285,25 @@ def _interface(data: Dataset, config: LstmAeConfig, threshold: float) -> Interfa
 
 def _findings(judged: Evaluation, config: LstmAeConfig, source: str, seen: OddWindows) -> list[Finding]:
     """Return what is remarkable, each missed target with the command to try next."""
-    said = _try_next(config)
+    said = _ceiling(judged, config) or _try_next(config)
     found = judge.findings(judged, config.max_gap, config.wanted, source, seen.kind, injected=False, try_next=said)
     return [finding(f.code, f.what, remedy=said) if f.code == "T007" else f for f in found]
+
+
+def _ceiling(judged: Evaluation, config: LstmAeConfig) -> str:
+    """Say what a lower rate of false alarms would do, where F1 could not be reached even if nothing odd were missed."""
+    share, fpr = (judged.score("test", name) for name in ("anomaly_share", "fpr"))
+    wanted = config.wanted.get("f1")
+    if not share or fpr is None or wanted is None:
+        return ""
+    best = 2.0 * share / (2.0 * share + fpr * (1.0 - share))
+    if best >= wanted:
+        return ""
+    stricter = (100.0 + config.threshold_percentile) / 200.0
+    return (
+        f"With {share:.1%} of the windows odd and {fpr:.1%} of the normal ones above the threshold F1 cannot pass "
+        f"{best:.2f}: try `nightshift train lstm_ae --threshold {stricter:g}`."
+    )
 
 
 def _try_next(config: LstmAeConfig) -> str:

@@ -19,7 +19,9 @@ from nightshift.errors import ConfigError, DataError, InterruptedTraining, Train
 from nightshift.families import lstm_ae, tcn
 from nightshift.families._odd import OddWindows, distance_from_mean, normal_threshold, odd_windows
 from nightshift.family import RunContext
+from nightshift.problems import anomaly_judge
 from nightshift.problems.anomaly import Timeline
+from nightshift.problems.evaluation import ScoreRow
 from nightshift.settings import Home
 
 
@@ -193,6 +195,15 @@ def test_an_identifier_chooses_what_is_usual_and_an_unseen_one_is_odd(
     evaluation = lstm_ae.FAMILY.evaluate(fitted, data, config, ctx)
     assert evaluation.score("test", "recall_weaving") == evaluation.score("test", "recall") == 1.0
     assert (evaluation.score("test", "fpr") or 0) < 0.1
+
+
+def test_a_target_that_the_threshold_puts_out_of_reach_names_a_stricter_one() -> None:
+    """5 % of false alarms beside 8 % of odd windows: perfect recall is an F1 of 0.78."""
+    row = ScoreRow(who="vote", kind="model", part="test", metrics={"f1": 0.7, "anomaly_share": 0.08, "fpr": 0.05})
+    judged = anomaly_judge.evaluation([row])
+    config = lstm_ae.LstmAeConfig(wanted={"f1": 0.85})
+    assert "cannot pass 0.78: try `nightshift train lstm_ae --threshold 0.975`" in lstm_ae._ceiling(judged, config)
+    assert not lstm_ae._ceiling(judged, changed(config, wanted={"f1": 0.75}))
 
 
 def test_the_rule_without_a_network_is_the_networks_score_of_a_drawn_mean() -> None:
