@@ -26,6 +26,7 @@ def fix(model: onnx.ModelProto) -> onnx.ModelProto:
     _drop_missing(mended)
     _rewrite(mended, _clip_as_bounds)
     _rewrite(mended, _truth_as_numbers)
+    _rewrite(mended, _row_by_comparison)
     _rewrite(mended, _steps)
     _drop_identities(mended)
     _fold(mended)
@@ -109,6 +110,31 @@ def _truth_as_numbers(model: onnx.ModelProto, each: onnx.NodeProto) -> Iterator[
     names = [f"{each.output[0]}/{value}" for value in (1, 0)]
     model.graph.initializer.extend(constant(n, np.array(v, dtype)) for n, v in zip(names, (1, 0), strict=True))
     yield node("Where", [each.input[0], *names], each.output[0])
+
+
+def _row_by_comparison(model: onnx.ModelProto, each: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
+    """Let a row of a table be found by comparing a class's code, a float, instead of casting it to an integer.
+
+    In a graph of opset 21, which 16 bits need, the converter takes no cast at all.
+    """
+    cast = next((n for n in model.graph.node if each.op_type == "Gather" and n.output[0] == each.input[1]), None)
+    table: Any = next((t for t in model.graph.initializer if t.name == each.input[0]), None)
+    if cast is None or cast.op_type != "Cast" or table is None or len(table.dims) != 2:
+        return
+    if any(a.name == "axis" and a.i for a in each.attribute):
+        return
+    stem = each.output[0]
+    made = {
+        "axes": np.array([-2, -1], np.int64),
+        "codes": np.arange(table.dims[0], dtype=np.float32)[:, None],
+        "none": np.array(0.0, np.float32),
+        "axis": np.array([-2], np.int64),
+    }
+    model.graph.initializer.extend(constant(f"{stem}/{name}", values) for name, values in made.items())
+    yield node("Unsqueeze", [cast.input[0], f"{stem}/axes"], f"{stem}/code")
+    yield node("Equal", [f"{stem}/code", f"{stem}/codes"], f"{stem}/is")
+    yield node("Where", [f"{stem}/is", each.input[0], f"{stem}/none"], f"{stem}/row")
+    yield node("ReduceSum", [f"{stem}/row", f"{stem}/axis"], stem, keepdims=0)
 
 
 def _steps(model: onnx.ModelProto, each: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
