@@ -44,7 +44,9 @@ _PASSES = frozenset({"Transpose", "Slice", "Flatten", "Squeeze", "Unsqueeze", "R
 _JOINS = frozenset({"Add", "Relu"})
 #: Windows that are calibrated at once, and values of each tensor that are kept of them.
 _AT_ONCE, _KEPT = 64, 20_000
-#: A range may be cut to this share of the largest value where that errs less.
+#: 16 bits have levels to spare: one of them holds values twice as large as calibration has seen.
+_ROOM = 2.0
+#: 8-bit ranges may be cut to one of these shares of what was seen, where that errs less.
 _CUTS = np.linspace(0.4, 1.0, 25)
 
 
@@ -348,7 +350,7 @@ def _grid(values: Floats, dtype: type[np.unsignedinteger[Any]]) -> Grid:
         return Grid(scale, int(np.clip(np.rint(-low * share / scale), 0, levels)), dtype)
 
     if dtype is not np.uint8 or high == low:
-        return grid(1.0)
+        return grid(_ROOM)
     found = [grid(float(share)) for share in _CUTS]
     errors = [float(np.square(g.rounded(values) - values, dtype=np.float64).sum()) for g in found]
     return found[int(np.argmin(errors))]
