@@ -14,7 +14,7 @@ from nightshift.plan.batch import wants_gpu
 from nightshift.plan.cell import Cell
 from nightshift.plan.options import TrainOptions, settings_of
 from nightshift.plan.outcome import CellOutcome, is_trained, outcome_of, outcome_of_chain
-from nightshift.plan.resume import resumed
+from nightshift.plan.resume import keep_threads, resumed
 from nightshift.plan.state import make_cell
 from nightshift.settings import home
 from nightshift.stages.chain import StageContext, begin
@@ -83,7 +83,7 @@ def cell_run(cell: Cell, options: TrainOptions) -> Iterator[CellRun]:
         gpu = gpu_of_run(lambda: False) if wants_gpu(cell) else None
         if gpu is not None:
             held.enter_context(gpu(cell))
-        bar = held.enter_context(at_work(cell, options.threads))
+        bar = held.enter_context(at_work(cell, keep_threads(place, cell, options.threads)))
         try:
             yield run
         except NotApplicableError as reason:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from nightshift.cli.data_commands import add_history, add_import
 from nightshift.cli.demo import add_demo
 from nightshift.cli.dlc import add_dlc
+from nightshift.cli.download import add_download
 from nightshift.cli.fleet import add_fleet
 from nightshift.cli.land import add_land
 from nightshift.cli.look import add_look
@@ -36,6 +37,7 @@ first steps:
   nightshift synthesize motor_siemens_1la7_001       a machine's data from its profile, landed
   nightshift import csv my.csv --mapping my.yaml     or: import cmapss | ai4i | nab
   nightshift train-machine --machine my_machine      all families that apply to it
+  nightshift simulate vehicle                        trips of cars; then: nightshift train vehicle
   nightshift predict --bundle models/… --input rows.csv
 
 exit codes: 0 done, 1 a cell failed, 2 usage or config, 3 blocked by data, 4 a service is unreachable, 130 interrupted
@@ -61,6 +63,7 @@ def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     add_look(commands)
     add_verify(commands)
     add_promote(commands)
+    add_download(commands)
     add_predict(commands)
     add_dlc(commands)
     add_history(commands)

@@ -15,7 +15,7 @@ from nightshift.tracking.text import number, seconds, size
 from nightshift.tracking.unversioned import failure_of
 from nightshift.tracking.versions import WAITS
 
-_WIDTH = 12
+_WIDTH = 13
 
 
 def print_closing(home: Home, cell: Cell, ending: str) -> None:

@@ -125,7 +125,22 @@ def say_next(home: Home, subject: str, *, to_tell: bool) -> None:
     waits = any(note.subject == subject for note in pending(home))
     if waits or to_tell:
         print(f"\n{_what_follows(home, subject, waits=waits)}")
-    print(f"\nnext: nightshift train-machine --machine {subject}")
+    print(f"\nnext: {_what_trains(home, subject)}")
+
+
+def _what_trains(home: Home, subject: str) -> str:
+    """Return the command that trains on a subject's present data: all that fits, or the one family that does."""
+    from nightshift import families
+    from nightshift.data.groups import SUBJECTS, VEHICLE
+    from nightshift.data.store import open_dataset
+
+    metadata = open_dataset(home, subject).metadata
+    if metadata.group != VEHICLE:
+        return f"nightshift train-machine --machine {subject}"
+    known = (families.get(name) for name in families.names())
+    able = [family.name for family in known if family.group == VEHICLE and family.needs <= metadata.offers]
+    named = "" if subject == SUBJECTS[VEHICLE] else f" --subject {subject}"
+    return f"nightshift train {able[0] if len(able) == 1 else VEHICLE}{named}"
 
 
 def _what_follows(home: Home, subject: str, *, waits: bool) -> str:

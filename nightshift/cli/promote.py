@@ -63,11 +63,11 @@ def add_promote(commands: Any) -> None:
 def _model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("machine", metavar="MACHINE", help="the machine's id")
     parser.add_argument("family", metavar="FAMILY", help="the model's family")
-    parser.add_argument("--target", default="pi", metavar="NAME", help="device class (default: pi)")
+    parser.add_argument("--target", metavar="NAME", help="device class (default: pi, of a vehicle vehicle)")
 
 
-def _opened(arguments: argparse.Namespace) -> tuple[Home, Store, str]:
-    """Return home, store and the model's registry name.
+def opened(arguments: argparse.Namespace) -> tuple[Home, Store, str]:
+    """Return home, store and the model's registry name; the target that is not given is that of the family's group.
 
     Raises:
         UnknownNameError: for a family, a target, or a machine that no model in the registry is of; names the nearest.
@@ -75,6 +75,7 @@ def _opened(arguments: argparse.Namespace) -> tuple[Home, Store, str]:
     """
     need("train", arguments.command)
     from nightshift import families
+    from nightshift.data.groups import TARGETS
     from nightshift.data.schema import check_subject
     from nightshift.plan.config import targets
     from nightshift.settings import use_home
@@ -82,6 +83,7 @@ def _opened(arguments: argparse.Namespace) -> tuple[Home, Store, str]:
     from nightshift.tracking.versions import inventory
 
     own = families.canonical(arguments.family)
+    arguments.target = arguments.target or TARGETS[families.get(own).group]
     name = f"{check_subject(arguments.machine)}.{own}.{arguments.target}"
     home = use_home()
     if arguments.target not in targets(home):
@@ -112,7 +114,7 @@ def _promote(arguments: argparse.Namespace) -> int:
     from nightshift.tracking.lineage import lineage
     from nightshift.tracking.lineage_words import beside
 
-    home, store, name = _opened(arguments)
+    home, store, name = opened(arguments)
     newest = versions.challenger(store, name)
     number = arguments.version if arguments.version is not None else newest.version if newest else None
     if number is None:
@@ -143,7 +145,7 @@ def _rollback(arguments: argparse.Namespace) -> int:
     from nightshift.tracking import promotion
     from nightshift.tracking.lineage_words import when
 
-    home, store, name = _opened(arguments)
+    home, store, name = opened(arguments)
     done = promotion.rollback(store, name, arguments.note)
     share_model(home, name)
     if done.finished:
@@ -162,7 +164,11 @@ def _rollback(arguments: argparse.Namespace) -> int:
 
 
 def _target(arguments: argparse.Namespace) -> str:
-    return "" if arguments.target == "pi" else f" --target {arguments.target}"
+    from nightshift import families
+    from nightshift.data.groups import TARGETS
+
+    meant = TARGETS[families.get(arguments.family).group]
+    return "" if arguments.target == meant else f" --target {arguments.target}"
 
 
 def _history(arguments: argparse.Namespace) -> int:
@@ -170,7 +176,7 @@ def _history(arguments: argparse.Namespace) -> int:
     from nightshift.tracking import lineage_words as words
     from nightshift.tracking.lineage import history, lineage
 
-    home, store, name = _opened(arguments)
+    home, store, name = opened(arguments)
     entries = history(store, name)
     whole = arguments.version is not None or any(entry.champion for entry in entries)
     found = lineage(home, store, name, arguments.version) if whole else None

@@ -40,7 +40,7 @@ def add_verify(commands: Any) -> None:
     )
     parser.add_argument("machine", metavar="MACHINE", nargs="?", help="the machine's id")
     parser.add_argument("family", metavar="FAMILY", nargs="?", help="the model's family")
-    parser.add_argument("--target", default="pi", metavar="NAME", help="the device class (default pi)")
+    parser.add_argument("--target", metavar="NAME", help="device class (default: pi, of a vehicle vehicle)")
     parser.add_argument("--version", type=int, metavar="N", help="another than the newest")
     parser.add_argument("--all", action="store_true", help="every model that awaits its device check")
     parser.add_argument("--here", action="store_true", help="on this machine, though a board be attached")
@@ -89,9 +89,11 @@ def _wanted(home: Home, store: Store, arguments: argparse.Namespace) -> Sequence
     if arguments.all:
         return awaiting(home)
     from nightshift import families
+    from nightshift.data.groups import TARGETS
 
-    name = f"{arguments.machine}.{families.canonical(arguments.family)}.{arguments.target}"
-    cell = newest(home, name) or make_cell(home, arguments.machine, arguments.family, arguments.target)
+    target = arguments.target or TARGETS[families.get(arguments.family).group]
+    name = f"{arguments.machine}.{families.canonical(arguments.family)}.{target}"
+    cell = newest(home, name) or make_cell(home, arguments.machine, arguments.family, target)
     return (wanted_of(home, store, cell, arguments.version),)
 
 

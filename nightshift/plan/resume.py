@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 
 from nightshift import families
 from nightshift.errors import ConfigError, UnknownNameError
+from nightshift.files import write_atomic
 from nightshift.nets.differences import differences as differing
 from nightshift.plan.cell import Cell
 from nightshift.plan.code import code_fingerprint
@@ -25,6 +27,9 @@ from nightshift.settings import Home
 RUN_FILE = "live_run"
 #: A run is shown with so many digits of its cell's key; so many name it.
 SHOWN, _SHORTEST = 12, 6
+#: Beside a cell's records: the processor threads of its training. Another number adds up in another order, and one that
+#: goes on would end with other weights.
+_THREADS_FILE, _CHECKPOINTS = "threads", "checkpoints"
 _DIGITS, _KEY = re.compile(rf"[0-9a-f]{{{_SHORTEST},64}}"), re.compile(r"[0-9a-f]{64}")
 #: Runs that are named where the one asked for is not there, of so many that are looked at.
 _NAMED, _LOOKED_AT = 3, 12
@@ -50,6 +55,21 @@ def key_shown(cell: Cell) -> str:
 def is_finished(home: Home, cell: Cell) -> bool:
     """Whether nothing of a run is left to do."""
     return state(home, cell).state in TRAINED
+
+
+def keep_threads(home: Home, cell: Cell, asked: int | None) -> int:
+    """Return the processor threads to train a cell with, and note them: those asked for, else those it was begun with.
+
+    Without either it is one per core.
+    """
+    path = work_folder(home, cell.key) / _THREADS_FILE
+    noted = 0
+    if (work_folder(home, cell.key) / _CHECKPOINTS).is_dir():
+        with suppress(OSError, ValueError):
+            noted = int(path.read_text(encoding="ascii"))
+    threads = asked or max(noted, 0) or os.cpu_count() or 1
+    write_atomic(path, str(threads).encode())
+    return threads
 
 
 def cell_of_run(home: Home, run: str) -> Cell:

@@ -1,0 +1,137 @@
+"""`nightshift train`: whose data and which device are meant where nobody says, and runs that are gone on with."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support import vehicles
+from support.homes import a_home
+
+from deployments.server import down
+from nightshift.cli import main
+from nightshift.cli.vehicle_data import bring
+from nightshift.data.store import current, open_dataset
+from nightshift.settings import Home
+
+SUBJECT = "carla_synthetic"
+
+
+@pytest.mark.parametrize("family", ["tcn", "lstm_ae", "behaviour", "carbon", "vehicle"])
+def test_without_trips_a_vehicle_s_training_names_the_simulator(
+    family: str, home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", family]) == 3
+    said = capsys.readouterr()
+    assert "'carla_synthetic' has no data" in said.err
+    assert "`nightshift simulate vehicle`" in said.err
+    assert said.err.count("\n") == 1
+
+
+def test_a_machine_must_be_named(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["train", "anomaly"], ["train-machine"]):
+        assert main(words) == 2
+        assert f"nightshift {words[0]}: --machine ID is missing." in capsys.readouterr().err
+    assert main(["train"]) == 2
+    assert "FAMILY is missing. One of classification, rul" in capsys.readouterr().err
+
+
+def test_tables_of_trips_that_lie_there_are_landed_in_one_line(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = home.data / SUBJECT
+    folder.mkdir(parents=True)
+    for part, frame in vehicles.trips(rows=120).items():
+        frame.to_parquet(folder / f"{part}.parquet")
+    bring(home, SUBJECT)
+    said = capsys.readouterr().out
+    assert said.startswith("carla_synthetic: 33 trips in ")
+    assert said.count("\n") == 1
+    assert open_dataset(home, SUBJECT).metadata.group == "vehicle"
+    before = current(home, SUBJECT)
+    bring(home, SUBJECT)
+    assert (capsys.readouterr().out, current(home, SUBJECT)) == ("", before)
+
+
+@pytest.mark.parametrize("words", [["train", "--help"], ["train-machine", "--help"], ["train", "vehicle", "--help"]])
+def test_help_is_there_for_a_family_a_group_and_none(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    assert ("--threshold NUMBER" in shown) == ("vehicle" in words)
+    assert ("--resume" in shown) == (words[0] == "train")
+
+
+@pytest.fixture
+def trips(tmp_path: Path, migrated_db: Path) -> Iterator[Home]:
+    with a_home(tmp_path / "home", migrated_db) as home:
+        vehicles.small_vehicles(home, subject=SUBJECT)
+        yield home
+        down(home)
+
+
+def start(home: Home, *words: str) -> subprocess.Popen[str]:
+    """Start a command in a process of its own."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_", "NIGHTSHIFT_"))}
+    return subprocess.Popen(
+        [sys.executable, "-m", "nightshift.cli", *words],
+        env={**kept, "NIGHTSHIFT_HOME": str(home.root)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def killed_after(process: subprocess.Popen[str], sign: str) -> str:
+    """Kill a command once it has shown a sign; returns what it had shown."""
+    shown, deadline = "", time.monotonic() + 120
+    assert process.stdout is not None
+    while sign not in shown:
+        assert time.monotonic() < deadline, shown
+        line = process.stdout.readline()
+        assert line, shown
+        shown += line
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    return shown
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_killed_run_goes_on_by_its_key_and_only_as_it_was_begun(
+    trips: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ("--channels", "8", "--blocks", "2", "--checkpoint-epochs", "1", "--patience", "0")
+    shown = killed_after(start(trips, "train", "tcn", "--epochs", "120", *small, "--threads", "1"), "Epoch 3/120")
+    key = shown.split("run tcn ")[1][:12]
+    # What lands afterwards is another run's.
+    vehicles.small_vehicles(trips, subject=SUBJECT, seed=6)
+
+    assert main(["train", "tcn", "--resume", key, "--epochs", "60", "--learning-rate", "0.0005"]) == 2
+    refused = capsys.readouterr().err
+    assert "differs: epochs is 120 there and 60 here\ndiffers: learning_rate is 0.001 there and 0.0005 here\n" in refused
+    assert main(["train", "--resume", key, "--subject", "other"]) == 2
+    assert 'machine is "carla_synthetic" there and "other" here' in capsys.readouterr().err
+    assert main(["train", "--resume", key, "--force"]) == 2
+    assert "--resume goes on and --force begins anew" in capsys.readouterr().err
+
+    with start(trips, "train", "tcn", "--resume", key[:6], *small) as process:
+        went_on, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, went_on
+    assert "Epoch 2/120" not in went_on
+    assert "Epoch 120/120" in went_on
+    assert "tcn for vehicle: trained, version 1" in went_on
+    # As many threads as it was begun with: another sum would be another model.
+    assert next(trips.work.glob(f"{key}*/threads")).read_text() == "1"
+    run_id = went_on.split("MLflow")[1].split()[1]
+    capsys.readouterr()
+    assert main(["train", "--resume", run_id]) == 0
+    assert f"run {key} is finished" in capsys.readouterr().out
+    assert main(["download", SUBJECT, "tcn", "--to", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "tcn_fuel_v1.1.0.onnx").is_file()
