@@ -41,7 +41,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 #: Folders and files of tests that wait for real servers and real time: begun first, so that none of them is left over
 #: for the end, when one process waits alone. Needs `--no-loadscope-reorder`.
-_LONGEST = ("flows/", "cli/test_end_to_end.py", "cli/test_train.py", "deployments/", "cli/test_serve.py", "stages/", "tracking/")
+_LONGEST = (
+    "flows/",
+    "cli/test_end_to_end.py",
+    "cli/test_train.py",
+    "deployments/",
+    "cli/test_serve.py",
+    "stages/",
+    "tracking/",
+)
 
 
 def _rank(item: pytest.Item) -> int:

@@ -115,7 +115,9 @@ def test_a_killed_run_goes_on_by_its_key_and_only_as_it_was_begun(
 
     assert main(["train", "tcn", "--resume", key, "--epochs", "60", "--learning-rate", "0.0005"]) == 2
     refused = capsys.readouterr().err
-    assert "differs: epochs is 120 there and 60 here\ndiffers: learning_rate is 0.001 there and 0.0005 here\n" in refused
+    assert (
+        "differs: epochs is 120 there and 60 here\ndiffers: learning_rate is 0.001 there and 0.0005 here\n" in refused
+    )
     assert main(["train", "--resume", key, "--subject", "other"]) == 2
     assert 'machine is "carla_synthetic" there and "other" here' in capsys.readouterr().err
     assert main(["train", "--resume", key, "--force"]) == 2
