@@ -2,7 +2,8 @@
 
 The rows are those of the challenger's test part that are later than all that the champion was trained on. Both run in
 the edge runtime, as on a device. Where rows have no clock, "later" has no meaning: the same dataset is compared on its
-whole test part, another one not at all.
+whole test part, another one not at all. Trips of vehicles are cut by vehicle and not by time: the same dataset's test
+part holds none that the champion has seen, whenever they were driven.
 
 A forecast is judged as a procedure, refitted at each origin, and what ships is then refitted up to the newest row: on
 the same dataset no row is later than that. So the statistics of both backtests are compared there, and on newer data
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 
 from nightshift import families
 from nightshift.data.dataset import Dataset
+from nightshift.data.groups import VEHICLE
 from nightshift.data.schema import TimeKind
 from nightshift.data.store import open_dataset
 from nightshift.edge.manifest import BundleManifest
@@ -118,8 +120,11 @@ def _unseen(data: Dataset, time: NDArray[np.float64], champion: Contender) -> ND
     Raises:
         NotComparableError: when there are none, or it cannot be said.
     """
+    same = champion.manifest.fingerprints.dataset == data.fingerprint
+    if same and data.metadata.group == VEHICLE:
+        return np.ones(len(time), dtype=bool)
     if data.metadata.time_kind is not TimeKind.CALENDAR:
-        if champion.manifest.fingerprints.dataset != data.fingerprint:
+        if not same:
             raise NotComparableError("rows have no clock and the data is another: which are new cannot be said")
         return np.ones(len(time), dtype=bool)
     until = champion.manifest.trained_until

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support import vehicles
 from support.homes import a_home
 from support.machine import land_demo
 
@@ -213,3 +214,15 @@ def test_on_newer_data_the_champions_graph_answers_the_days_it_has_not_seen(
     seen = older.model_copy(update={"trained_until": data.metadata.parts["test"].last})
     with pytest.raises(NotComparableError, match="later than its training"):
         compare(place, a_challenger(data, manifest, tmp_path), Contender(tmp_path, seen, None))
+
+
+def test_trips_are_cut_by_vehicle_so_the_same_data_s_test_part_is_unseen_whenever_it_was_driven(
+    place: Home, tmp_path: Path
+) -> None:
+    trips = vehicles.small_vehicles(place)
+    manifest = a_manifest(a_cell(trips, 1)).model_copy(update={"trained_until": trips.metadata.parts["test"].last})
+    time = trips.times_s("test")
+    assert _unseen(trips, time, Contender(tmp_path, manifest, None)).all()
+    prints = manifest.fingerprints.model_copy(update={"dataset": "f" * 64})
+    with pytest.raises(NotComparableError, match="later than its training"):
+        _unseen(trips, time, Contender(tmp_path, manifest.model_copy(update={"fingerprints": prints}), None))
