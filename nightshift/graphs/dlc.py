@@ -78,7 +78,9 @@ class Conversion:
 
 def lint(model: onnx.ModelProto) -> list[Remark]:
     """Return what the converter would not take, in the order of the graph."""
-    return [*_shapes(model), *(r for node in model.graph.node for r in _node(model, node)), *_quantised(model)]
+    found = [*_shapes(model), *(r for node in model.graph.node for r in _node(model, node))]
+    # What no DSP takes need not be quantised for one.
+    return found if any(remark.rule == "tree" for remark in found) else [*found, *_quantised(model)]
 
 
 def verdict(remarks: list[Remark]) -> str:

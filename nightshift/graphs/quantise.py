@@ -234,24 +234,31 @@ class _Quantiser:
             if values is None or values.dtype != np.float32 or not values.size:
                 continue
             if node.op_type in self._products and place == 1:
-                node.input[place] = self._weights(name, values, _channel_axis(node))
+                node.input[place] = self._weights(name, values, _channel_axis(node), self._least_scale(node))
             elif node.op_type == "LSTM" and place == 2:
-                node.input[place] = self._weights(name, values, None)
+                node.input[place] = self._weights(name, values, None, 1e-12)
             elif node.op_type in ("Conv", "Gemm") and place == 2:
                 node.input[place] = self._bias(node, name, values)
             elif node.op_type not in self._products:
                 node.input[place] = self._level(name, values)
 
-    def _weights(self, name: str, values: Floats, axis: int | None) -> str:
+    def _weights(self, name: str, values: Floats, axis: int | None, least: Any) -> str:
         """Signed, symmetric; one scale a channel along `axis`."""
         others = tuple(i for i in range(values.ndim) if i != axis)
         largest = np.abs(values).max(axis=others if axis is not None else None)
-        scale = np.maximum(largest / 127.0, 1e-12).astype(np.float32)
+        scale = np.maximum(largest / 127.0, least).astype(np.float32)
         spread = scale if axis is None else scale.reshape([-1 if i == axis else 1 for i in range(values.ndim)])
         integers = np.clip(np.rint(values / spread), -127, 127).astype(np.int8)
         # Biases of the node are in units of these.
         self._scales = scale
         return self._dequantised(name, integers, scale, np.zeros(scale.shape, np.int8), axis)
+
+    def _least_scale(self, node: onnx.NodeProto) -> Any:
+        """Return the least scale of weights by which the bias, in units of them, still fits: of a dead channel, say."""
+        bias = self._constants.get(node.input[2]) if node.op_type in ("Conv", "Gemm") and len(node.input) > 2 else None
+        if bias is None:
+            return 1e-12
+        return np.maximum(np.abs(bias.astype(np.float64)) / (self._grids[node.input[0]].scale * 2**30), 1e-12)
 
     def _bias(self, node: onnx.NodeProto, name: str, values: Floats) -> str:
         grid = self._grids[node.input[0]]

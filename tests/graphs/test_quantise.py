@@ -71,6 +71,15 @@ def test_a_wild_reading_does_not_reach_the_integers_unlimited(float_model: onnx.
     assert np.abs(said[1:] - wanted[1:]).max() < 0.2 * answers(float_model, windows(300)).std()
 
 
+def test_a_channel_of_zeros_keeps_its_bias() -> None:
+    net = tcn()
+    net.blocks[0].first_norm.weight[:6] = 0.0  # type: ignore[union-attr, index, operator]
+    net.blocks[0].first_norm.bias[:6] = 1.5  # type: ignore[union-attr, index, operator]
+    model, given = tcn_model(net), windows(300, seed=3)
+    wanted = answers(model, given)
+    assert np.corrcoef(answers(int8_static(model, CALIBRATION), given), wanted)[0, 1] > 0.998
+
+
 def test_a16w8_is_standard_at_opset_21_and_nearer_in_its_activations() -> None:
     float_model, given = tcn_model(tcn(), 1), windows(60, seed=3)
     model = a16w8(float_model, CALIBRATION)
