@@ -72,8 +72,8 @@ class LstmAeConfig(SequenceConfig):
         latent: numbers that a window is squeezed into.
         hidden: units of encoder and decoder.
         span_rows: a window is as odd as its worst stretch of so many rows; None counts all its rows alike.
-        threshold_percentile: of the scores of normal windows, above which a window is odd; a number up to 1 is a share:
-            0.95 is the 95th percentile.
+        threshold_percentile: of the scores of normal windows, above which a window is odd, 50 or more; a number below 1
+            is a share: 0.95 is the 95th percentile.
         false_alarm_budget: windows an hour of normal running that may be called odd; takes the percentile's place.
     """
 
@@ -82,13 +82,14 @@ class LstmAeConfig(SequenceConfig):
     latent: int = Field(default=32, ge=1)
     hidden: int = Field(default=64, ge=1, le=1_024)
     span_rows: int | None = Field(default=None, ge=1)
-    threshold_percentile: float = Field(default=95.0, gt=0, lt=100, json_schema_extra={"flag": "--threshold"})
+    threshold_percentile: float = Field(default=95.0, ge=50, lt=100, json_schema_extra={"flag": "--threshold"})
     false_alarm_budget: float | None = Field(default=None, gt=0)
 
-    @field_validator("threshold_percentile")
+    @field_validator("threshold_percentile", mode="before")
     @classmethod
-    def _share_is_percentile(cls, value: float) -> float:
-        return value * 100.0 if value <= 1.0 else value
+    def _share_is_percentile(cls, value: object) -> object:
+        # No percentile below 50 is taken: a number below 1 is a share, and is one only once.
+        return round(value * 100.0, 9) if isinstance(value, float) and 0 < value < 1 else value
 
 
 class LstmAeFamily:

@@ -1,7 +1,8 @@
 """How much fuel does it use? A temporal convolutional network on a minute of driving; judged as a number.
 
 It answers for the window it is given (`estimate`), or for the one that follows (`forecast`), which is much harder: what
-the driver will do next is in no sensor. Fuel itself, and what fuel is computed from, are never inputs.
+the driver will do next is in no sensor. Fuel itself and the air that it was computed from are never inputs; nor, unless
+the config is told otherwise, is the pressure in the intake, which with the engine's speed is that air again.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from support.family_runs import small_context
 from support.vehicles import ODD, metadata, trips
 
@@ -120,6 +121,11 @@ def test_epochs_are_told_as_they_end(
 def test_a_share_and_a_percentile_are_the_same_threshold() -> None:
     kind = lstm_ae.LstmAeConfig
     assert kind(threshold_percentile=0.95) == kind(threshold_percentile=95)
+    # What is stored is read again: a share is turned into a percentile once.
+    assert kind.model_validate(kind(threshold_percentile=0.995).model_dump()).threshold_percentile == 99.5
+    for wrong in (0.005, 1.0, 0.0, 49.0, 100.0):
+        with pytest.raises(ValidationError, match="threshold_percentile"):
+            kind(threshold_percentile=wrong)
     assert kind.model_fields["threshold_percentile"].json_schema_extra == {"flag": "--threshold"}
 
 
