@@ -134,8 +134,15 @@ def _of_whole(home: Home, cell: Cell, key: str, records: Mapping[str, StageRecor
 
 
 def remember(home: Home, cell: Cell) -> None:
-    """Note a cell as the newest of its name, and keep its description beside its records."""
-    write_atomic(work_folder(home, cell.key) / "cell.json", cell.model_dump_json(indent=1).encode())
+    """Note a cell as the newest of its name, and keep its description beside its records.
+
+    Why it was begun by force stays known when it is gone on with.
+    """
+    place = work_folder(home, cell.key) / "cell.json"
+    if not cell.forced:
+        with suppress(OSError, ValidationError):
+            cell = cell.model_copy(update={"forced": Cell.model_validate_json(place.read_bytes()).forced})
+    write_atomic(place, cell.model_dump_json(indent=1).encode())
     with suppress(NightshiftError):
         # What the files alone say now: an edit of theirs can be told from a flag later.
         of_files = resolve(home, cell.subject, cell.family, cell.target).as_json()

@@ -17,7 +17,9 @@ CHAIN = [*STAGES, "version"]
 @pytest.fixture(scope="module")
 def runs(served) -> dict[str, dict[str, Any]]:
     ended = served.run("train")
-    return dict(zip(("first", "again", "altered", "forced", "forecast", "unknown"), ended, strict=True))
+    return dict(
+        zip(("first", "again", "altered", "forced", "forecast", "unknown", "resumed", "other"), ended, strict=True)
+    )
 
 
 def states(served, run: dict[str, Any]) -> dict[str, str]:
@@ -70,6 +72,19 @@ def test_an_unknown_machine_fails_with_the_nearest_name_and_no_traceback(served,
     assert (unknown["state"], unknown["error"], unknown["exit_code"]) == ("Failed", "UnknownNameError", 2)
     assert "pump_train" in unknown["message"]
     assert "Traceback" not in served.log(unknown["id"])
+
+
+def test_a_run_goes_on_by_its_key_with_its_own_data_though_others_have_landed(served, runs):
+    resumed = runs["resumed"]
+    assert resumed["outcome"]["ending"] == "up to date"
+    assert resumed["outcome"]["cell_key"] == runs["first"]["outcome"]["cell_key"]
+    assert states(served, resumed) == dict.fromkeys(STAGES, "Cached") | {"version": "Completed"}
+
+
+def test_a_run_that_was_begun_otherwise_is_refused_with_the_difference(runs):
+    other = runs["other"]
+    assert (other["state"], other["error"], other["exit_code"]) == ("Failed", "OtherRunError", 2)
+    assert "n_trees is 10 there and 12 here" in other["message"]
 
 
 def test_the_ui_shows_the_metrics_the_outcome_and_a_finished_progress_bar(served, runs):

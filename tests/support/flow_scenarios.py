@@ -59,7 +59,10 @@ def ended(call: Callable[..., Any], *args: Any, **kwargs: Any) -> dict[str, Any]
 
 
 def train_again_and_again(home: Home) -> list[dict[str, Any]]:
-    """One cell: first, again, with a result altered behind its back, by force; then what cannot be trained."""
+    """One cell: first, again, with a result altered behind its back, by force; then what cannot be trained.
+
+    At last, other data having landed, the cell by its key, and the same with another setting.
+    """
     from flows.train import train
     from nightshift.plan.options import TrainOptions
     from nightshift.stages.evaluate import EVALUATION_FILE
@@ -73,6 +76,11 @@ def train_again_and_again(home: Home) -> list[dict[str, Any]]:
     runs.append(ended(train, subject, "anomaly", force=True, options=options))
     runs.append(ended(train, subject, "forecast"))
     runs.append(ended(train, "pump_tarin", "anomaly"))
+    land(home, subject, rows=700)
+    key = runs[0]["outcome"]["cell_key"]
+    runs.append(ended(train, subject, "anomaly", options=options, resume=key[:12]))
+    other = TrainOptions(settings={**TINY, "n_trees": 12})
+    runs.append(ended(train, subject, "anomaly", options=other, resume=key[:12]))
     return runs
 
 
