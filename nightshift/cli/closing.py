@@ -15,7 +15,7 @@ from nightshift.tracking.text import number, seconds, size
 from nightshift.tracking.unversioned import failure_of
 from nightshift.tracking.versions import WAITS
 
-_WIDTH = 13
+_WIDTH = 14
 
 
 def print_closing(home: Home, cell: Cell, ending: str) -> None:
