@@ -119,9 +119,14 @@ def tcn_variants(forms: Forms, net: Any, narrow: Callable[[], Any | None]) -> It
     yield forms.dsp(net)
 
 
-def lstm_variants(forms: Forms, net: Any) -> Iterator[GraphVariant]:
-    """Yield the forms of an LSTM autoencoder."""
+def lstm_variants(forms: Forms, net: Any, narrow: Callable[[], Any | None]) -> Iterator[GraphVariant]:
+    """Yield the forms of an LSTM autoencoder; see `tcn_variants`."""
     told = "8-bit weights, ranges taken while it runs; onnxruntime's own DynamicQuantizeLSTM"
     yield GraphVariant("int8_dynamic", told, forms.dynamic(net, ("LSTM",)))
     yield GraphVariant("int8_static", "not made: onnxruntime has no LSTM of fixed ranges and would run floats", None)
+    pruned = narrow()
+    if pruned is not None:
+        more = f"{net.shape.hidden} units pruned to {pruned.shape.hidden}, trained a little more"
+        yield GraphVariant("pruned", more, forms.graph(pruned, "batch").build())
+        yield GraphVariant("pruned_int8", f"{more}; then {told}", forms.dynamic(pruned, ("LSTM",)))
     yield forms.dsp(net)

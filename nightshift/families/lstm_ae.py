@@ -8,6 +8,7 @@ as odd when any of its rows is.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from nightshift.data.schema import PARTS
-from nightshift.edge.manifest import Interface, Output
+from nightshift.edge.manifest import Column, Interface, Output
 from nightshift.families._consumption import note_left_out
 from nightshift.families._odd import (
     Floats,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from nightshift.data.dataset import Dataset
     from nightshift.graphs.build import Graph
     from nightshift.nets.lstm_ae import LstmAe
+    from nightshift.nets.scaling import Scaling
 
 _MEMBER = "lstm_ae"
 _PARITY_WINDOWS = 500
@@ -75,6 +77,8 @@ class LstmAeConfig(SequenceConfig):
         threshold_percentile: of the scores of normal windows, above which a window is odd, 50 or more; a number below 1
             is a share: 0.95 is the 95th percentile.
         false_alarm_budget: windows an hour of normal running that may be called odd; takes the percentile's place.
+        prune: share of the units of encoder and decoder that the pruned form does without; 0 makes none.
+        prune_epochs: that it is trained for, at a tenth of the rate.
     """
 
     epochs: int = Field(default=50, ge=1)
@@ -84,6 +88,8 @@ class LstmAeConfig(SequenceConfig):
     span_rows: int | None = Field(default=None, ge=1)
     threshold_percentile: float = Field(default=95.0, ge=50, lt=100, json_schema_extra={"flag": "--threshold"})
     false_alarm_budget: float | None = Field(default=None, gt=0)
+    prune: float = Field(default=0.25, ge=0, lt=1)
+    prune_epochs: int = Field(default=5, ge=1)
 
     @field_validator("threshold_percentile", mode="before")
     @classmethod
@@ -111,8 +117,6 @@ class LstmAeFamily:
             ConfigError: for a column that the data do not have.
             InterruptedTraining: when asked to stop; the next call goes on.
         """
-        import torch
-
         from nightshift.nets.lstm_ae import LstmAe, LstmAeShape
         from nightshift.nets.scaling import fit_scaling
         from nightshift.nets.tcn import parameters_of
@@ -122,9 +126,7 @@ class LstmAeFamily:
         values = raw_train(data, columns)
         plan = plan_of(columns, keyed=True)
         scaling = fit_scaling(plan, values, least=_LEAST_SPREAD)
-        normal = normal_ones(odd_windows(data, "train", config), data, "train")
-        held_back = normal_ones(odd_windows(data, "val", config), data, "val")
-        first, second = early_half(data, held_back.ends), early_half(data, held_back.ends, later=True)
+        normal = _normal(data, config, columns, scaling, values)
         span = min(config.span_rows or config.window_rows, config.window_rows)
         shape = LstmAeShape(plan=plan, hidden=config.hidden, latent=config.latent, span_rows=span)
 
@@ -133,18 +135,11 @@ class LstmAeFamily:
             net.scaling.load_state_dict(scaling.state_dict())
             return net
 
-        train = Held(scaling.table(values), normal.ends)
-        val_table = scaling.table(matrix_of(data, "val", columns))
-        net, chose = train_net(make, _loss, (train, Held(val_table, held_back.ends[first])), config, ctx, data)
-        _weigh(net, Held(train.table, train.ends[:: max(1, len(train.ends) // _WEIGHED)]), config.window_rows)
-        with torch.no_grad():
-            windows = Held(val_table, held_back.ends[second]).windows(config.window_rows, torch.device("cpu"))
-            scores = torch.cat([net.score(x) for x, _ in windows.batches(1_000, shuffle=False)])[:, 0].numpy()
-        threshold = normal_threshold(
-            scores, held_back.at(second), config.threshold_percentile, config.false_alarm_budget
-        )
+        net, chose = train_net(make, _loss, (normal.train, normal.stops), config, ctx, data)
+        threshold = _settled(net, normal, config)
+        n_windows = len(normal.train.ends)
         settings = summary_of(
-            config, **chose, parameters=parameters_of(net), train_windows=len(normal.ends), threshold=threshold
+            config, **chose, parameters=parameters_of(net), train_windows=n_windows, threshold=threshold
         )
         return SequenceModel(_interface(data, config, threshold), net, settings)
 
@@ -212,16 +207,30 @@ class LstmAeFamily:
         self, fitted: SequenceModel, data: Dataset, config: LstmAeConfig, ctx: RunContext
     ) -> Iterator[GraphVariant]:
         """Yield it quantised, and for a DSP."""
-        from nightshift.families._optimised import forms_of, lstm_variants
+        from nightshift.families._optimised import forms_of, lstm_variants, trained_more
         from nightshift.graphs.sequences import lstm_ae_graph, weights_of
+        from nightshift.nets.prune import prune_lstm_ae
 
-        face = fitted.interface
+        face, net = fitted.interface, fitted.net
 
         def graph(net: LstmAe, batch: int | str) -> Graph:
             weights, threshold = weights_of(net.state_dict()), face.thresholds[_MEMBER]
             return lstm_ae_graph(net.shape, weights, face.window_rows, len(face.columns), threshold, batch=batch)
 
-        yield from lstm_variants(forms_of(fitted, data, graph), fitted.net)
+        def narrow() -> LstmAe | None:
+            if not config.prune:
+                return None
+            normal = _normal(data, config, face.columns, net.scaling, matrix_of(data, "train", face.columns))
+            held = (normal.train, normal.stops)
+            pruned: LstmAe = trained_more(
+                prune_lstm_ae(net, config.prune), _loss, held, config, config.prune_epochs, data, ctx
+            )
+            # Its scores in units of the model's, whose threshold the bundle tells.
+            own = _settled(pruned, normal, config)
+            pruned.weight.mul_((face.thresholds[_MEMBER] / own) ** 2)
+            return pruned
+
+        yield from lstm_variants(forms_of(fitted, data, graph), net, narrow)
 
     def parity_inputs(self, fitted: SequenceModel, data: Dataset, ctx: RunContext) -> dict[str, NDArray[Any]]:
         """Return windows of val, and the same with readings missing, infinite or extreme."""
@@ -235,6 +244,44 @@ class LstmAeFamily:
 
 
 FAMILY = LstmAeFamily()
+
+
+@dataclass(frozen=True)
+class _Normal:
+    """Normal windows: to learn from, to stop by, and to take the threshold from, with when those were."""
+
+    train: Held
+    stops: Held
+    chooses: Held
+    seen: OddWindows
+
+
+def _normal(
+    data: Dataset, config: LstmAeConfig, columns: tuple[Column, ...], scaling: Scaling, train: NDArray[np.float32]
+) -> _Normal:
+    """Gather the normal windows of train and of both halves of val, scaled."""
+    normal = normal_ones(odd_windows(data, "train", config), data, "train")
+    held_back = normal_ones(odd_windows(data, "val", config), data, "val")
+    first, second = early_half(data, held_back.ends), early_half(data, held_back.ends, later=True)
+    table = scaling.table(matrix_of(data, "val", columns))
+    return _Normal(
+        Held(scaling.table(train), normal.ends),
+        Held(table, held_back.ends[first]),
+        Held(table, held_back.ends[second]),
+        held_back.at(second),
+    )
+
+
+def _settled(net: LstmAe, normal: _Normal, config: LstmAeConfig) -> float:
+    """Weigh a trained network's errors, and return the threshold of its scores."""
+    import torch
+
+    few = normal.train.ends[:: max(1, len(normal.train.ends) // _WEIGHED)]
+    _weigh(net, Held(normal.train.table, few), config.window_rows)
+    with torch.no_grad():
+        windows = normal.chooses.windows(config.window_rows, torch.device("cpu"))
+        scores = torch.cat([net.score(x) for x, _ in windows.batches(1_000, shuffle=False)])[:, 0].numpy()
+    return normal_threshold(scores, normal.seen, config.threshold_percentile, config.false_alarm_budget)
 
 
 def _loss(net: LstmAe, windows: Tensor, _same: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A TCN made narrower: whole channels go, so that every tensor that knew them gets smaller.
+"""Networks made narrower: whole channels and whole units go, so that every tensor that knew them gets smaller.
 
 Scattered zeros would shrink nothing: a convolution multiplies by them as by any other number.
 
@@ -14,10 +14,12 @@ import copy
 import torch
 from torch import Tensor
 
+from nightshift.nets.lstm_ae import LstmAe
 from nightshift.nets.tcn import Tcn
 
 #: Kept channels are a multiple of this where there are more: kernels of 8-bit integers work in such blocks.
 _BLOCK = 16
+_GATES = 4
 
 
 def kept_of(width: int, share: float) -> int:
@@ -47,6 +49,30 @@ def prune_tcn(net: Tcn, share: float) -> Tcn:
             state[f"{name}.first_norm.{part}"] = state[f"{name}.first_norm.{part}"][kept]
         state[f"{name}.first.weight"] = state[f"{name}.first.weight"][kept]
         state[f"{name}.second.weight"] = state[f"{name}.second.weight"][:, kept]
+    narrow.load_state_dict(state)
+    return narrow
+
+
+def prune_lstm_ae(net: LstmAe, share: float) -> LstmAe:
+    """Return an autoencoder without the weakest units of encoder and decoder; it must be trained a little more.
+
+    A unit's strength is the norm of what reads it: the next step's gates, and the layer behind.
+
+    Args:
+        net: trained; it is not changed.
+        share: of the units, which goes.
+    """
+    width = kept_of(net.shape.hidden, share)
+    narrow = LstmAe(net.shape.model_copy(update={"hidden": width}))
+    state = copy.deepcopy(net.state_dict())
+    for name, reader in (("encoder", "to_latent"), ("decoder", "to_rows")):
+        read = torch.cat([state[f"{name}.weight_hh_l0"], state[f"{reader}.weight"]])
+        kept = _strongest(read.norm(dim=0), width)
+        gates = torch.cat([kept + gate * net.shape.hidden for gate in range(_GATES)])
+        for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+            state[f"{name}.{part}_l0"] = state[f"{name}.{part}_l0"][gates]
+        state[f"{name}.weight_hh_l0"] = state[f"{name}.weight_hh_l0"][:, kept]
+        state[f"{reader}.weight"] = state[f"{reader}.weight"][:, kept]
     narrow.load_state_dict(state)
     return narrow
 

@@ -6,7 +6,9 @@ import pytest
 import torch
 from support.sequence_graphs import tcn, windows
 
-from nightshift.nets.prune import kept_of, prune_tcn
+from nightshift.nets.lstm_ae import LstmAe, LstmAeShape
+from nightshift.nets.prune import kept_of, prune_lstm_ae, prune_tcn
+from nightshift.nets.scaling import ColumnPlan
 from nightshift.nets.tcn import parameters_of
 
 
@@ -24,6 +26,20 @@ def test_channels_that_nothing_reads_go_first_and_change_no_answer() -> None:
     with torch.no_grad():
         torch.testing.assert_close(narrow(given), net(given))
     assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
+
+
+def test_units_that_nothing_reads_go_first_and_change_no_score() -> None:
+    torch.manual_seed(4)
+    net = LstmAe(LstmAeShape(plan=ColumnPlan(numbers=(0, 1, 2)), hidden=8, latent=3, span_rows=4)).eval()
+    with torch.no_grad():
+        for layer, reader in ((net.encoder, net.to_latent), (net.decoder, net.to_rows)):
+            layer.weight_hh_l0[:, [1, 5]] = 0.0
+            reader.weight[:, [1, 5]] = 0.0
+    narrow = prune_lstm_ae(net, 0.25).eval()
+    assert (narrow.shape.hidden, narrow.encoder.weight_hh_l0.shape) == (6, (24, 6))
+    given = torch.randn(10, 12, 3)
+    with torch.no_grad():
+        torch.testing.assert_close(narrow(given), net(given))
 
 
 @pytest.mark.parametrize(

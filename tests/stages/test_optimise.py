@@ -30,7 +30,7 @@ from nightshift.tracking import variants
 
 _LESS: dict[str, dict[str, Any]] = {
     "tcn": {"prune": 0.5, "prune_epochs": 1, "max_quality_loss": 0.1},
-    "lstm_ae": {},
+    "lstm_ae": {"prune_epochs": 1},
     "carbon": {"n_estimators": 5},
 }
 
@@ -109,9 +109,10 @@ def test_the_chosen_form_and_the_dsps_lie_beside_the_model(bundles: dict[str, Pa
 
 def test_an_lstms_own_operator_stays_out_of_the_model_itself(bundles: dict[str, Path]) -> None:
     folder, found = bundles["lstm_ae"], by_name(bundles["lstm_ae"])
-    assert list(found) == ["fp32", "int8_dynamic", "a16w8", "int8_static"]
+    assert list(found) == ["fp32", "int8_dynamic", "pruned", "pruned_int8", "a16w8", "int8_static"]
     assert found["int8_static"].size_bytes is None
     assert "not made" in found["int8_static"].how
+    assert "12 units pruned to 9" in found["pruned"].how
     assert "dynamic-int8" in found["int8_dynamic"].dlc
     assert found["a16w8"].dlc.startswith("ready")
     check_self_contained((folder / MODEL_FILE).read_bytes())
