@@ -16,8 +16,9 @@ from support.homes import a_home
 
 from deployments.server import down
 from nightshift.cli import main
+from nightshift.cli.land import _what_trains
 from nightshift.cli.vehicle_data import bring
-from nightshift.data.store import current, open_dataset
+from nightshift.data.store import current, land, open_dataset
 from nightshift.settings import Home
 
 SUBJECT = "carla_synthetic"
@@ -55,6 +56,15 @@ def test_tables_of_trips_that_lie_there_are_landed_in_one_line(home: Home, capsy
     before = current(home, SUBJECT)
     bring(home, SUBJECT)
     assert (capsys.readouterr().out, current(home, SUBJECT)) == ("", before)
+
+
+def test_what_comes_after_a_landing_of_trips_is_their_training(home: Home) -> None:
+    vehicles.small_vehicles(home)
+    vehicles.small_vehicles(home, subject=SUBJECT)
+    land(home, vehicles.trips(), vehicles.metadata("can_bus", truths=vehicles.metadata().truths[-1:]))
+    assert _what_trains(home, SUBJECT) == "nightshift train vehicle"
+    assert _what_trains(home, vehicles.SUBJECT) == "nightshift train vehicle --subject small_vehicles"
+    assert _what_trains(home, "can_bus") == "nightshift train lstm_ae --subject can_bus"
 
 
 @pytest.mark.parametrize("words", [["train", "--help"], ["train-machine", "--help"], ["train", "vehicle", "--help"]])
