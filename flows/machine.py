@@ -12,6 +12,7 @@ from flows.train import train
 from nightshift.plan.options import TrainOptions
 from nightshift.plan.outcome import MachineOutcome
 from tasks.cell_run import STOPPED
+from tasks.gpu import told_to_inner_runs
 from tasks.machine_run import chosen_families, machine_outcome, options_for, settled
 from tasks.version import version
 
@@ -46,7 +47,8 @@ def train_machine(
     states = {}
     for family in wanted:
         own = options_for(options, family, wanted)
-        states[family] = train(subject, family, target, force, own, return_state=True)
+        with told_to_inner_runs():
+            states[family] = train(subject, family, target, force, own, return_state=True)
         if states[family].is_cancelled():
             return Cancelled(message=STOPPED)
     outcome = machine_outcome(subject, target, states)

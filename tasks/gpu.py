@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextvars import ContextVar
 from itertools import count
 
 import httpx
@@ -31,11 +32,29 @@ def limit_name() -> str:
     return f"gpu:{worker_name()}"
 
 
-def gpu_of_run(should_stop: Callable[[], bool]) -> Callable[[Cell], AbstractContextManager[None]] | None:
-    """Return what holds this worker's GPU for a cell; None where this run came by another work pool, or by none."""
+#: Whether the run around this one came by the pool of GPUs: a run within a run has no pool of its own.
+_around: ContextVar[bool] = ContextVar("gpu_around", default=False)
+
+
+@contextmanager
+def told_to_inner_runs() -> Iterator[None]:
+    """Let the runs that the body calls hold this worker's GPU where this one came by its pool."""
+    token = _around.set(_came_by_gpu_pool())
+    try:
+        yield
+    finally:
+        _around.reset(token)
+
+
+def _came_by_gpu_pool() -> bool:
     context = FlowRunContext.get()
     run = context.flow_run if context else None
-    if run is None or run.work_pool_name != GPU_POOL:
+    return _around.get() or (run is not None and run.work_pool_name == GPU_POOL)
+
+
+def gpu_of_run(should_stop: Callable[[], bool]) -> Callable[[Cell], AbstractContextManager[None]] | None:
+    """Return what holds this worker's GPU for a cell; None where this run came by another work pool, or by none."""
+    if not _came_by_gpu_pool():
         return None
     name = limit_name()
     return lambda _cell: held(name, should_stop)
