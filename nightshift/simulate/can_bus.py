@@ -18,7 +18,9 @@ from nightshift.edge.can import Frames
 from nightshift.errors import UsageError
 from nightshift.settings import Home
 from nightshift.simulate.can_attacks import KINDS, Sent, attack, merged
-from nightshift.simulate.can_signals import MESSAGES, Drive, make_drive, payloads
+from nightshift.simulate.can_drives import make_drives
+from nightshift.simulate.can_signals import MESSAGES, Drive, payloads
+from nightshift.simulate.vehicle.cycles import Cycles, made_cycles, read_cycles
 
 SUBJECT = "can_synthetic"
 #: A frame with an id of 11 bits: 47 bits around its payload, and about one stuffed bit in ten.
@@ -36,7 +38,7 @@ class CanOptions:
     """What to simulate.
 
     Attributes:
-        drives: in all parts together, each of a part's vehicles drives two.
+        drives: in all parts together, of the simulated vehicle's cars.
         seconds: of one drive.
         seed: of everything random.
     """
@@ -66,8 +68,12 @@ def simulate_drive(seconds: float, seed: int, *, attacked: bool) -> tuple[Frames
     Returns:
         The frames, and `(n,)` codes: 0 = none, else 1 + the place in `can_attacks.KINDS`.
     """
+    drive = next(make_drives({"train": 1}, seconds, seed)).drive
+    return _frames_of(drive, seconds, seed, attacked=attacked)
+
+
+def _frames_of(drive: Drive, seconds: float, seed: int, *, attacked: bool) -> tuple[Frames, NDArray[np.uint8]]:
     rng = np.random.default_rng(seed)
-    drive = make_drive(seconds, rng)
     sent = _normal_traffic(drive, seconds, rng)
     if attacked:
         slot = (seconds - _QUIET_S) / len(KINDS)
@@ -120,20 +126,22 @@ def _on_the_bus(sent: Sent) -> tuple[Frames, NDArray[np.uint8]]:
     return Frames(np.round(end, 6), there.can_id, there.dlc, there.data), there.kind
 
 
-def simulate_can(options: CanOptions) -> dict[str, list[tuple[Trace, int]]]:
-    """Return the drives of each part with the number of their vehicle; no vehicle drives in two parts."""
-    seeds = np.random.SeedSequence(options.seed).generate_state(options.drives).tolist()
+def simulate_can(options: CanOptions, cycles: Cycles | None = None) -> dict[str, list[tuple[Trace, int]]]:
+    """Return the drives of each part with the number of their vehicle; no vehicle drives in two parts.
+
+    Args:
+        options: what to simulate.
+        cycles: that the cars drive on; made traffic without.
+    """
     counts = {part: max(2, round(share * options.drives)) for part, share in _SHARES.items()}
     counts["train"] = options.drives - counts["val"] - counts["test"]
-    parts: dict[str, list[tuple[Trace, int]]] = {}
-    done = vehicles = 0
-    for part, count in counts.items():
-        parts[part] = []
-        for i in range(count):
-            trace = _trace(options, seeds[done], done, attacked=_is_attacked(part, i, count))
-            parts[part].append((trace, vehicles + i // 2))
-            done += 1
-        vehicles += (count + 1) // 2
+    driven = make_drives(counts, options.seconds, options.seed, cycles)
+    seeds = np.random.SeedSequence(options.seed).generate_state(options.drives).tolist()
+    parts: dict[str, list[tuple[Trace, int]]] = {part: [] for part in counts}
+    for done, one in enumerate(driven):
+        i = len(parts[one.part])
+        attacked = _is_attacked(one.part, i, counts[one.part])
+        parts[one.part].append((_trace(options, one.drive, seeds[done], done, attacked=attacked), one.vehicle))
     return parts
 
 
@@ -144,8 +152,8 @@ def _is_attacked(part: str, i: int, count: int) -> bool:
     return i >= (count // 2 if part == "val" else max(1, count // 4))
 
 
-def _trace(options: CanOptions, seed: int, number: int, *, attacked: bool) -> Trace:
-    frames, kind = simulate_drive(options.seconds, seed, attacked=attacked)
+def _trace(options: CanOptions, drive: Drive, seed: int, number: int, *, attacked: bool) -> Trace:
+    frames, kind = _frames_of(drive, options.seconds, seed, attacked=attacked)
     start = _EPOCH_S + 3600.0 * number
     moved = Frames(frames.time_s + start, frames.can_id, frames.dlc, frames.data)
     names = np.array(["normal", *KINDS], object)
@@ -153,17 +161,27 @@ def _trace(options: CanOptions, seed: int, number: int, *, attacked: bool) -> Tr
 
 
 def land_can(home: Home, options: CanOptions, *, event: bool = True, check: Check | None = refuse_blockers) -> Dataset:
-    """Simulate drives and land them as `can_synthetic`.
+    """Simulate drives and land them as `can_synthetic`; on the home's `data/drive_cycles` where there are any.
 
     Raises:
+        DataError: when these cannot be used.
+        UsageError: for a seed that is none.
         BlockedError: when the checks find a blocker.
         NightshiftError: when the disk is full.
     """
-    parts = simulate_can(options)
+    own = home.data / "drive_cycles"
+    cycles = read_cycles(own) if own.is_dir() else made_cycles()
+    parts = simulate_can(options, cycles)
     origin = Provenance(
         kind="synthetic",
         source="simulated CAN bus (nightshift simulate can)",
-        details={"drives": options.drives, "seconds": options.seconds, "seed": options.seed, "bit_rate": 500_000},
+        details={
+            "drives": options.drives,
+            "seconds": options.seconds,
+            "seed": options.seed,
+            "cycles": cycles.source,
+            "bit_rate": 500_000,
+        },
     )
     blocks = {part: [(Block(t, 0, len(t.frames)), vehicle) for t, vehicle in drives] for part, drives in parts.items()}
     title = f"simulated CAN bus, {options.drives} drives of {options.seconds:g} s"

@@ -12,10 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 #: Signals are known so often, Hz; between, they run straight.
-_RATE_HZ = 50.0
-_GEAR_TOP_MPS = (4.5, 9.0, 14.0, 20.0, 27.0)
-_RPM_PER_MPS = (330.0, 190.0, 125.0, 92.0, 72.0, 58.0)
-_IDLE_RPM, _WHEEL_M = 780.0, 0.31
+RATE_HZ = 50.0
 
 
 @dataclass(frozen=True)
@@ -33,58 +30,8 @@ class Drive:
     def at(self, name: str, time_s: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return a signal at some moments; a flag or a gear keeps its value until the next one."""
         if name.startswith(("gear", "flag")):
-            return self.signals[name][np.minimum((time_s * _RATE_HZ).astype(np.intp), len(self.time_s) - 1)]
+            return self.signals[name][np.minimum((time_s * RATE_HZ).astype(np.intp), len(self.time_s) - 1)]
         return np.interp(time_s, self.time_s, self.signals[name])
-
-
-def make_drive(seconds: float, rng: np.random.Generator) -> Drive:
-    """Return a drive in mixed traffic: the driver nears a speed that is drawn anew every few seconds."""
-    time = np.arange(0.0, seconds + 1.0, 1.0 / _RATE_HZ)
-    wanted = np.repeat(rng.choice([0.0, 8.0, 14.0, 22.0, 30.0], len(time)), rng.integers(200, 700, len(time)))
-    wanted = wanted[: len(time)] * rng.uniform(0.85, 1.1)
-    speed, force = np.empty(len(time)), np.empty(len(time))
-    now, pull = float(rng.uniform(0.0, 20.0)), 0.0
-    for i, goal in enumerate(wanted):
-        pull += (min(2.2, max(-3.5, 0.45 * (goal - now))) - pull) / (0.6 * _RATE_HZ)
-        now = max(0.0, now + pull / _RATE_HZ)
-        speed[i], force[i] = now, pull if now else 0.0
-    gear = np.digitize(_smooth(speed, 25), _GEAR_TOP_MPS)
-    rpm = np.maximum(_IDLE_RPM, speed * np.array(_RPM_PER_MPS)[gear])
-    turn = _smooth(rng.normal(0.0, 1.0, len(time)), 150) * 220.0 / np.maximum(4.0, speed)
-    torque = np.clip(60.0 * np.maximum(force, 0.0) + 0.09 * speed**2 + 12.0, 0.0, 320.0)
-    # A lead in gear gives way to the next over a fifth of a second, and sensors are never quite still.
-    rpm = _smooth(rpm, 11) + rng.normal(0.0, 4.0, len(time))
-    signals = {
-        "rpm": rpm,
-        "speed_mps": speed,
-        "gear": gear + 1.0,
-        "throttle_pct": np.clip(torque / 3.2, 0.0, 100.0) + rng.normal(0.0, 0.15, len(time)),
-        "pedal_pct": np.clip(28.0 * force, 0.0, 100.0),
-        "brake_pct": np.clip(-28.0 * force, 0.0, 100.0),
-        "flag_brake": (force < -0.3).astype(float),
-        "flag_idle": (speed < 0.1).astype(float),
-        "torque_nm": torque + rng.normal(0.0, 0.8, len(time)),
-        "steer_deg": turn * 12.0,
-        "yaw_dps": turn * speed / 3.0 + rng.normal(0.0, 0.05, len(time)),
-        "lateral_mps2": turn * speed**2 / 170.0 + rng.normal(0.0, 0.04, len(time)),
-        "forward_mps2": force + rng.normal(0.0, 0.05, len(time)),
-        "coolant_c": 88.0 + _smooth(rng.normal(0.0, 20.0, len(time)), 900),
-        "intake_c": 31.0 + _smooth(rng.normal(0.0, 15.0, len(time)), 900),
-        "manifold_kpa": 32.0 + torque / 4.5 + rng.normal(0.0, 0.4, len(time)),
-        "fuel_l": 38.0 - np.cumsum(torque * rpm) / _RATE_HZ * 1.1e-9,
-        "odometer_m": 41_230_000.0 + np.cumsum(speed) / _RATE_HZ,
-        "battery_v": 14.1 + rng.normal(0.0, 0.03, len(time)),
-    }
-    for i in range(4):
-        signals[f"wheel_{i}_rps"] = speed / (2 * np.pi * _WHEEL_M) * (1 + 0.002 * i) + rng.normal(0, 0.004, len(time))
-    return Drive(time, signals)
-
-
-def _smooth(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    """Return the running mean over `width` values, the ends held."""
-    ends = np.pad(values, (width // 2, width - 1 - width // 2), mode="edge")
-    sums = np.concatenate([[0.0], np.cumsum(ends)])
-    return np.asarray((sums[width:] - sums[:-width]) / width, np.float64)
 
 
 @dataclass(frozen=True)
