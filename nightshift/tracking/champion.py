@@ -3,7 +3,8 @@
 The rows are those of the challenger's test part that are later than all that the champion was trained on. Both run in
 the edge runtime, as on a device. Where rows have no clock, "later" has no meaning: the same dataset is compared on its
 whole test part, another one not at all. Trips of vehicles are cut by vehicle and not by time: the same dataset's test
-part holds none that the champion has seen, whenever they were driven.
+part holds none that the champion has seen, whenever they were driven; of another one's the trips count that are not
+among those that the champion was fitted or stopped on, told by what their rows hold, and no vehicle of such a trip.
 
 A forecast is judged as a procedure, refitted at each origin, and what ships is then refitted up to the newest row: on
 the same dataset no row is later than that. So the statistics of both backtests are compared there, and on newer data
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from nightshift import families
 from nightshift.data.dataset import Dataset
 from nightshift.data.groups import VEHICLE
-from nightshift.data.schema import TimeKind
+from nightshift.data.schema import TIME, TimeKind
 from nightshift.data.store import open_dataset
 from nightshift.edge.manifest import BundleManifest
 from nightshift.edge.runtime import Model
@@ -40,6 +41,9 @@ from nightshift.tracking.gate import Comparison
 _ROWS_AT_ONCE = 4096
 
 _BACKTEST = "backtest"
+
+#: Share of a trip's rows that another may hold by chance: cars that stand still at the same time read the same.
+_CHANCE = 0.01
 
 
 class NotComparableError(NightshiftError):
@@ -73,8 +77,8 @@ def compare(home: Home, challenger: Finished, champion: Contender) -> Comparison
     try:
         data = open_dataset(home, challenger.cell.subject, challenger.cell.dataset)
         if challenger.evaluation.headline_part == _BACKTEST:
-            return _backtests(data, challenger, champion)
-        return _same_rows(data, challenger, champion)
+            return _backtests(home, data, challenger, champion)
+        return _same_rows(home, data, challenger, champion)
     except (NotComparableError, TransientError):
         raise
     except (NightshiftError, OSError, KeyError, ValueError) as error:
@@ -99,10 +103,12 @@ def answers(folder: Path, samples: Samples, bundle_id: str = "") -> dict[str, ND
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _same_rows(data: Dataset, challenger: Finished, champion: Contender) -> Comparison:
+def _same_rows(home: Home, data: Dataset, challenger: Finished, champion: Contender) -> Comparison:
     manifest = challenger.manifest
+    if champion.manifest.interface.steps != manifest.interface.steps:
+        raise NotComparableError("it answers for another time: one of the two is a forecast, or for longer")
     samples = samples_of(data, manifest)
-    keep = _unseen(data, samples.time, champion)
+    keep = _unseen(home, data, samples, champion)
     own = statistics_of(challenger, samples.select(keep))
     if champion.manifest.interface != manifest.interface:
         samples = samples_of(data, champion.manifest)  # other codes of categories, say
@@ -114,29 +120,84 @@ def samples_of(data: Dataset, manifest: BundleManifest) -> Samples:
     return families.get(manifest.family).samples(manifest.interface, data, "test")
 
 
-def _unseen(data: Dataset, time: NDArray[np.float64], champion: Contender) -> NDArray[np.bool_]:
-    """Mark the rows that are later than the champion's training.
+def _unseen(home: Home, data: Dataset, samples: Samples, champion: Contender) -> NDArray[np.bool_]:
+    """Mark the samples of the test part that the champion has not seen.
 
     Raises:
         NotComparableError: when there are none, or it cannot be said.
     """
     same = champion.manifest.fingerprints.dataset == data.fingerprint
-    if same and data.metadata.group == VEHICLE:
-        return np.ones(len(time), dtype=bool)
-    if data.metadata.time_kind is not TimeKind.CALENDAR:
-        if not same:
-            raise NotComparableError("rows have no clock and the data is another: which are new cannot be said")
-        return np.ones(len(time), dtype=bool)
+    clocked = data.metadata.time_kind is TimeKind.CALENDAR
+    if same and (data.metadata.group == VEHICLE or not clocked):
+        return np.ones(len(samples.unit), dtype=bool)
+    if not clocked:
+        raise NotComparableError("rows have no clock and the data is another: which are new cannot be said")
+    if data.metadata.group == VEHICLE:
+        return _other_trips(home, data, samples, champion)
+    return _later(samples, champion)
+
+
+def _later(samples: Samples, champion: Contender) -> NDArray[np.bool_]:
     until = champion.manifest.trained_until
     if until is None:
         raise NotComparableError("its bundle does not say up to when it was trained")
-    keep = np.asarray(time > epoch_s(until), dtype=bool)
+    keep = np.asarray(samples.time > epoch_s(until), dtype=bool)
     if not keep.any():
         raise NotComparableError(f"nothing in the test part is later than its training ({until})")
     return keep
 
 
-def _backtests(data: Dataset, challenger: Finished, champion: Contender) -> Comparison:
+def _other_trips(home: Home, data: Dataset, samples: Samples, champion: Contender) -> NDArray[np.bool_]:
+    """Mark the samples of trips that are not among those that the champion was fitted or stopped on."""
+    try:
+        theirs = open_dataset(home, data.subject, champion.manifest.fingerprints.dataset)
+        trips = known_trips(data, theirs)
+    except TransientError:
+        raise
+    except NightshiftError as error:
+        why = f"the data that it was trained on cannot be read, so which trips are new is not known ({error.what})"
+        raise NotComparableError(why) from error
+    keep = ~np.isin(samples.unit, trips.astype(str))
+    if not keep.any():
+        raise NotComparableError("every trip of the test part is of its training, or of a vehicle of it")
+    return keep
+
+
+def known_trips(data: Dataset, theirs: Dataset) -> NDArray[np.int64]:
+    """Return the trips of a test part of which another dataset's train or val holds rows: the same moments and values.
+
+    Numbers of trips and vehicles say nothing, since each landing counts anew. Where the data are cut by vehicle, all
+    trips of a vehicle are known that has one.
+
+    Raises:
+        NotComparableError: when they have no number in common to tell trips by.
+        DataError: when a file cannot be read.
+    """
+    names = [s.name for s in theirs.metadata.sensors if not s.categories]
+    names = [s.name for s in data.metadata.sensors if s.name in names and not s.categories]
+    if not names:
+        raise NotComparableError("the data that it was trained on has other columns: which trips are new is not known")
+    seen = np.concatenate([_row_codes(theirs, part, names) for part in ("train", "val")])
+    trips, member = np.unique(data.runs("test"), return_inverse=True)
+    shared = np.bincount(member, weights=np.isin(_row_codes(data, "test", names), seen), minlength=len(trips))
+    known = trips[shared > _CHANCE * np.bincount(member, minlength=len(trips))]
+    vehicle = data.vehicles("test")
+    if np.isin(vehicle, data.vehicles("train")).any():
+        return known
+    return np.unique(data.runs("test")[np.isin(vehicle, vehicle[np.isin(data.runs("test"), known)])])
+
+
+def _row_codes(data: Dataset, part: str, names: list[str]) -> NDArray[np.uint64]:
+    """Return a hash of each row's time and values, `(rows,)`."""
+    import pandas as pd
+
+    place = {name: i for i, name in enumerate(data.metadata.columns)}
+    values = pd.DataFrame(data.matrix(part)[:, [place[name] for name in names]], columns=names)
+    values.insert(0, TIME, np.round(data.times_s(part) * 1e6).astype(np.int64))
+    return np.asarray(pd.util.hash_pandas_object(values, index=False), np.uint64)
+
+
+def _backtests(home: Home, data: Dataset, challenger: Finished, champion: Contender) -> Comparison:
     own = challenger.evaluation.statistics
     if own is None:
         raise NotComparableError("the challenger's backtest holds no statistics per origin")
@@ -146,7 +207,7 @@ def _backtests(data: Dataset, challenger: Finished, champion: Contender) -> Comp
             raise NotComparableError("the statistics of its backtest were not kept")
         return _aligned(own, kept)
     samples = samples_of(data, champion.manifest)
-    seen_not = samples.select(_unseen(data, samples.time, champion))
+    seen_not = samples.select(_unseen(home, data, samples, champion))
     return _aligned(own, statistics_of(champion, seen_not))
 
 

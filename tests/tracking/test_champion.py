@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from support import vehicles
 from support.homes import a_home
@@ -14,6 +15,7 @@ from support.machine import land_demo
 
 from nightshift.data.dataset import Dataset
 from nightshift.data.schema import TimeKind
+from nightshift.data.store import land
 from nightshift.edge.manifest import BundleManifest, Column, Interface, Output
 from nightshift.edge.runtime import Model
 from nightshift.edge.signature import KEY_VARIABLE
@@ -22,6 +24,7 @@ from nightshift.graphs.build import Graph
 from nightshift.plan.cell import Cell
 from nightshift.problems import problem as problems
 from nightshift.problems.evaluation import Evaluation, ScoreRow, UnitStatistics
+from nightshift.problems.problem import Samples
 from nightshift.settings import Home
 from nightshift.tracking.champion import Contender, NotComparableError, _unseen, compare, epoch_s
 from nightshift.tracking.finished import Finished, read_bundle, staging_folder
@@ -93,13 +96,14 @@ def test_a_champion_that_has_seen_everything_cannot_be_compared(place: Home, pai
 
 @pytest.mark.parametrize("kind", [TimeKind.CYCLES, TimeKind.NONE])
 def test_without_a_clock_only_the_same_data_can_be_compared(
-    data: Dataset, pair: tuple[Finished, Finished], kind: TimeKind
+    place: Home, data: Dataset, pair: tuple[Finished, Finished], kind: TimeKind
 ) -> None:
     weaker = contender(pair[1], trained_until=None)
     timeless = replace(data, metadata=data.metadata.model_copy(update={"time_kind": kind}))
-    assert _unseen(timeless, np.arange(7.0), weaker).tolist() == [True] * 7
+    rows = Samples({}, {}, np.array(["0"] * 7), np.arange(7.0))
+    assert _unseen(place, timeless, rows, weaker).tolist() == [True] * 7
     with pytest.raises(NotComparableError, match="no clock"):
-        _unseen(replace(timeless, fingerprint="f" * 64), np.arange(7.0), weaker)
+        _unseen(place, replace(timeless, fingerprint="f" * 64), rows, weaker)
 
 
 def test_a_damaged_champion_is_a_reason_and_not_a_crash(
@@ -216,13 +220,61 @@ def test_on_newer_data_the_champions_graph_answers_the_days_it_has_not_seen(
         compare(place, a_challenger(data, manifest, tmp_path), Contender(tmp_path, seen, None))
 
 
+def test_a_forecast_is_not_compared_with_an_estimate(place: Home, pair: tuple[Finished, Finished]) -> None:
+    good, weaker = pair
+    ahead = weaker.manifest.interface.model_copy(update={"steps": 60})
+    with pytest.raises(NotComparableError, match="another time"):
+        compare(place, good, contender(weaker, interface=ahead))
+
+
+def trips_of(data: Dataset) -> Samples:
+    """The test part's rows, each with its trip."""
+    return Samples({}, {}, data.units("test"), data.times_s("test"))
+
+
+def trained_on(data: Dataset, folder: Path) -> Contender:
+    """A champion that says it has seen everything, whenever it was."""
+    manifest = a_manifest(a_cell(data, 1))
+    prints = manifest.fingerprints.model_copy(update={"dataset": data.fingerprint})
+    until = data.metadata.parts["test"].last
+    return Contender(folder, manifest.model_copy(update={"trained_until": until, "fingerprints": prints}), None)
+
+
 def test_trips_are_cut_by_vehicle_so_the_same_data_s_test_part_is_unseen_whenever_it_was_driven(
     place: Home, tmp_path: Path
 ) -> None:
     trips = vehicles.small_vehicles(place)
-    manifest = a_manifest(a_cell(trips, 1)).model_copy(update={"trained_until": trips.metadata.parts["test"].last})
-    time = trips.times_s("test")
-    assert _unseen(trips, time, Contender(tmp_path, manifest, None)).all()
-    prints = manifest.fingerprints.model_copy(update={"dataset": "f" * 64})
-    with pytest.raises(NotComparableError, match="later than its training"):
-        _unseen(trips, time, Contender(tmp_path, manifest.model_copy(update={"fingerprints": prints}), None))
+    champion = trained_on(trips, tmp_path)
+    assert _unseen(place, trips, trips_of(trips), champion).all()
+    prints = champion.manifest.fingerprints.model_copy(update={"dataset": "f" * 64})
+    gone = replace(champion, manifest=champion.manifest.model_copy(update={"fingerprints": prints}))
+    with pytest.raises(NotComparableError, match="cannot be read"):
+        _unseen(place, trips, trips_of(trips), gone)
+
+
+def test_trips_simulated_anew_are_unseen_though_they_begin_on_the_same_day(place: Home, tmp_path: Path) -> None:
+    champion = trained_on(vehicles.small_vehicles(place), tmp_path)
+    anew = vehicles.small_vehicles(place, seed=6)
+    assert _unseen(place, anew, trips_of(anew), champion).all()
+
+
+def test_trips_of_the_champions_training_are_left_out_wherever_they_are_now_and_with_them_their_vehicle(
+    place: Home, tmp_path: Path
+) -> None:
+    """Landed anew with other numbers: one of its training's trips, cut in half, is in test beside new ones."""
+    champion = trained_on(vehicles.small_vehicles(place), tmp_path)
+    old, parts = vehicles.trips(5), vehicles.trips(6)
+    known = old["train"][old["train"]["run"] == 0].iloc[90:]
+    new = parts["test"]
+    beside = int(new["vehicle"].iloc[0])
+    parts["test"] = pd.concat([known.assign(run=900, vehicle=beside), new], ignore_index=True)
+    by_vehicle = land(place, parts, vehicles.metadata())
+    keep = _unseen(place, by_vehicle, trips_of(by_vehicle), champion)
+    assert set(by_vehicle.vehicles("test")[~keep]) == {beside}
+    assert keep.tolist() == (by_vehicle.vehicles("test") != beside).tolist()
+    one_car = land(place, {k: v.assign(vehicle=0) for k, v in parts.items()}, vehicles.metadata())
+    keep = _unseen(place, one_car, trips_of(one_car), champion)
+    assert set(one_car.runs("test")[~keep]) == {900}
+    again = land(place, parts | {"test": old["train"]}, vehicles.metadata())
+    with pytest.raises(NotComparableError, match="every trip of the test part"):
+        _unseen(place, again, trips_of(again), champion)
