@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 from nightshift.data.importers.csv_file import PARQUET
 from nightshift.data.schema import PARTS
 from nightshift.errors import DataError, first_line
+from nightshift.files import read_plain
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _SUFFIXES = (".csv", *PARQUET)
+#: A CSV of 10,000 hours has 7 GB; a parquet file says how many rows it has before they are read.
+MAX_CSV_BYTES, MAX_ROWS = 8_000_000_000, 100_000_000
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,19 @@ def open_table(file: Path) -> Table:
     """Open a CSV or parquet file.
 
     Raises:
-        DataError: when it is missing, empty or cannot be read.
+        DataError: when it is missing, no plain file, too large, empty or cannot be read.
     """
+    try:
+        # Nothing is read yet: a pipe or a device could keep us for ever.
+        read_plain(file, 0)
+        size = file.stat().st_size
+    except OSError as error:
+        raise DataError(f"{file.name} cannot be read: {error.strerror}.", hint="Check the file.") from error
+    if file.suffix.lower() not in PARQUET and size > MAX_CSV_BYTES:
+        raise DataError(
+            f"{file.name} has {size:,} bytes; a CSV file has up to {MAX_CSV_BYTES:,}.",
+            hint="Cut it into several files, or write it as `.parquet`.",
+        )
     return _open_parquet(file) if file.suffix.lower() in PARQUET else _open_csv(file)
 
 
@@ -95,6 +109,11 @@ def _open_parquet(file: Path) -> Table:
         raise DataError(f"{file.name} is no parquet file, or cut short.", hint="Write it again.") from error
     if not opened.metadata.num_rows:
         raise DataError(f"{file.name} has a header but no rows.")
+    if opened.metadata.num_rows > MAX_ROWS:
+        raise DataError(
+            f"{file.name} has {opened.metadata.num_rows:,} rows; a file has up to {MAX_ROWS:,}.",
+            hint="Cut it into several files.",
+        )
     return Table(tuple(opened.schema_arrow.names), opened.metadata.num_rows, take)
 
 

@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nightshift.errors import DataError
+from nightshift.files import read_plain
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SEPARATORS = (",", ";", "\t", "|")
+#: A longer file is refused before it is read: as cells it takes about 30 times its size in memory.
+MAX_TEXT_BYTES = 500_000_000
 #: A byte-order mark says the encoding for certain. The four-byte ones first: they begin like the two-byte ones.
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -29,6 +32,7 @@ _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?")
 # `1,234` is a thousand or a decimal; `0,234`, `1234,5` and `1,23` can only be decimals.
 _THOUSANDS_COMMA = re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3})+")
 _SAMPLE_LINES = 50
+_SEPARATED = "Separate its cells by comma, semicolon or tab, or give `separator` where there is a mapping."
 
 
 @dataclass(frozen=True)
@@ -51,29 +55,37 @@ class TextTable:
 
 
 def read_text_table(
-    path: Path, *, encoding: str | None = None, separator: str | None = None, decimal: str | None = None
+    path: Path,
+    *,
+    encoding: str | None = None,
+    separator: str | None = None,
+    decimal: str | None = None,
+    limit: int = MAX_TEXT_BYTES,
 ) -> TextTable:
     """Read a CSV-like file with a header line; what is not given is found out.
 
     Encodings: by byte-order mark, else UTF-8, else Latin-1 (Windows-1252 is read as its superset). Lines may end in
     one superfluous separator. Blank lines are skipped.
 
+    Args:
+        path: the file.
+        encoding, separator, decimal: where they are known.
+        limit: bytes that it may have.
+
     Raises:
-        DataError: when the file is missing, empty, binary, in another encoding, ragged (names the line), has a
-            repeated column name, or commas in its numbers that may mean thousands or decimals.
+        DataError: when the file is missing, no plain file, too large, empty, binary, in another encoding, ragged
+            (names the line), has a repeated column name, or commas in its numbers that may mean thousands or decimals.
     """
     import pandas as pd
 
-    text, used = _decode(path, encoding)
+    text, used = _decode(_read(path, limit), path.name, encoding)
     # Excel's own way of naming the separator, a first line of its own.
     if excel := re.match(r"sep=(.)\r?\n", text):
         text, separator = text[excel.end() :], separator or excel[1]
     try:
         sep = separator or _sniff_separator(text, path.name)
     except csv.Error as error:
-        raise DataError(
-            f"{path.name} is no table: {error}.", hint="Give `separator` in the mapping if it is."
-        ) from error
+        raise DataError(f"{path.name} is no table: {error}.", hint=_SEPARATED) from error
     header, rows, notes = _cells(text, sep, path.name)
     frame = pd.DataFrame(rows, columns=pd.Index(header), dtype=object)
     if used == "cp1252":
@@ -81,20 +93,31 @@ def read_text_table(
     return TextTable(frame, used, sep, decimal or _sniff_decimal(frame, path.name), tuple(notes))
 
 
-def _decode(path: Path, encoding: str | None) -> tuple[str, str]:
+def _read(path: Path, limit: int) -> bytes:
+    """Return what a plain file holds: a pipe or a device could keep us for ever, or fill the memory."""
     try:
-        raw = path.read_bytes()
+        raw = read_plain(path, limit + 1)
     except FileNotFoundError as error:
         raise DataError(f"there is no file {path.name}.", hint="Check the path.") from error
     except OSError as error:
         raise DataError(f"{path.name} cannot be read: {error.strerror}.", hint="Check the path.") from error
+    if len(raw) > limit:
+        raise DataError(
+            f"{path.name} is larger than {limit:,} bytes.",
+            hint="Cut it into several files, or write it as `.parquet` where the importer takes that.",
+        )
     if not raw.strip():
         raise DataError(f"{path.name} is empty.")
+    return raw
+
+
+def _decode(raw: bytes, file: str, encoding: str | None) -> tuple[str, str]:
     marked = next((name for mark, name in _MARKS if raw.startswith(mark)), None)
     if encoding is None and marked is None and b"\x00" in raw[:4096]:
         raise DataError(
-            f"{path.name} is binary, or UTF-16 without a byte-order mark.",
-            hint="Give `encoding: utf-16-le` in the mapping if it is text; `.parquet` files need that suffix.",
+            f"{file} is binary, or UTF-16 without a byte-order mark.",
+            hint="Save text as UTF-8, or give `encoding: utf-16-le` where there is a mapping; `.parquet` files need "
+            "that suffix.",
         )
     tried = [encoding] if encoding else [marked] if marked else ["utf-8", "cp1252", "latin-1"]
     for name in tried:
@@ -104,7 +127,9 @@ def _decode(path: Path, encoding: str | None) -> tuple[str, str]:
             continue
         except LookupError as error:
             raise DataError(f"'{name}' is no encoding.", hint="Use utf-8, utf-16, latin-1 or another.") from error
-    raise DataError(f"{path.name} is not {tried[0]} text.", hint="Give its `encoding` in the mapping.")
+    raise DataError(
+        f"{file} is not {tried[0]} text.", hint="Save it as UTF-8, or give its `encoding` where there is a mapping."
+    )
 
 
 def _sniff_separator(text: str, name: str) -> str:
@@ -116,7 +141,7 @@ def _sniff_separator(text: str, name: str) -> str:
         return max(fitting, key=lambda s: (fitting[s], s == ";"))
     if all(c[0] == 1 for c in counts.values()):
         return ","
-    raise DataError(f"the separator of {name} could not be told.", hint="Give `separator` in the mapping.")
+    raise DataError(f"the separator of {name} could not be told.", hint=_SEPARATED)
 
 
 def _cells(text: str, sep: str, name: str) -> tuple[list[str], list[list[str]], list[str]]:
@@ -186,5 +211,6 @@ def _refuse_thousands(frame: pd.DataFrame, name: str) -> None:
     if unclear:
         raise DataError(
             f"{name} has {unclear}: the comma may mark thousands or decimals, and no number tells which.",
-            hint='Give `decimal: ","` in the mapping if it marks decimals; if thousands, write the file without them.',
+            hint='Write thousands without a comma, and decimals with a point, or give `decimal: ","` where there is a '
+            "mapping.",
         )

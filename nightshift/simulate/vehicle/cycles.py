@@ -32,7 +32,8 @@ _MOST_MPS2 = 11.0
 _FASTEST_MPS = 90.0
 _SHORTEST_S = 60
 _LONGEST_GAP_S = 3
-_MOST_BYTES = 200_000_000
+#: A week at 1 Hz has some 10 MB.
+_MOST_BYTES = 20_000_000
 #: Two cycles that share so many seconds of driving are kin, as a cycle and its phases.
 _SHARED_S = 40
 
@@ -79,7 +80,7 @@ def read_cycles(folder: Path) -> Cycles:
     """
     if not folder.is_dir():
         raise UsageError(f"there is no folder '{folder.name}' of drive cycles.", hint="Check --cycles.")
-    files = sorted(p for p in folder.rglob("*.csv") if p.is_file() and not p.name.startswith("."))
+    files = sorted(p for p in folder.rglob("*.csv") if not p.is_dir() and not p.name.startswith("."))
     if not files:
         raise UsageError(
             f"the folder '{folder.name}' holds no .csv file.",
@@ -110,6 +111,8 @@ def _read(file: Path) -> list[Cycle]:
     """
     import pandas as pd
 
+    if not file.is_file():
+        raise DataError(f"{file.name} is left out: it is no plain file.")
     if file.stat().st_size > _MOST_BYTES:
         raise DataError(f"{file.name} is left out: it has more than {_MOST_BYTES // 1_000_000} MB.")
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from nightshift.data.dataset import Dataset
 from nightshift.data.importers.landing import refuse_blockers
-from nightshift.data.importers.obd import import_obd
+from nightshift.data.importers.obd import MAX_TRIP_BYTES, import_obd
 from nightshift.errors import BlockedError, ConfigError, DataError
 from nightshift.findings import Finding
 from nightshift.settings import Home
@@ -233,3 +234,16 @@ def test_a_signal_out_of_reach_and_an_unknown_zone_are_told(home: Home, tmp_path
         write_trip(folder, path.name, header=HEADER.replace("Engine RPM [RPM]", "Coolant Temperature [°C]"))
     with pytest.raises(BlockedError, match=r"D025.*coolant_temperature .looks like kelvin in 3 of 3 trips"):
         import_obd(home, folder)
+
+
+def test_a_pipe_and_a_trip_that_is_too_large_are_refused_at_once(home: Home, tmp_path: Path) -> None:
+    pipe, large = tmp_path / "a" / "pipe.csv", tmp_path / "b" / "large.csv"
+    for path in (pipe, large):
+        path.parent.mkdir()
+    os.mkfifo(pipe)
+    with pytest.raises(DataError, match=r"pipe\.csv cannot be read: it is no plain file"):
+        import_obd(home, pipe.parent)
+    large.touch()
+    os.truncate(large, MAX_TRIP_BYTES + 1)
+    with pytest.raises(DataError, match=r"large\.csv is larger than 100,000,000 bytes"):
+        import_obd(home, large.parent)

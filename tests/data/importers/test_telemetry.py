@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from support.vehicles import trips
 from nightshift.cli.app import main
 from nightshift.data.importers.landing import refuse_blockers
 from nightshift.data.importers.telemetry import import_telemetry
+from nightshift.data.importers.telemetry_files import MAX_CSV_BYTES
 from nightshift.data.store import open_dataset
 from nightshift.errors import BlockedError, DataError
 from nightshift.settings import Home
@@ -165,3 +167,18 @@ def test_two_files_of_one_name_and_none_at_all_are_refused(home: Home, tmp_path:
         import_telemetry(home, folder)
     with pytest.raises(DataError, match=r"there is no carla_synthetic"):
         import_telemetry(home)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_pipe_is_refused_at_once(home: Home, tmp_path: Path, suffix: str) -> None:
+    os.mkfifo(tmp_path / f"drive{suffix}")
+    with pytest.raises(DataError, match=f"drive{suffix} cannot be read: it is no plain file"):
+        import_telemetry(home, tmp_path, "mine")
+
+
+def test_a_csv_that_is_too_large_is_refused_before_it_is_read(home: Home, tmp_path: Path) -> None:
+    file = tmp_path / "drive.csv"
+    file.write_text("time,velocity\n")
+    os.truncate(file, MAX_CSV_BYTES + 1)
+    with pytest.raises(DataError, match=r"drive\.csv has 8,000,000,001 bytes; a CSV file has up to 8,000,000,000"):
+        import_telemetry(home, tmp_path, "mine")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,17 @@ def test_a_wrong_or_unknown_encoding_is_named(tmp_path: Path) -> None:
         read_text_table(path, encoding="utf-9")
     with pytest.raises(DataError, match=r"no file gone.csv"):
         read_text_table(tmp_path / "gone.csv")
+
+
+def test_a_pipe_and_a_file_that_is_too_large_are_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    for path in (tmp_path / "pipe.csv", Path("/dev/zero")):
+        with pytest.raises(DataError, match=f"{path.name} cannot be read: it is no plain file"):
+            read_text_table(path)
+    large = write(tmp_path, "a,b\n1,2\n")
+    with pytest.raises(DataError, match=r"file\.csv is larger than 7 bytes. Cut it into several files"):
+        read_text_table(large, limit=7)
+    assert len(read_text_table(large, limit=8).frame) == 1
 
 
 @pytest.mark.parametrize("telling", ["0,500", "1234,500", "1,23"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -42,10 +43,15 @@ def test_what_holds_no_cycle_is_left_out_with_its_reason(tmp_path: Path) -> None
     three(tmp_path)
     write(tmp_path, "notes.csv", "who,what", ["me,nothing"])
     write(tmp_path, "sprint.csv", "cycSecs,cycMps", [f"{t},{40 * (t > 0)}" for t in range(100)])
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "large.csv").touch()
+    os.truncate(tmp_path / "large.csv", 20_000_001)
     write(tmp_path, "short.csv", "cycSecs,cycMps", [f"{t},3" for t in range(20)])
     told = " ".join(read_cycles(tmp_path).left_out)
     assert "notes.csv is left out: it has no column of seconds" in told
     assert "sprint.csv is left out: its speed changes by 40.0 m/s in a second" in told
+    assert "pipe.csv is left out: it is no plain file" in told
+    assert "large.csv is left out: it has more than 20 MB" in told
     assert "short.csv is left out: no stretch of it lasts 60 s" in told
 
 
