@@ -34,7 +34,7 @@ def add_import_can(kinds: Any) -> None:
     parser.add_argument(
         "--normal", action="store_true", help="logs without marks, such as candump's, were recorded without an attack"
     )
-    add_subject(parser, required=False)
+    add_subject(parser, required=False, help="id of the vehicle's bus (default: can_ and the name of the first PATH)")
     add_no_event(parser)
     parser.set_defaults(run=_import)
 

@@ -45,7 +45,7 @@ def add_vehicle_kinds(kinds: Any) -> None:
     )
     for parser in (obd, telemetry):
         parser.add_argument("--timezone", default="UTC", metavar="ZONE", help="of the clock, such as Europe/Berlin")
-        add_subject(parser, required=False)
+        add_subject(parser, required=False, help="the id to land under")
         add_no_event(parser)
         parser.set_defaults(run=_import)
 

@@ -206,8 +206,17 @@ def land(
 
 def _made_by(subject: str) -> str:
     """Return the command that makes a subject's data."""
-    kind = {"carla_synthetic": "vehicle", "can_synthetic": "can"}.get(subject)
-    return f"`nightshift simulate {kind}`" if kind else "`nightshift import csv FILE --mapping M`"
+    simulated = {"carla_synthetic": "vehicle", "can_synthetic": "can"}.get(subject)
+    if simulated:
+        return f"`nightshift simulate {simulated}`"
+    # Vehicles' importers name what they land so.
+    kind = subject.split("_")[0]
+    if kind in ("can", "obd"):
+        return f"`nightshift import {kind} PATH --subject {subject}`"
+    return (
+        "`nightshift import csv FILE --mapping M` for a machine, `nightshift import telemetry PATH` (or `obd`, `can`) "
+        "for a vehicle"
+    )
 
 
 def _points_to(home: Home, subject: str) -> str:

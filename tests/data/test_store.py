@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import resource
 from pathlib import Path
 
@@ -89,6 +90,20 @@ def test_people_find_the_files_under_real_and_metadata(home: Home, landed: Datas
 def test_an_unknown_machine_names_the_nearest(home: Home, landed: Dataset) -> None:
     with pytest.raises(UnknownNameError, match=r"unknown machine 'pmp_1'.*Did you mean 'pump_1'"):
         open_dataset(home, "pmp_1")
+
+
+@pytest.mark.parametrize(
+    ("subject", "command"),
+    [
+        ("can_synthetic", "`nightshift simulate can`"),
+        ("can_v40", "`nightshift import can PATH --subject can_v40`"),
+        ("obd_leon", "`nightshift import obd PATH --subject obd_leon`"),
+        ("nosuch", "`nightshift import csv FILE --mapping M` for a machine, `nightshift import telemetry PATH`"),
+    ],
+)
+def test_an_unknown_subject_is_told_the_command_that_lands_it(home: Home, subject: str, command: str) -> None:
+    with pytest.raises(UnknownNameError, match=re.escape(f"Land data first, e.g. {command}")):
+        open_dataset(home, subject)
 
 
 @pytest.mark.parametrize("subject", ["../pump", "a/b", "", "Pump", "..", "x" * 65])
