@@ -13,7 +13,9 @@ from nightshift.errors import UsageError
 from nightshift.settings import Home
 from nightshift.simulate.can_attacks import KINDS
 from nightshift.simulate.can_bus import CanOptions, land_can, simulate_can, simulate_drive
+from nightshift.simulate.can_drives import make_drives
 from nightshift.simulate.can_signals import MESSAGES, crc8
+from nightshift.simulate.vehicle.cycles import made_cycles
 
 
 @cache
@@ -47,6 +49,29 @@ def test_counters_count_checksums_hold_and_signals_move() -> None:
     assert crc8(np.frombuffer(b"123456789", np.uint8)[None]).tolist() == [0x4B]
     rpm = frames.data[frames.can_id == 0x0A6][:, :2] @ np.array([256, 1]) * 0.25
     assert 600 < rpm.min() < 1200 < rpm.max() < 6000
+
+
+def test_the_bus_carries_what_the_simulated_vehicle_does() -> None:
+    """What two units say of the same quantity is one truth, and the gears and the fuel are that car's."""
+    trip = next(make_drives({"train": 1}, 60.0, 3)).drive
+    frames, _ = drive()
+
+    def words(can_id: int, byte: int, scale: float, offset: float = 0.0) -> tuple[NDArray[np.float64], ...]:
+        own = frames.can_id == can_id
+        pair = frames.data[own][:, byte : byte + 2].astype(np.float64) @ np.array([256.0, 1.0])
+        return frames.time_s[own], pair * scale + offset
+
+    for can_id, byte, scale, offset, signal, close in (
+        (0x0A6, 0, 0.25, 0.0, "rpm", 10.0),
+        (0x18F, 1, 0.25, 0.0, "rpm", 10.0),
+        (0x153, 0, 0.01, 0.0, "speed_mps", 0.05),
+        (0x1F1, 2, 0.1, -100.0, "torque_nm", 3.0),
+    ):
+        at, told = words(can_id, byte, scale, offset)
+        assert np.abs(told - trip.at(signal, at - 0.001))[1:].mean() < close
+    assert set(np.unique(trip.signals["gear"])) <= set(range(1, 7))
+    assert 3 < np.ptp(trip.signals["speed_mps"]) < 60
+    assert (np.diff(trip.signals["fuel_l"]) <= 0).all()
 
 
 def test_a_seed_gives_one_drive_and_another_gives_another() -> None:
@@ -93,12 +118,13 @@ def test_drives_land_with_normal_train_and_every_attack_in_val_and_test(home: Ho
     options = CanOptions(drives=8, seconds=40.0)
     data = land_can(home, options, event=False)
     assert data.subject == "can_synthetic"
+    assert "made traffic" in data.metadata.provenance.details["cycles"]
     assert (data.truth("train", "odd") == 0).all()
     for part in ("val", "test"):
         assert set(np.unique(data.truth(part, "odd"))) == set(range(7))
     vehicles = [set(data.vehicles(part).tolist()) for part in data.parts]
     assert len(set.union(*vehicles)) == sum(map(len, vehicles))
-    again = simulate_can(options)["test"][0][0]
+    again = simulate_can(options, made_cycles())["test"][0][0]
     assert again.frames.dlc[:50].tolist() == data.frame("test")["dlc"].to_list()[:50]
     with pytest.raises(UsageError, match="--drives is 2, expected 8 to 1000"):
         CanOptions(drives=2)
