@@ -95,19 +95,22 @@ def _status_rows(home: Home, subject: str | None) -> list[dict[str, Any]]:
 def _status_row(home: Home, cell: Any) -> dict[str, Any]:
     from nightshift.errors import NightshiftError
     from nightshift.plan.state import has_own_settings, refreshed, state
-    from nightshift.tracking.results import read_result
+    from nightshift.tracking.results import read_result, standing
     from nightshift.tracking.text import number
 
     result = read_result(home, cell)
-    found = result.evaluation
+    before = standing(home, result)
     try:
         now = refreshed(home, cell)
-        standing = state(home, now)
-        where, why = str(standing.state), standing.reason
+        stands = state(home, now)
+        where, why = str(stands.state), stands.reason
         if has_own_settings(home, now):
             why = f"{why} (with its last settings)"
     except NightshiftError as error:
         where, why = "stale", error.what
+    if before:
+        result, why = before, f"{why}; version {before.fact('register', 'version')} stands"
+    found = result.evaluation
     return {
         "subject": cell.subject,
         "family": cell.family,

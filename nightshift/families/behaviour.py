@@ -34,7 +34,6 @@ from nightshift.families._boosted import (
 from nightshift.families._consumption import note_left_out
 from nightshift.families._vehicle import inputs_of, window_ends
 from nightshift.family import Arrays, RunContext
-from nightshift.findings import finding
 from nightshift.graphs.build import ELEMENT_TYPES, Graph
 from nightshift.problems import kinds_judge as judge
 from nightshift.problems.classification import PROBLEM
@@ -94,10 +93,7 @@ class BehaviourFamily:
         spec, interface = window_spec(data, config), _interface(data, config, classes)
         features = features_of(data, "train", interface, spec, known.ends[chosen])
         tuning = _known(data, "val", config.window_rows, config.stride_rows, classes)
-        lacking = np.setdiff1d(kind, tuning.kind)
-        if len(lacking):
-            missing = ", ".join(classes[k] for k in lacking)
-            ctx.note(finding("T018", f"The val part has no window of {missing}: trips of train stop training early."))
+        if len(np.setdiff1d(kind, tuning.kind)):  # T018, told with the judging
             held = held_back(data.runs("train")[known.ends[chosen]], kind)
             tuned, tuned_kind = features[held], kind[held]
             features, kind = features[~held], kind[~held]

@@ -39,6 +39,7 @@ class Trained:
         at: when it was registered, UTC.
         promoted: it became champion, and none before it took its place again.
         seconds: of all stages.
+        cell_key: of the cell that it was made by.
     """
 
     version: int
@@ -46,6 +47,7 @@ class Trained:
     at: datetime
     promoted: bool
     seconds: float
+    cell_key: str = ""
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ def _trained(home: Home, bundle: Path, version: int) -> Trained | None:
             register = _record(work, "register")
             if register and register["summary"].get("version") == version:
                 promoted = register["summary"].get("champion") is True
-                return Trained(version, dataset, utc(register["started_at"]), promoted, _seconds(work))
+                return Trained(version, dataset, utc(register["started_at"]), promoted, _seconds(work), key)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass
     return None

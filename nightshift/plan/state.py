@@ -153,7 +153,14 @@ def remember(home: Home, cell: Cell) -> None:
 def newest(home: Home, name: str) -> Cell | None:
     """Return the cell of this registry name that was last worked on."""
     try:
-        key = (home.work / "newest" / name).read_text(encoding="ascii").strip()
+        return cell_of(home, (home.work / "newest" / name).read_text(encoding="ascii").strip())
+    except OSError:
+        return None
+
+
+def cell_of(home: Home, key: str) -> Cell | None:
+    """Return the cell of a key as it was last worked on, None where nothing tells."""
+    try:
         return Cell.model_validate_json((work_folder(home, key) / "cell.json").read_bytes())
     except (OSError, ValidationError):
         return None

@@ -140,7 +140,9 @@ def findings(
     for part, size in counts.items():
         lacking = [name for name, n in zip(classes, size, strict=True) if not n]
         if lacking:
-            found.append(finding("T018", f"The {part} part has no window of: {', '.join(lacking)}."))
+            instead = part == "val" and any(counts["train"][size == 0])
+            so = " Trips of train stopped training early in its place." if instead else ""
+            found.append(finding("T018", f"The {part} part has no window of: {', '.join(lacking)}.{so}"))
     score = judged.score("test")
     if score is not None and score < 0.5:
         found.append(finding("T002", f"Test macro-F1 is {score:.3f} over {len(classes)} kinds.", remedy=try_next))

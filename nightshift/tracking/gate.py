@@ -36,6 +36,9 @@ _DRAWS = 2000
 _DRAWN_AT_ONCE = 4_000_000
 _MEGABYTE = 1e6
 
+# What a problem counts as positive, by primary metric; rows elsewhere.
+_POSITIVES = {"macro_f1": "windows of its rarest kind"}
+
 # The problems that are judged on `failure_status`: for the others it does not matter who made it.
 _USES_LABELS = ("classification", "anomaly")
 
@@ -254,18 +257,19 @@ def _too_little(given: GateInput) -> Iterator[Finding]:
     if statistics is None:
         yield finding("G003", "the evaluation holds no statistics per unit.")
     else:
-        yield from _too_few(given.problem, statistics, part)
+        yield from _too_few(given, statistics, part)
     if given.problem.name in _USES_LABELS and given.manifest.label_source == "thresholds":
         yield finding("G003", "labels were made from sensor thresholds: the model only learns the rule.")
 
 
-def _too_few(problem: Problem, statistics: UnitStatistics, where: str) -> Iterator[Finding]:
+def _too_few(given: GateInput, statistics: UnitStatistics, where: str) -> Iterator[Finding]:
     units = min(len(statistics.units), statistics.runs or len(statistics.units))
     if units < MIN_UNITS:
         yield finding("G003", f"{where} has {units} runs or days, fewer than {MIN_UNITS}.")
-    positives, needed = statistics.positives, problem.min_positives
+    positives, needed = statistics.positives, given.problem.min_positives
     if needed and positives is not None and positives < needed:
-        yield finding("G003", f"{where} has {positives} positive rows, fewer than {needed}.")
+        counted = _POSITIVES.get(given.evaluation.primary, "positive rows")
+        yield finding("G003", f"{where} has {positives} {counted}, fewer than {needed}.")
 
 
 def _against_champion(given: GateInput, champion: Champion) -> tuple[list[Finding], _Verdict | None]:
@@ -279,7 +283,7 @@ def _against_champion(given: GateInput, champion: Champion) -> tuple[list[Findin
         return [*found, finding("G003", f"no comparison with champion v{champion.version}: {why}.")], None
     if compared.challenger.units != compared.champion.units:
         return [*found, finding("G003", f"champion v{champion.version} was judged on other units.")], None
-    few = list(_too_few(given.problem, compared.champion, f"the comparison with champion v{champion.version}"))
+    few = list(_too_few(given, compared.champion, f"the comparison with champion v{champion.version}"))
     if len(compared.champion.units) < MIN_UNITS:
         return [*found, *few], None
     verdict = _bootstrap(given, compared)

@@ -14,8 +14,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nightshift import families
+from nightshift.data.groups import VEHICLE
 from nightshift.edge.manifest import BundleManifest
-from nightshift.errors import DataError
+from nightshift.errors import DataError, NightshiftError
+from nightshift.family import FamilyConfig, time_limit_s
 from nightshift.files import write_atomic
 from nightshift.graphs.parity import BATCH_SHARE
 from nightshift.plan.cell import Cell
@@ -25,7 +28,7 @@ from nightshift.problems.evaluation import Evaluation, Figure
 from nightshift.settings import Home
 from nightshift.tracking import variants
 from nightshift.tracking.charts import draw, figure_id, inline
-from nightshift.tracking.results import CellResult, aims, family_rank, read_result
+from nightshift.tracking.results import CellResult, aims, family_rank, read_result, standing
 from nightshift.tracking.text import number, seconds, size
 from nightshift.tracking.unversioned import failure_of
 
@@ -65,23 +68,25 @@ class Picture:
 def write_report(home: Home, subject: str) -> Report:
     """Write the report of one machine over the newest cell of each of its families and targets.
 
+    Where that cell has not got to its registration, what stands from before is shown, and what became of the attempt.
+
     Raises:
         DataError: when nothing has been trained for the machine.
     """
     cells = sorted(newest_cells(home, subject), key=lambda cell: family_rank(cell.family))
     if not cells:
-        raise DataError(
-            f"Nothing has been trained for '{subject}'.", hint=f"`nightshift train-machine --machine {subject}` does."
-        )
+        raise DataError(f"Nothing has been trained for '{subject}'.", hint=f"`{_trains(home, subject)}` does.")
     folder = home.reports / subject
     with held(home, f"report-{subject}", wait=True):
-        results = [read_result(home, cell) for cell in cells]
-        sections = [_section(home, result, folder / FIGURES) for result in results]
+        newest = [read_result(home, cell) for cell in cells]
+        before = [standing(home, result) for result in newest]
+        shown = [(stands or result, result if stands else None) for result, stands in zip(newest, before, strict=True)]
+        sections = [_section(home, result, attempt, folder / FIGURES) for result, attempt in shown]
         content = {
             "subject": subject,
             "dataset": _dataset(home, cells[0]),
             "written_at": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-            "overview": [_overview(result) for result in results],
+            "overview": [_overview(result, attempt) for result, attempt in shown],
             "sections": sections,
             "unversioned": failure_of(home, subject),
         }
@@ -111,8 +116,17 @@ def template(name: str) -> Template:
         keep_trailing_newline=True,
     )
     # A cell of a Markdown table ends at a bar or a line end, whatever a sensor is called.
+    environment.filters["code"] = _code
     environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
     return environment.get_template(name)
+
+
+def _code(text: str) -> Any:
+    """Return text as HTML, what stands in backticks as code."""
+    from markupsafe import Markup, escape
+
+    pieces = str(text).split("`")
+    return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else escape(p) for i, p in enumerate(pieces))
 
 
 def _dataset(home: Home, cell: Cell) -> dict[str, Any]:
@@ -124,22 +138,34 @@ def _dataset(home: Home, cell: Cell) -> dict[str, Any]:
     if not path.is_file():
         return found
     metadata = Metadata.model_validate_json(path.read_bytes())
+    trips = metadata.group == VEHICLE
+    header = ["part", "rows", "trips" if trips else "runs", "first", "last", *([] if trips else ["positive rows"])]
     rows = [
-        (name, number(p.rows), number(p.runs), p.first or "", p.last or "", number(p.positives))
+        (name, f"{p.rows:,}", f"{p.runs:,}", p.first or "", p.last or "", number(p.positives))[: len(header)]
         for name, p in metadata.parts.items()
     ]
-    parts = Table(("part", "rows", "runs", "first", "last", "positive rows"), rows, [""] * len(rows))
-    return found | {"metadata": metadata, "parts": parts}
+    return found | {"metadata": metadata, "parts": Table(header, rows, [""] * len(rows))}
 
 
-def _overview(result: CellResult) -> dict[str, Any]:
+def _trains(home: Home, subject: str) -> str:
+    """Return the command that trains all models of a subject."""
+    from nightshift.data.store import open_dataset
+
+    try:
+        trips = open_dataset(home, subject).metadata.group == VEHICLE
+    except NightshiftError:
+        trips = False
+    return f"nightshift train vehicle --subject {subject}" if trips else f"nightshift train-machine --machine {subject}"
+
+
+def _overview(result: CellResult, attempt: CellResult | None) -> dict[str, Any]:
     found, manifest = result.evaluation, result.manifest
     best = found.best_baseline() if found else None
     return {
         "family": result.cell.family,
         "target": result.cell.target,
         "anchor": result.cell.name,
-        "state": _state(result),
+        "state": _state(result) + (f"; a later attempt: {_state(attempt)}" if attempt else ""),
         "primary": found.primary if found else "",
         "value": number(found.score(found.headline_part)) if found else "",
         "baseline": f"{number(best[1])} ({best[0]})" if best else "",
@@ -162,13 +188,14 @@ def _state(result: CellResult) -> str:
     return f"version {register.summary.get('version')}, {result.alias}"
 
 
-def _section(home: Home, result: CellResult, figures: Path) -> dict[str, Any]:
+def _section(home: Home, result: CellResult, attempt: CellResult | None, figures: Path) -> dict[str, Any]:
     found, manifest = result.evaluation, result.manifest
     pictures = [_picture(result.cell, f, figures) for f in found.figures] if found else []
     return {
         "cell": result.cell,
         "state": _state(result),
-        "stopped": result.stopped,
+        "stopped": (attempt or result).stopped,
+        "attempt": _attempt(result, attempt) if attempt else "",
         "parts": _parts_table(result, found) if found else None,
         "board": _board(found) if found else None,
         "primary": found.primary if found else "",
@@ -189,6 +216,17 @@ def _section(home: Home, result: CellResult, figures: Path) -> dict[str, Any]:
         "stand_in": variants.STAND_IN,
         "notes": list(dict.fromkeys([*(found.notes if found else ()), *(manifest.notes if manifest else ())])),
     }
+
+
+def _attempt(result: CellResult, attempt: CellResult) -> str:
+    """Return what came of the newest attempt, where the section is about what stands from before."""
+    last = list(attempt.records)[-1:]
+    ended = attempt.stopped.status.replace("_", " ") if attempt.stopped else f"cut off after {last[0]}" if last else ""
+    then, now = result.cell.config.get("config", {}), attempt.cell.config.get("config", {})
+    changed = [f"{key} {now[key]}" for key in sorted(now) if now[key] != then.get(key)]
+    with_what = f", with {', '.join(changed)}," if changed else ""
+    ended = ended or "begun, no stage done"
+    return f"The newest attempt{with_what} ended: {ended}. Below: {_state(result)}, which stands."
 
 
 def _parts_table(result: CellResult, found: Evaluation) -> Table:
@@ -289,7 +327,12 @@ def _durations(result: CellResult) -> Table:
 
 
 def _settings(cell: Cell) -> Table:
-    rows = [(key, str(value)) for key, value in sorted(cell.config.get("config", {}).items()) if value not in ({}, [])]
+    settings = dict(cell.config.get("config", {}))
+    if cell.family in families.names() and families.get(cell.family).group == VEHICLE:
+        # A vehicle's families take nothing but the time from a preset.
+        own = FamilyConfig(preset=settings.pop("preset"), time_limit_s=settings.get("time_limit_s"))
+        settings["time_limit_s"] = f"{time_limit_s(own):g}"
+    rows = [(key, str(value)) for key, value in sorted(settings.items()) if value not in ({}, [], None)]
     return Table(("setting", "value"), rows, [""] * len(rows))
 
 

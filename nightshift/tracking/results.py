@@ -13,7 +13,9 @@ from nightshift.edge.manifest import MANIFEST_FILE, MODEL_FILE, BundleManifest
 from nightshift.family import Limits
 from nightshift.findings import Finding, Severity
 from nightshift.plan.cell import Cell
+from nightshift.plan.past import past_of
 from nightshift.plan.records import STAGES, StageRecord, read_record, work_folder
+from nightshift.plan.state import cell_of
 from nightshift.problems.evaluation import Evaluation
 from nightshift.settings import Home
 
@@ -126,6 +128,22 @@ def read_result(home: Home, cell: Cell) -> CellResult:
     records = {name: record for name in STAGES if (record := read_record(home, cell.key, name))}
     bundle = _bundle(home, cell, records.get("register"))
     return CellResult(cell, records, _evaluation(home, cell), bundle, _manifest(home, bundle))
+
+
+def standing(home: Home, result: CellResult) -> CellResult | None:
+    """Return what stands while a name's newest cell has not been registered: the champion, else the last version.
+
+    None where the cell itself is registered, and where nothing else is.
+    """
+    cell, register = result.cell, result.records.get("register")
+    if register is not None and register.status == "done":
+        return None
+    before = past_of(home, cell.subject, cell.family, cell.target).reference
+    earlier = cell_of(home, before.cell_key) if before else None
+    if earlier is None or earlier.key == cell.key:
+        return None
+    found = read_result(home, earlier)
+    return found if found.evaluation and found.records.get("register") else None
 
 
 def higher_is_better(evaluation: Evaluation, metric: str) -> bool:

@@ -122,8 +122,7 @@ def test_a_val_part_without_a_kind_does_not_end_training_by_the_others_alone(
     data = changed(session_home, "val_calm", {"val": dict.fromkeys(STYLES, "calm")})
     ctx = dataclasses.replace(made[2], work=tmp_path, findings=[])
     fitted = FAMILY.train(data, made[1], ctx)
-    [found] = [f.what for f in ctx.findings if f.code == "T018"]
-    assert found == "The val part has no window of normal, aggressive: trips of train stop training early."
+    assert not [f for f in ctx.findings if f.code == "T018"], "the judging tells it, once"
     assert fitted.summary["train_windows"] == 12 * 17, "of each kind's five trips the second is held back"
     assert fitted.boosted.rounds > 10
 

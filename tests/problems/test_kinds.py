@@ -101,7 +101,9 @@ def test_remarkable_figures_become_findings() -> None:
     assert sorted(said_of) == ["T001", "T002", "T003", "T006", "T007", "T018"]
     assert [f.what.split()[0] for f in found if f.code == "T007"] == ["accuracy"]
     assert said_of["T007"].remedy == "Train longer."
-    assert "val part has no window of: aggressive" in said_of["T018"].what
+    assert said_of["T018"].what == (
+        "The val part has no window of: aggressive. Trips of train stopped training early in its place."
+    )
     assert said_of["T003"].what.endswith(": aggressive.")
 
 

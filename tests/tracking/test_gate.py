@@ -172,6 +172,14 @@ def test_enough_is_exactly_five_runs_and_the_problems_own_number_of_positives() 
     assert decide(given(evaluation=evaluation(statistics=few))).promote
 
 
+def test_of_many_kinds_the_rarest_one_s_windows_are_counted() -> None:
+    few = counts(0, 1, units=RUNS[:29])
+    for primary, counted in (("f1", "positive rows"), ("macro_f1", "windows of its rarest kind")):
+        judged = evaluation(statistics=few).model_copy(update={"primary": primary})
+        reasons = decide(given(evaluation=judged)).reasons
+        assert any(f"{counted}, fewer than 30" in reason for reason in reasons), reasons
+
+
 def test_labels_made_from_thresholds_leave_the_choice_to_a_person() -> None:
     made = manifest(label_source="thresholds")
     assert codes(given(manifest=made)) == ["G003"]

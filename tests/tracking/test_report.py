@@ -8,7 +8,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from support.vehicles import small_vehicles
 
+from nightshift.cli.look import _status_rows
 from nightshift.errors import DataError
 from nightshift.plan.records import write_record
 from nightshift.plan.state import remember
@@ -16,7 +18,7 @@ from nightshift.problems.evaluation import Figure, Series
 from nightshift.settings import Home
 from nightshift.tracking.charts import draw, inline
 from nightshift.tracking.report import write_report
-from nightshift.tracking.results import aims, read_result
+from nightshift.tracking.results import aims, read_result, standing
 from tests.tracking.cells import a_cell, a_manifest, an_evaluation, land_finished, record
 
 
@@ -172,3 +174,49 @@ def test_pictures_take_their_colours_from_the_page() -> None:
 def test_a_figure_without_any_point_is_still_drawn(tmp_path: Path) -> None:
     svg = draw(Figure(key="empty", title="Nothing", series=[Series(label="none", x=[], y=[])], x_is_time=True))
     assert svg.startswith("<svg")
+
+
+def test_an_attempt_that_failed_does_not_hide_the_version_that_stands(home: Home) -> None:
+    cell, attempt = a_cell(), a_cell(window_rows=9)
+    land_finished(home, cell, an_evaluation(), a_manifest(cell))
+    assert standing(home, read_result(home, cell)) is None
+    remember(home, attempt)
+    unfinished = write_report(home, "pump_1").markdown.read_text(encoding="utf-8")
+    assert "with window_rows 9, ended: begun, no stage done. Below: version 3, challenger, which stands." in unfinished
+    write_record(home, record(attempt, "train", status="failed", error="too few rows", hint="Shorten it."))
+    report = write_report(home, "pump_1")
+    html, text = report.html.read_text(encoding="utf-8"), report.markdown.read_text(encoding="utf-8")
+    for said in (html, text):
+        assert "The newest attempt, with window_rows 9, ended: failed." in said
+        assert "train: too few rows" in said
+        assert "version 3, challenger; a later attempt: failed" in said
+        assert "0.8100" in said
+    [row] = _status_rows(home, "pump_1")
+    assert (row["version"], row["value"]) == (3, "0.8100")
+    assert row["why"].endswith("; version 3 stands")
+
+
+def test_a_vehicle_s_settings_tell_the_time_that_its_preset_gives(home: Home) -> None:
+    cell = a_cell("tcn", time_limit_s=None)
+    land_finished(home, cell, an_evaluation(), a_manifest(cell))
+    text = write_report(home, "pump_1").markdown.read_text(encoding="utf-8")
+    assert "| time_limit_s | 900 |" in text
+    assert "preset" not in text
+    machine = a_cell("rul", subject="pump_2", time_limit_s=None)
+    land_finished(home, machine, an_evaluation(), a_manifest(machine))
+    text = write_report(home, "pump_2").markdown.read_text(encoding="utf-8")
+    assert "| preset | fast |" in text
+    assert "None" not in text
+
+
+def test_a_vehicle_s_report_counts_trips_and_no_positive_rows(home: Home) -> None:
+    data = small_vehicles(home)
+    with pytest.raises(DataError) as error:
+        write_report(home, data.subject)
+    assert error.value.hint == f"`nightshift train vehicle --subject {data.subject}` does."
+    cell = a_cell("carbon", data.subject).model_copy(update={"dataset": data.fingerprint})
+    land_finished(home, cell, an_evaluation(), a_manifest(cell))
+    text = write_report(home, data.subject).markdown.read_text(encoding="utf-8")
+    assert "| part | rows | trips | first | last |" in text
+    assert "| train | 2,700 | 15 | 2026-01-05" in text
+    assert "Labels:" not in text
