@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nightshift.data.schema import TimeKind
 from nightshift.errors import DataError
 from nightshift.families._vehicle import VehicleConfig, window_ends
-from nightshift.problems.anomaly import Timeline
+from nightshift.problems.anomaly import Onsets, Timeline
 
 if TYPE_CHECKING:
     from nightshift.data.dataset import Dataset
@@ -29,17 +29,22 @@ class OddWindows:
         ends: `(n,)` the row at which each ends.
         timeline: whether a row of it is odd, its trip, the time of its newest row.
         kind: `(n,)` the kind of its newest odd row, "" of a normal window.
+        onsets: where in each its oldest odd row is.
     """
 
     ends: NDArray[np.intp]
     timeline: Timeline
     kind: NDArray[np.str_]
+    onsets: Onsets
 
     def at(self, rows: NDArray[np.bool_]) -> OddWindows:
         """Return some of the windows."""
-        line = self.timeline
+        line, begun = self.timeline, self.onsets
         return OddWindows(
-            self.ends[rows], Timeline(line.label[rows], line.run[rows], line.time_s[rows]), self.kind[rows]
+            self.ends[rows],
+            Timeline(line.label[rows], line.run[rows], line.time_s[rows]),
+            self.kind[rows],
+            Onsets(begun.end[rows], begun.row[rows], begun.time_s[rows]),
         )
 
     @property
@@ -68,13 +73,17 @@ def odd_windows(data: Dataset, part: str, config: VehicleConfig) -> OddWindows:
         )
     odd = code > 0
     label = (_count(odd, ends, config.window_rows) > 0).astype(np.int64)
-    newest = np.maximum.accumulate(np.where(odd, np.arange(len(code)), 0))[ends]
+    row = np.arange(len(code))
+    newest = np.maximum.accumulate(np.where(odd, row, 0))[ends]
+    following = np.minimum.accumulate(np.where(odd, row, len(code))[::-1])[::-1]
+    oldest = np.minimum(following[ends + 1 - config.window_rows], ends)
     column = data.metadata.truth("odd")
     names = np.array(["", *(column.classes[1:] if column else ())])
     kind = np.where(label == 1, names[code[newest].astype(np.intp)], "")
     clock = data.metadata.time_kind is TimeKind.CALENDAR
-    time_s = data.times_s(part)[ends] if clock else np.full(len(ends), np.nan)
-    return OddWindows(ends, Timeline(label, data.runs(part)[ends], time_s), kind)
+    time_s = data.times_s(part) if clock else np.full(len(code), np.nan)
+    begun = Onsets(ends, oldest, time_s[oldest])
+    return OddWindows(ends, Timeline(label, data.runs(part)[ends], time_s[ends]), kind, begun)
 
 
 def normal_ones(found: OddWindows, data: Dataset, part: str) -> OddWindows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from nightshift.edge.manifest import Column, Interface
 from nightshift.errors import DataError
 from nightshift.families._vehicle import VehicleConfig, matrix_of
 from nightshift.family import RunContext
+from nightshift.findings import finding
 
 if TYPE_CHECKING:
     import torch
@@ -160,10 +162,49 @@ def raw_train(data: Dataset, columns: tuple[Column, ...]) -> NDArray[np.float32]
     return values
 
 
-def early_half(data: Dataset, ends: NDArray[np.intp], *, later: bool = False) -> NDArray[np.bool_]:
-    """Mark the windows of val that stop training early, or those that set thresholds; all where that half has none."""
-    chosen = data.validation_halves()[int(later)][ends]
-    return chosen if chosen.any() else np.ones(len(ends), np.bool_)
+def early_half(
+    data: Dataset,
+    ends: NDArray[np.intp],
+    config: SequenceConfig,
+    *,
+    later: bool = False,
+    ahead_rows: int = 0,
+    ctx: RunContext | None = None,
+) -> NDArray[np.bool_]:
+    """Mark the windows of val that stop training early, or those that set thresholds; all where that half has none.
+
+    A window that reaches into the other half, or asks of it, is in neither.
+
+    Args:
+        data: the dataset.
+        ends: `(n,)` rows of val at which the windows end.
+        config: of the family.
+        later: the half that sets thresholds.
+        ahead_rows: rows after the window that are asked of.
+        ctx: of the run that is told when halves overlap.
+    """
+    half = data.validation_halves()[int(later)]
+    chosen = half[ends + 1 - config.window_rows] & half[ends + ahead_rows]
+    if chosen.any():
+        return chosen
+    if ctx is not None:
+        which, use = ("second", "thresholds are set") if later else ("first", "training is stopped")
+        what = f"no window to use lies in the {which} half of val: {use} by all {len(ends)} windows of val."
+        ctx.note(finding("T014", what, remedy="Land more or longer trips."))
+    return np.ones(len(ends), np.bool_)
+
+
+def more_training(config: SequenceConfig, settings: Mapping[str, Any]) -> str:
+    """Return the options to try next: half the rate, half as many epochs again, more patience where that ended it.
+
+    Args:
+        config: of the family.
+        settings: of the trained model.
+    """
+    more = f"--learning-rate {config.learning_rate / 2:g} --epochs {math.ceil(config.epochs * 1.5)}"
+    trained, best = (int(settings.get(name, config.epochs)) for name in ("epochs_trained", "best_epoch"))
+    ended = 0 < config.patience <= trained - best and trained < config.epochs
+    return f"{more} --patience {2 * config.patience}" if ended else more
 
 
 def train_net(
@@ -208,6 +249,10 @@ def train_net(
             tell=tell,
         )
 
+    def begun(done: int) -> None:
+        if done:
+            ctx.say(done, config.epochs, f"Goes on from the checkpoint after epoch {done}/{config.epochs}")
+
     def told(epoch: Epoch) -> None:
         ctx.epoch(epoch.number, config.epochs, epoch.line(config.epochs), epoch.figures())
 
@@ -219,6 +264,7 @@ def train_net(
         facts={"config": config.model_dump(mode="json"), "dataset": data.fingerprint},
         checkpoint_every_epochs=config.checkpoint_epochs,
         time_limit_s=ctx.time_limit_s,
+        on_begin=begun,
         on_epoch=told,
         should_stop=ctx.should_stop,
         note=ctx.note,

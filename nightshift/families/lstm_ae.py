@@ -34,6 +34,7 @@ from nightshift.families._sequence import (
     early_half,
     hard_windows,
     load_sequence,
+    more_training,
     plan_of,
     raw_train,
     save_sequence,
@@ -125,8 +126,10 @@ class LstmAeFamily:
         note_left_out(data, "train", "odd", ctx)
         values = raw_train(data, columns)
         plan = plan_of(columns, keyed=True)
-        scaling = fit_scaling(plan, values, least=_LEAST_SPREAD)
-        normal = _normal(data, config, columns, scaling, values)
+        usual = data.truth("train", "odd") == 0
+        # Where nothing is normal that is said below.
+        scaling = fit_scaling(plan, values[usual] if usual.any() else values, least=_LEAST_SPREAD)
+        normal = _normal(data, config, columns, scaling, values, ctx)
         span = min(config.span_rows or config.window_rows, config.window_rows)
         shape = LstmAeShape(plan=plan, hidden=config.hidden, latent=config.latent, span_rows=span)
 
@@ -162,7 +165,7 @@ class LstmAeFamily:
                 judge.Answers("distance from the mean", "baseline", (rule > 0).astype(np.int64), rule),
                 judge.constant(len(seen.ends)),
             ]
-            rows += judge.score_rows(part, seen.timeline, answers, seen.kind)
+            rows += judge.score_rows(part, seen.timeline, answers, seen.kind, seen.onsets)
             ctx.step(step + 1, len(PARTS), f"{part} judged")
         judged = judge.evaluation(rows)
         samples = Samples({}, {"label": seen.timeline.label}, data.units("test")[seen.ends], seen.timeline.time_s)
@@ -171,7 +174,7 @@ class LstmAeFamily:
         return judged.model_copy(
             update={
                 "figures": judge.figures(seen.timeline, answers, seen.kind, kinds=f"Kinds of {source}"),
-                "findings": _findings(judged, config, source, seen),
+                "findings": _findings(judged, config, source, seen, fitted),
                 "statistics": PROBLEM.statistics({"vote": answers[0].vote}, samples),
                 "notes": _notes(judged, config),
             }
@@ -257,12 +260,17 @@ class _Normal:
 
 
 def _normal(
-    data: Dataset, config: LstmAeConfig, columns: tuple[Column, ...], scaling: Scaling, train: NDArray[np.float32]
+    data: Dataset,
+    config: LstmAeConfig,
+    columns: tuple[Column, ...],
+    scaling: Scaling,
+    train: NDArray[np.float32],
+    ctx: RunContext | None = None,
 ) -> _Normal:
     """Gather the normal windows of train and of both halves of val, scaled."""
     normal = normal_ones(odd_windows(data, "train", config), data, "train")
     held_back = normal_ones(odd_windows(data, "val", config), data, "val")
-    first, second = early_half(data, held_back.ends), early_half(data, held_back.ends, later=True)
+    first, second = (early_half(data, held_back.ends, config, later=later, ctx=ctx) for later in (False, True))
     table = scaling.table(matrix_of(data, "val", columns))
     return _Normal(
         Held(scaling.table(train), normal.ends),
@@ -313,7 +321,7 @@ def _rule(fitted: SequenceModel, data: Dataset, config: LstmAeConfig, part: str,
 def _rule_threshold(fitted: SequenceModel, data: Dataset, config: LstmAeConfig) -> float:
     """Choose it as the model's was."""
     normal = normal_ones(odd_windows(data, "val", config), data, "val")
-    normal = normal.at(early_half(data, normal.ends, later=True))
+    normal = normal.at(early_half(data, normal.ends, config, later=True))
     scores = _rule(fitted, data, config, "val", normal)
     return normal_threshold(scores, normal, config.threshold_percentile, config.false_alarm_budget)
 
@@ -331,9 +339,11 @@ def _interface(data: Dataset, config: LstmAeConfig, threshold: float) -> Interfa
     )
 
 
-def _findings(judged: Evaluation, config: LstmAeConfig, source: str, seen: OddWindows) -> list[Finding]:
+def _findings(
+    judged: Evaluation, config: LstmAeConfig, source: str, seen: OddWindows, fitted: SequenceModel
+) -> list[Finding]:
     """Return what is remarkable, each missed target with the command to try next."""
-    said = _ceiling(judged, config) or _try_next(config)
+    said = _ceiling(judged, config) or _try_next(config, fitted)
     found = judge.findings(judged, config.max_gap, config.wanted, source, seen.kind, injected=False, try_next=said)
     return [finding(f.code, f.what, remedy=said) if f.code == "T007" else f for f in found]
 
@@ -347,17 +357,21 @@ def _ceiling(judged: Evaluation, config: LstmAeConfig) -> str:
     best = 2.0 * share / (2.0 * share + fpr * (1.0 - share))
     if best >= wanted:
         return ""
-    stricter = (100.0 + config.threshold_percentile) / 200.0
+    # A budget takes the percentile's place.
+    stricter = f"--threshold {(100.0 + config.threshold_percentile) / 200.0:g}"
+    if config.false_alarm_budget is not None:
+        stricter = f"--false-alarm-budget {config.false_alarm_budget / 2:g}"
     return (
         f"With {share:.1%} of the windows odd and {fpr:.1%} of the normal ones above the threshold F1 cannot pass "
-        f"{best:.2f}: try `nightshift train lstm_ae --threshold {stricter:g}`."
+        f"{best:.2f}: try `nightshift train lstm_ae {stricter}`."
     )
 
 
-def _try_next(config: LstmAeConfig) -> str:
-    """Say the next command to try: half the rate, half as many epochs again."""
-    more = f"--learning-rate {config.learning_rate / 2:g} --epochs {config.epochs * 3 // 2}"
-    return f"Try `nightshift train lstm_ae {more}`, or another --threshold; read PR-AUC and the share of odd windows."
+def _try_next(config: LstmAeConfig, fitted: SequenceModel) -> str:
+    """Say the next command to try."""
+    more = more_training(config, fitted.settings)
+    other = "--threshold" if config.false_alarm_budget is None else "--false-alarm-budget"
+    return f"Try `nightshift train lstm_ae {more}`, or another {other}; read PR-AUC and the share of odd windows."
 
 
 def _notes(judged: Evaluation, config: LstmAeConfig) -> list[str]:
@@ -372,5 +386,7 @@ def _notes(judged: Evaluation, config: LstmAeConfig) -> list[str]:
         f"A window of {config.window_rows} rows counts as odd when any of its rows is: {shown[0]} of the test windows.",
         f"The threshold was set to {chosen} on normal windows of validation; {shown[1]} of the normal test windows are "
         "above it.",
+        "detection_delay counts from an event's first odd row to the end of the first window above the threshold; "
+        f"windows end every {config.stride_rows} rows here, so up to that many rows of it are the grid's.",
         "Scores are not point-adjusted. The baseline scores windows by their distance from the train mean.",
     ]

@@ -24,6 +24,7 @@ from nightshift.families._sequence import (
     early_half,
     hard_windows,
     load_sequence,
+    more_training,
     plan_of,
     raw_train,
     save_sequence,
@@ -104,7 +105,7 @@ class TcnFamily:
         scaling = fit_scaling(plan, values)
         ends, truth = _windows(data, "train", config)
         stops, stop_truth = _windows(data, "val", config)
-        kept = early_half(data, stops)
+        kept = early_half(data, stops, config, ahead_rows=config.ahead_rows, ctx=ctx)
         centre, spread = float(truth.mean()), float(truth.std()) or 1.0
         shape = TcnShape(
             plan=plan,
@@ -150,7 +151,7 @@ class TcnFamily:
             "fuel",
             lambda part, ends: fitted.answer_rows(data, part, ends).astype(np.float64),
             what="fuel rate",
-            try_next=_try_next(config),
+            try_next=_try_next(config, fitted),
             ahead_rows=config.ahead_rows,
         )
 
@@ -235,7 +236,9 @@ def _held(data: Dataset, config: TcnConfig, fitted: SequenceModel) -> tuple[Held
 
     def held(part: str) -> Held:
         ends, truth = _windows(data, part, config)
-        kept = early_half(data, ends) if part == "val" else np.ones(len(ends), np.bool_)
+        kept = np.ones(len(ends), np.bool_)
+        if part == "val":
+            kept = early_half(data, ends, config, ahead_rows=config.ahead_rows)
         target = (truth[kept] - float(net.centre)) / float(net.spread)
         table = net.scaling.table(matrix_of(data, part, fitted.interface.columns))
         return Held(table, ends[kept], target.astype(np.float32))
@@ -262,8 +265,8 @@ def _interface(data: Dataset, config: TcnConfig) -> Interface:
     )
 
 
-def _try_next(config: TcnConfig) -> str:
-    """Say the next command to try: half the rate, half as many epochs again."""
-    more = f"--learning-rate {config.learning_rate / 2:g} --epochs {config.epochs * 3 // 2}"
+def _try_next(config: TcnConfig, fitted: SequenceModel) -> str:
+    """Say the next command to try."""
+    more = more_training(config, fitted.settings)
     easier = " A forecast knows nothing of what the driver will do: `--answers estimate`." if config.ahead_rows else ""
     return f"Try `nightshift train tcn {more}`, or land more trips.{easier}"

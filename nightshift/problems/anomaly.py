@@ -87,13 +87,31 @@ def metrics(timeline: Timeline, vote: NDArray[np.int64], strength: NDArray[np.fl
     }
 
 
-def kind_metrics(timeline: Timeline, vote: NDArray[np.int64], kind: NDArray[np.str_]) -> dict[str, float | None]:
+@dataclass(frozen=True)
+class Onsets:
+    """What is judged are windows of rows: when in each of them the anomaly begins.
+
+    Attributes:
+        end: `(n,)` row at which each ends.
+        row: `(n,)` its first anomalous row; that at which it ends where there is none.
+        time_s: `(n,)` time of that row.
+    """
+
+    end: NDArray[np.intp]
+    row: NDArray[np.intp]
+    time_s: NDArray[np.float64]
+
+
+def kind_metrics(
+    timeline: Timeline, vote: NDArray[np.int64], kind: NDArray[np.str_], onsets: Onsets | None = None
+) -> dict[str, float | None]:
     """Return what is known only where every anomaly has a kind (an attack, a manner of dangerous driving).
 
     Args:
         timeline: the rows and their truth.
         vote: int64 `(n,)`, 1 = anomaly.
         kind: `(n,)` kind of each anomalous row, "" elsewhere.
+        onsets: where windows are judged: delays then count from an event's first row, not from its first window.
 
     Returns:
         `recall_<kind>`, the share of its rows voted anomalous; `detection_delay_s`, the median over the events that
@@ -108,12 +126,16 @@ def kind_metrics(timeline: Timeline, vote: NDArray[np.int64], kind: NDArray[np.s
     met = [
         (first, first + int(np.argmax(vote[first:end]))) for first, end in timeline.events() if vote[first:end].any()
     ]
-    seconds = np.array([timeline.time_s[hit] - timeline.time_s[first] for first, hit in met])
+    rows = np.arange(len(vote))
+    begun = onsets or Onsets(rows, rows, timeline.time_s)
+    seconds = np.array([timeline.time_s[hit] - begun.time_s[first] for first, hit in met])
     known = seconds[np.isfinite(seconds)]
     return {
         **found,
         "detection_delay_s": float(np.median(known)) if len(known) else None,
-        "detection_delay_rows": float(np.median([hit - first for first, hit in met])) if met else None,
+        "detection_delay_rows": float(np.median([begun.end[hit] - begun.row[first] for first, hit in met]))
+        if met
+        else None,
     }
 
 

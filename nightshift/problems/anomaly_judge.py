@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nightshift.findings import Finding, finding
-from nightshift.problems.anomaly import PROBLEM, Timeline, kind_metrics, metrics, precision_recall
+from nightshift.problems.anomaly import PROBLEM, Onsets, Timeline, kind_metrics, metrics, precision_recall
 from nightshift.problems.evaluation import Evaluation, Figure, ScoreRow, Series
 from nightshift.problems.remarks import remarks
 
@@ -90,7 +90,11 @@ def constant(n_rows: int) -> Answers:
 
 
 def score_rows(
-    part: str, timeline: Timeline, answers: list[Answers], kind: NDArray[np.str_] | None = None
+    part: str,
+    timeline: Timeline,
+    answers: list[Answers],
+    kind: NDArray[np.str_] | None = None,
+    onsets: Onsets | None = None,
 ) -> list[ScoreRow]:
     """Return one row of the metrics table per detector.
 
@@ -100,10 +104,11 @@ def score_rows(
         answers: all detectors.
         kind: `(n,)` kind of each anomalous row, for recall by kind and the delay of detection; None where it is not
             asked.
+        onsets: as in `kind_metrics`.
     """
     rows = []
     for a in answers:
-        more = {} if kind is None else kind_metrics(timeline, a.vote, kind)
+        more = {} if kind is None else kind_metrics(timeline, a.vote, kind, onsets)
         figures_of = {**metrics(timeline, a.vote, a.strength), **more}
         rows.append(ScoreRow(who=a.who, kind=a.kind, part=part, metrics=figures_of))
     return rows
@@ -130,10 +135,18 @@ def figures(
 
 
 def _timeline(timeline: Timeline, vote: Answers) -> Figure:
-    """Strength of the vote over time; the strongest row of each stretch is kept, so that no peak is lost."""
-    has_clock = bool(np.isfinite(timeline.time_s).all()) and len(timeline.time_s) > 0
-    x = timeline.time_s if has_clock else np.arange(len(vote.vote), dtype=np.float64)
-    chunks = np.array_split(np.arange(len(x)), min(MAX_POINTS, max(len(x), 1)))
+    """Strength of the vote over time; the strongest row of each stretch is kept, so that no peak is lost.
+
+    Over the rows where there is no clock, or runs lie beside each other in time. The line ends with its run.
+    """
+    n, run = len(vote.vote), timeline.run
+    n_runs = 1 + int((np.diff(run) != 0).sum())
+    has_clock = n > 0 and bool(np.isfinite(timeline.time_s).all()) and bool((np.diff(timeline.time_s) >= 0).all())
+    # With a gap behind every other point there would be no line.
+    has_clock &= n_runs <= MAX_POINTS // 4
+    x = timeline.time_s if has_clock else np.arange(n, dtype=np.float64)
+    points = MAX_POINTS - (n_runs - 1 if has_clock else 0)
+    chunks = np.array_split(np.arange(n), min(points, max(n, 1)))
     peaks = np.array([c[np.argmax(vote.strength[c])] for c in chunks if len(c)], dtype=np.int64)
     fired = peaks[vote.vote[peaks] == 1]
     events = timeline.events()[:MAX_POINTS]
@@ -143,14 +156,18 @@ def _timeline(timeline: Timeline, vote: Answers) -> Figure:
         y=[float(x[b - 1]) for _, b in events],
         style="spans",
     )
-    line = Series(label="vote strength", x=x[peaks].tolist(), y=vote.strength[peaks].tolist())
-    points = Series(label="voted anomalous", x=x[fired].tolist(), y=vote.strength[fired].tolist(), style="points")
+    line_x, line_y = x[peaks].tolist(), vote.strength[peaks].tolist()
+    for cut in reversed(np.flatnonzero(np.diff(run[peaks]) != 0).tolist() if has_clock else []):
+        line_x.insert(cut + 1, line_x[cut])
+        line_y.insert(cut + 1, None)
+    line = Series(label="vote strength", x=line_x, y=line_y)
+    voted = Series(label="voted anomalous", x=x[fired].tolist(), y=vote.strength[fired].tolist(), style="points")
     return Figure(
         key="anomaly_timeline",
         title="Anomaly vote over the test part",
-        x_label="time (UTC)" if has_clock else "row",
+        x_label="time (UTC)" if has_clock else "row" + ", run after run" * (n_runs > 1),
         y_label="vote strength (tails above threshold)",
-        series=[spans, line, points],
+        series=[spans, line, voted],
         x_is_time=has_clock,
     )
 

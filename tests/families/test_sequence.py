@@ -17,11 +17,12 @@ from nightshift.data.dataset import Dataset
 from nightshift.data.schema import Sensor, TruthColumn
 from nightshift.data.store import land
 from nightshift.errors import ConfigError, DataError, InterruptedTraining, TrainingError
-from nightshift.families import lstm_ae, tcn
+from nightshift.families import _sequence, lstm_ae, tcn
 from nightshift.families._odd import OddWindows, distance_from_mean, normal_threshold, odd_windows
+from nightshift.families._vehicle import matrix_of
 from nightshift.family import RunContext
 from nightshift.problems import anomaly_judge
-from nightshift.problems.anomaly import Timeline
+from nightshift.problems.anomaly import Onsets, Timeline
 from nightshift.problems.evaluation import ScoreRow
 from nightshift.settings import Home
 
@@ -132,7 +133,8 @@ def test_a_share_and_a_percentile_are_the_same_threshold() -> None:
 def test_a_threshold_lies_between_two_scores_and_lets_its_share_pass() -> None:
     n = 1_000
     seconds = np.arange(n) * 36.0
-    normal = OddWindows(np.arange(n), Timeline(np.zeros(n, np.int64), np.zeros(n, np.int64), seconds), np.full(n, ""))
+    rows, none = np.arange(n), np.zeros(n, np.int64)
+    normal = OddWindows(rows, Timeline(none, none, seconds), np.full(n, ""), Onsets(rows, rows, seconds))
     scores = np.random.default_rng(0).permutation(np.arange(n, dtype=np.float64))
     assert normal_threshold(scores, normal, 95.0, None) == pytest.approx(949.5)
     # A hundred windows an hour; two of them may be called odd.
@@ -153,6 +155,10 @@ def test_a_window_is_odd_when_any_row_is_and_told_by_its_newest_kind(
         odd = [k for k in kinds[end - config.window_rows + 1 : end + 1] if k != "normal"]
         assert found.timeline.label[i] == bool(odd)
         assert found.kind[i] == (odd[-1] if odd else "")
+        in_window = np.flatnonzero(kinds[end - config.window_rows + 1 : end + 1] != "normal")
+        first = end - config.window_rows + 1 + in_window[0] if odd else end
+        assert found.onsets.row[i] == first
+        assert found.onsets.time_s[i] == vehicle_data.times_s("test")[first]
     assert 0.3 < found.timeline.label.mean() < 0.9
 
 
@@ -164,6 +170,12 @@ def test_odd_windows_of_train_are_not_learned_and_what_is_not_labelled_is_left_o
     fitted = lstm_ae.FAMILY.train(vehicle_data, config, ctx)
     found = odd_windows(vehicle_data, "train", config)
     assert fitted.settings["train_windows"] == int((found.timeline.label == 0).sum()) < len(found.ends)
+    # Nor is it part of what is usual.
+    usual = vehicle_data.truth("train", "odd") == 0
+    own = matrix_of(vehicle_data, "train", fitted.interface.columns)
+    mean = np.nanmean(own[usual].astype(np.float64), axis=0)
+    assert fitted.net.scaling.centre[0].tolist() == pytest.approx(mean, rel=1e-4, abs=1e-6)
+    assert not np.allclose(mean, np.nanmean(own, axis=0), rtol=1e-2)
     parts = trips()
     parts["train"]["driving"] = "weaving"
     with pytest.raises(DataError, match=r"no window of the train part .* is normal"):
@@ -210,6 +222,42 @@ def test_a_target_that_the_threshold_puts_out_of_reach_names_a_stricter_one() ->
     config = lstm_ae.LstmAeConfig(wanted={"f1": 0.85})
     assert "cannot pass 0.78: try `nightshift train lstm_ae --threshold 0.975`" in lstm_ae._ceiling(judged, config)
     assert not lstm_ae._ceiling(judged, changed(config, wanted={"f1": 0.75}))
+    # A budget takes the percentile's place: another percentile would change nothing.
+    assert "`nightshift train lstm_ae --false-alarm-budget 1`" in lstm_ae._ceiling(
+        judged, changed(config, false_alarm_budget=2)
+    )
+
+
+def test_what_to_try_next_is_more_than_before_and_names_what_ended_training() -> None:
+    more = _sequence.more_training
+    assert more(tcn.TcnConfig(epochs=1), {"epochs_trained": 1, "best_epoch": 1}) == "--learning-rate 0.0005 --epochs 2"
+    config = tcn.TcnConfig(epochs=100, patience=5)
+    assert more(config, {"epochs_trained": 100, "best_epoch": 90}).endswith("--epochs 150")
+    assert more(config, {"epochs_trained": 20, "best_epoch": 15}).endswith("--epochs 150 --patience 10")
+    # It was the time limit, then.
+    assert more(config, {"epochs_trained": 20, "best_epoch": 19}).endswith("--epochs 150")
+
+
+def test_a_window_that_reaches_into_the_other_half_of_val_is_in_neither(
+    session_home: Home, tcn_run: tuple[tcn.TcnConfig, RunContext]
+) -> None:
+    config, ctx = tcn_run
+    config, ctx = changed(config, window_rows=60), dataclasses.replace(ctx, findings=[])
+    parts = trips()
+    parts["val"] = parts["val"][parts["val"]["run"] == parts["val"]["run"].iloc[0]]
+    data = land(session_home, parts, metadata("one_val_trip"))
+    ends, middle = np.arange(59, 180, 10), 90
+    first = _sequence.early_half(data, ends, config, ctx=ctx)
+    later = _sequence.early_half(data, ends, config, later=True, ctx=ctx)
+    assert ends[first].tolist() == [e for e in ends if e < middle]
+    assert ends[later].tolist() == [e for e in ends if e - 59 >= middle]
+    assert ends[:9][_sequence.early_half(data, ends[:9], config, ahead_rows=20)].tolist() == [59, 69]
+    assert not ctx.findings
+    # Where a half has none both are all of val, and that is said.
+    assert _sequence.early_half(data, ends[-3:], config, ctx=ctx).all()
+    [told] = ctx.findings
+    assert told.code == "T014"
+    assert "first half of val: training is stopped by all 3 windows" in told.what
 
 
 def test_the_rule_without_a_network_is_the_networks_score_of_a_drawn_mean() -> None:

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, f1_score, precision_recall_curve
 
-from nightshift.problems.anomaly import PROBLEM, Timeline, kind_metrics, metrics, pr_auc
+from nightshift.problems.anomaly import PROBLEM, Onsets, Timeline, kind_metrics, metrics, pr_auc
 from nightshift.problems.anomaly_judge import (
     Answers,
     ThresholdRule,
@@ -156,6 +156,40 @@ def test_recall_by_kind_and_the_delay_until_an_event_is_met() -> None:
     assert never["recall_dos"] == 0.0
     unclocked = Timeline(label, np.zeros(10, np.int64), np.full(10, np.nan))
     assert kind_metrics(unclocked, vote, kind)["detection_delay_s"] is None
+
+
+def test_the_delay_of_windows_counts_from_the_first_odd_row_and_not_from_the_first_window() -> None:
+    """Windows that end every 30 s; it begins 12 s before the first of them ends, and the second is voted odd."""
+    end = np.array([59, 89, 119, 149])
+    lines = Timeline(np.array([0, 1, 1, 0]), np.zeros(4, np.int64), end.astype(float))
+    first = np.array([59, 77, 77, 149])
+    kind, vote = np.array(["", "dos", "dos", ""]), np.array([0, 0, 1, 0])
+    found = kind_metrics(lines, vote, kind, Onsets(end, first, first.astype(float)))
+    assert found["detection_delay_s"] == found["detection_delay_rows"] == 119 - 77
+    [row] = score_rows("val", lines, [Answers("vote", "model", vote, vote * 1.0)], kind, Onsets(end, first, first / 1))
+    assert row.metrics["detection_delay_s"] == 42
+
+
+def drawn_line(run: list[int], time_s: list[float]) -> tuple[str, list[float | str], list[float | None]]:
+    truth = Timeline(np.array([0, 1] * (len(run) // 2)), np.array(run), np.array(time_s))
+    strength = np.arange(len(run), dtype=np.float64)
+    drawn = figures(truth, [Answers("vote", "model", truth.label, strength)], None)[0]
+    line = next(s for s in drawn.series if s.style == "line")
+    return drawn.x_label, line.x, line.y
+
+
+def test_the_line_over_time_ends_with_its_run_and_trips_beside_each_other_are_drawn_by_row() -> None:
+    label, x, y = drawn_line([0, 0, 1, 1], [0, 60, 9_000, 9_060])
+    assert label == "time (UTC)"
+    assert x == [0, 60, 60, 9_000, 9_060]
+    assert y == [0, 1, None, 2, 3]
+    label, x, y = drawn_line([0, 0, 1, 1], [0, 60, 30, 90])
+    assert label == "row, run after run"
+    assert x == y == [0, 1, 2, 3]
+    # No more points for being cut, and a run for every few rows is drawn by row.
+    many = np.arange(6_000)
+    assert len(drawn_line((many // 600).tolist(), many.tolist())[1]) <= 2_000
+    assert drawn_line((many // 6).tolist(), many.tolist())[0] == "row, run after run"
 
 
 def test_where_all_is_normal_f1_is_undefined_and_said_to_be() -> None:
