@@ -128,6 +128,10 @@ class RunContext:
             ProgressEvent(cell=self.cell, stage=self.stage, step=step, total=total, message=message, metrics=metrics)
         )
 
+    def say(self, step: float, total: float, line: str) -> None:
+        """Tell people something as a line of its own."""
+        self.progress(ProgressEvent(cell=self.cell, stage=self.stage, step=step, total=total, message=line, line=True))
+
     def epoch(self, number: int, epochs: int, line: str, figures: Mapping[str, float]) -> None:
         """Report an epoch of training that has ended: a line for people, and figures that MLflow shows at once."""
         self.progress(

@@ -29,6 +29,7 @@ class ProgressEvent:
         at: seconds since the epoch, UTC.
         epoch: number of the epoch of training that has ended with this event, whose message is a line of its own and
             whose metrics are logged at this step; such an event is never left out. 0 for all others.
+        line: whether the message is a line of its own without an epoch's figures; never left out either.
     """
 
     cell: str
@@ -39,6 +40,12 @@ class ProgressEvent:
     message: str = ""
     at: float = field(default_factory=time.time)
     epoch: int = 0
+    line: bool = False
+
+    @property
+    def spoken(self) -> bool:
+        """Whether the message is a line of its own, for people."""
+        return self.line or bool(self.epoch)
 
     def to_json(self) -> str:
         """One line of JSON; the time as ISO 8601 with Z."""
@@ -88,7 +95,7 @@ class Throttle:
         now = time.monotonic()
         with self._lock:
             due = now - self._last.get(event.stage, float("-inf")) >= self.interval_s
-            if not due and not event.epoch and not (event.total and event.step >= event.total):
+            if not due and not event.spoken and not (event.total and event.step >= event.total):
                 return
             self._last[event.stage] = now
         self.sink(event)

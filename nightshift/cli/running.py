@@ -17,7 +17,7 @@ from nightshift.cli.show import bold, dim, yellow
 from nightshift.errors import EXIT_INTERRUPTED, EXIT_OK
 from nightshift.plan.cell import Cell
 from nightshift.plan.options import TrainOptions, settings_of
-from nightshift.plan.records import Job, work_folder
+from nightshift.plan.records import Job, read_record, work_folder
 from nightshift.plan.resume import is_finished, key_shown
 from nightshift.plan.state import TRAINED, make_cell, newest, state
 from nightshift.settings import Home
@@ -106,6 +106,9 @@ def resume_cell(home: Home, cell: Cell, options: TrainOptions, *, verbose: bool 
         print(f"\nNothing to do: run {key_shown(cell)} is finished. Without --resume it would be trained anew.")
         return EXIT_OK
 
+    if _begins_again(home, cell):
+        print(f"Run {key_shown(cell)} left no checkpoint: it begins again with epoch 1.", flush=True)
+
     def call() -> Any:
         from flows.train import train
 
@@ -115,6 +118,13 @@ def resume_cell(home: Home, cell: Cell, options: TrainOptions, *, verbose: bool 
     if ended.is_cancelled():
         return interrupted(home, [cell])
     return _close(asked, [cell], [ended.result()])
+
+
+def _begins_again(home: Home, cell: Cell) -> bool:
+    """Whether a training that leaves checkpoints was cut off before its first one."""
+    if not families.get(cell.family).checkpoints or read_record(home, cell.key, "train"):
+        return False
+    return not any((work_folder(home, cell.key) / "checkpoints").glob("*.pt"))
 
 
 def run_machine(asked: Asked) -> int:

@@ -72,7 +72,7 @@ class PlainView:
 
     def show(self, job: Job, event: ProgressEvent) -> None:
         """Print an event unless one of the same stage was printed a moment ago."""
-        if event.epoch:
+        if event.spoken:
             print(f"{job.label:<14} {event.message}", flush=True)
             return
         left = self._clock.left(event)
@@ -105,7 +105,7 @@ class BarView:
 
         bar = self._bars[job.key]
         self._progress.start_task(bar)
-        if event.epoch:
+        if event.spoken:
             self._progress.console.print(f"{job.label:<14} {event.message}", markup=False, highlight=False)
         text = "" if event.message.startswith(job.name) else described(event)
         note = " ".join(part for part in (self._clock.left(event), text) if part)
@@ -116,8 +116,8 @@ class BarView:
 
 
 def described(event: ProgressEvent) -> str:
-    """Return an event as text: step, message, figures; an epoch's line has them."""
-    if event.epoch:
+    """Return an event as text: step, message, figures; a line of its own has them."""
+    if event.spoken:
         return event.message
     step = f"{event.step:g}/{event.total:g}" if event.total else ""
     figures = " ".join(f"{name}={value:.4g}" for name, value in event.metrics.items())

@@ -108,8 +108,10 @@ class LoopContext:
         facts: what is trained in words and figures, such as the config, nested by name; a checkpoint that is refused
             says in which of them it differs.
         checkpoint_every_s: at most so much work is lost in a crash, and the epoch under way.
-        checkpoint_every_epochs: so many epochs at most are lost beside it; 0 = only time counts.
+        checkpoint_every_epochs: so many epochs at most are lost beside it; 0 = only time counts. The first epoch
+            always leaves one.
         time_limit_s: the training ends after the epoch in which so much time was spent on it, in all attempts.
+        on_begin: hears how many epochs the checkpoint has that it goes on from, 0 when it begins with the first.
         on_epoch: hears of each epoch that was trained now.
         should_stop: asked between batches.
         note: hears of findings.
@@ -123,6 +125,7 @@ class LoopContext:
     checkpoint_every_s: float = 30.0
     checkpoint_every_epochs: int = 0
     time_limit_s: float = math.inf
+    on_begin: Callable[[int], None] = _unheard
     on_epoch: Callable[[Epoch], None] = _unheard
     should_stop: Callable[[], bool] = bool
     note: Callable[[Finding], None] = _unheard

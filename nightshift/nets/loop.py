@@ -123,6 +123,7 @@ class _Run(Generic[L]):
         """Go on from the checkpoint where there is one, else see how steps are best computed."""
         path = self.context.checkpoint
         found = checkpoints.load(path, self.fingerprint, self.facts) if path else None
+        self.context.on_begin(found.epoch if found else 0)
         if found is None:
             self.stood = self._snapshot()
             self._take(choose(self.plan.precision, self.plan.compile, self.device, self._seconds_of))
@@ -321,8 +322,9 @@ class _Run(Generic[L]):
         set_random_state(state.random, self.device)
 
     def _save_due(self) -> bool:
-        every = self.context.checkpoint_every_epochs
-        if every and len(self.history) - max(self.saved_epoch, 0) >= every:
+        done, saved, every = len(self.history), max(self.saved_epoch, 0), self.context.checkpoint_every_epochs
+        # The first epoch's at once: until there is one, a training that is cut off begins again.
+        if not saved or (every and done // every > saved // every):
             return True
         return time.monotonic() - self.saved_at >= self.context.checkpoint_every_s
 

@@ -17,9 +17,12 @@ from support.homes import a_home
 from deployments.server import down
 from nightshift.cli import main
 from nightshift.cli.land import _what_trains
+from nightshift.cli.running import _begins_again
 from nightshift.cli.vehicle_data import bring
 from nightshift.data.store import current, land, open_dataset
+from nightshift.plan.records import work_folder
 from nightshift.settings import Home
+from tests.tracking.cells import a_cell
 
 SUBJECT = "carla_synthetic"
 
@@ -75,6 +78,17 @@ def test_help_is_there_for_a_family_a_group_and_none(words: list[str], capsys: p
     shown = capsys.readouterr().out
     assert ("--threshold NUMBER" in shown) == ("vehicle" in words)
     assert ("--resume" in shown) == (words[0] == "train")
+
+
+def test_a_run_that_left_no_checkpoint_is_said_to_begin_again(home: Home) -> None:
+    cell = a_cell().model_copy(update={"family": "tcn"})
+    left = work_folder(home, cell.key) / "checkpoints"
+    (left / "pruned").mkdir(parents=True)
+    assert _begins_again(home, cell)
+    # A family that leaves none has none to go on from, and says nothing.
+    assert not _begins_again(home, cell.model_copy(update={"family": "carbon"}))
+    (left / "training.pt").touch()
+    assert not _begins_again(home, cell)
 
 
 @pytest.fixture
@@ -137,6 +151,8 @@ def test_a_killed_run_goes_on_by_its_key_and_only_as_it_was_begun(
         went_on, _ = process.communicate(timeout=240)
     assert process.returncode == 0, went_on
     assert "Epoch 2/120" not in went_on
+    assert "Goes on from the checkpoint after epoch " in went_on
+    assert "left no checkpoint" not in went_on
     assert "Epoch 120/120" in went_on
     assert "tcn for vehicle: trained, version 1" in went_on
     # As many threads as it was begun with: another sum would be another model.

@@ -53,6 +53,14 @@ def test_plain_lines_show_every_epoch(capsys: pytest.CaptureFixture[str]) -> Non
     ]
 
 
+def test_a_line_of_its_own_is_shown_however_soon_it_comes(capsys: pytest.CaptureFixture[str]) -> None:
+    view = PlainView()
+    said = replace(event("train", 12, 100, 0.1, "Goes on from the checkpoint after epoch 12/100"), line=True)
+    for given in (event("train", at=0), ProgressEvent.from_json(said.to_json())):
+        view.show(a_cell(), given)
+    assert capsys.readouterr().out.splitlines()[1] == f"classification {said.message}"
+
+
 def test_bars_show_every_epoch_as_a_line_above_them() -> None:
     shown = io.StringIO()
     progress = Progress(console=Console(file=shown, width=100))

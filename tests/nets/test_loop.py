@@ -51,9 +51,12 @@ def test_an_interrupted_training_goes_on_to_the_same_bytes(tmp_path: Path, calls
     with pytest.raises(InterruptedTraining, match=rf"after {calls // 3} of 6 epochs; they are kept"):
         train(Line, plan, LoopContext(device="cpu", checkpoint=path, should_stop=stop_after(calls)))
     heard: list[Epoch] = []
-    resumed = train(Line, plan, LoopContext(device="cpu", checkpoint=path, on_epoch=heard.append))
+    begun: list[int] = []
+    again = LoopContext(device="cpu", checkpoint=path, on_begin=begun.append, on_epoch=heard.append)
+    resumed = train(Line, plan, again)
     assert torch.equal(weights(resumed), weights(whole))
     assert resumed.history == whole.history
+    assert begun == [calls // 3]
     assert [e.number for e in heard] == list(range(calls // 3 + 1, 7))
 
 
@@ -219,16 +222,16 @@ def test_a_time_limit_ends_a_training_with_what_it_has(tmp_path: Path) -> None:
     assert len(longer.history) == 50
 
 
-def test_checkpoints_are_left_every_so_many_epochs(tmp_path: Path) -> None:
+def test_checkpoints_are_left_after_the_first_epoch_and_every_so_many(tmp_path: Path) -> None:
     path, found = tmp_path / "l.pt", []
 
     def look(_epoch: Epoch) -> None:
         kept = checkpoints.load(path)
         found.append(kept.epoch if kept else 0)
 
-    context = LoopContext(device="cpu", checkpoint=path, checkpoint_every_epochs=2, on_epoch=look)
+    context = LoopContext(device="cpu", checkpoint=path, checkpoint_every_epochs=3, on_epoch=look)
     train(Line, LoopPlan(epochs=6, seed=3), context)
-    assert found == [0, 0, 2, 2, 4, 4]
+    assert found == [0, 1, 1, 3, 3, 3]
 
 
 def test_a_refused_checkpoint_says_what_differs_with_both_values(tmp_path: Path) -> None:
