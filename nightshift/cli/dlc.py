@@ -38,6 +38,9 @@ def add_dlc(commands: Any) -> None:
 
 def _dlc(arguments: argparse.Namespace) -> int:
     need("train", "dlc")
+    from nightshift.settings import use_home
+
+    use_home()  # before onnxruntime, which would write into the user's cache
     from nightshift.graphs import dlc
 
     path = Path(arguments.file)

@@ -21,6 +21,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+import nightshift.edge  # noqa: F401 - onnxruntime, imported later, is told to write nothing into the user's home
 from nightshift.errors import first_line
 
 #: Operator -> versions that the converter takes.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import onnx
@@ -39,3 +42,27 @@ def test_dlc_of_what_is_no_model_says_so(tmp_path: Path, capsys: pytest.CaptureF
     assert "is no ONNX model" in capsys.readouterr().err
     assert main(["dlc", str(tmp_path / "none.onnx")]) == EXIT_USAGE
     assert "No such file" in capsys.readouterr().err
+
+
+def test_dlc_writes_nothing_into_the_users_home(tmp_path: Path) -> None:
+    """onnxruntime, asked for its converter, leaves a device id and a database there unless it is told not to."""
+    onnx.save(tcn_model(tcn(), 1), tmp_path / "model.onnx")
+    (tmp_path / "user").mkdir()
+    given = {k: v for k, v in os.environ.items() if not k.startswith(("ORT_", "XDG_", "NIGHTSHIFT_"))}
+    given |= {"HOME": str(tmp_path / "user"), "NIGHTSHIFT_HOME": str(tmp_path / "home"), "PATH": str(tmp_path)}
+    command = [sys.executable, "-m", "nightshift.cli", "dlc", str(tmp_path / "model.onnx"), "--convert"]
+    done = subprocess.run(
+        [*command, str(tmp_path / "out.dlc")], env=given, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == EXIT_CELL_FAILED, done.stderr
+    assert "not converted: converter not installed" in done.stdout
+    assert list((tmp_path / "user").rglob("*")) == []
+    # Without the command too, whoever asks first.
+    code = "import sys, pathlib; from nightshift.graphs import dlc; dlc.convert(*map(pathlib.Path, sys.argv[1:]))"
+    subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "model.onnx"), str(tmp_path / "out.dlc")],
+        env=given,
+        check=True,
+        timeout=120,
+    )
+    assert list((tmp_path / "user").rglob("*")) == []
