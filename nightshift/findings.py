@@ -303,6 +303,13 @@ CODES: dict[str, Code] = _table(
     ("E003", _WARN, "latency above the target's limit", "the device would fall behind", "Lower the keys named."),
     ("E004", _BLOCK, "bundle above the hard size limit", "the device cannot hold it", "Lower the keys named."),
     ("E005", _WARN, "memory above the target's limit", "the device has little of it", "Lower the keys named."),
+    (
+        "E006",
+        _WARN,
+        "the optimised form loses on test",
+        "validation chose it, and test does not bear that out",
+        "Serve model.onnx, or land more vehicles and trips for validation.",
+    ),
     ("G001", _WARN, "not better than the baselines", "a champion must earn it", "See the metrics table."),
     ("G002", _WARN, "worse than the champion", "the champion stays", "See the metrics table."),
     ("G003", _WARN, "too little to judge", "no automatic promotion", "Promote by hand or land more data."),

@@ -40,10 +40,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_OK
 
 
-def predict(bundle: Path | str, rows: Path | str, output: Path | str | None = None, *, every_row: bool = False) -> int:
+def predict(
+    bundle: Path | str,
+    rows: Path | str,
+    output: Path | str | None = None,
+    *,
+    every_row: bool = False,
+    variant: str = "",
+) -> int:
     """Answer the rows of a CSV file as CSV, on the terminal or into a file, and return how many were answered.
 
     A forecast is made from the last row of the file alone unless `every_row`; every other model answers each row.
+    `variant` names another form of the model that the bundle holds; see `Model.load`.
 
     Raises:
         BundleError: when the bundle or the rows cannot be used; then no file is written.
@@ -51,7 +59,7 @@ def predict(bundle: Path | str, rows: Path | str, output: Path | str | None = No
     from nightshift.edge.rows import read_csv
     from nightshift.edge.runtime import Model
 
-    model = Model.load(bundle)
+    model = Model.load(bundle, variant=variant)
     table = read_csv(Path(rows), model.manifest)
     n_rows = len(table.values)
     forecast = model.interface.steps is not None
@@ -134,22 +142,26 @@ def _sink(output: Path | str | None) -> Iterator[TextIO]:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    predict(arguments.bundle, arguments.input, arguments.output, every_row=arguments.every_row)
+    predict(
+        arguments.bundle, arguments.input, arguments.output, every_row=arguments.every_row, variant=arguments.variant
+    )
     return EXIT_OK
 
 
 def _bench(arguments: argparse.Namespace) -> int:
     from nightshift.edge import probe, words
     from nightshift.edge.bench import measure
+    from nightshift.edge.bundle import file_of
     from nightshift.edge.runtime import Model
 
     start = time.perf_counter()
-    model = Model.load(arguments.bundle)
+    model = Model.load(arguments.bundle, variant=arguments.variant)
     loaded_s = time.perf_counter() - start
     latency = measure(model, runs=arguments.runs)
-    held = probe.footprint(arguments.bundle)
-    print(f"model    {_name(model.manifest)}")
-    print(f"size     {model.manifest.size_bytes / 1e6:.2f} MB")
+    held = probe.footprint(arguments.bundle, arguments.variant)
+    file = file_of(arguments.variant, model.manifest)
+    print(f"model    {_name(model.manifest)}{f', {file}' if arguments.variant else ''}")
+    print(f"size     {(Path(arguments.bundle) / file).stat().st_size / 1e6:.2f} MB")
     print(f"load     {loaded_s:.2f} s")
     print(f"latency  {words.latency(latency)}, {latency.runs} runs")
     print(f"memory   {words.memory(held)}")
@@ -161,7 +173,9 @@ def _verify(arguments: argparse.Namespace) -> int:
     from nightshift.edge import check, signature, words
     from nightshift.edge.bundle import read_manifest
 
-    found = check.check_bundle(arguments.bundle, architecture=arguments.architecture, runs=arguments.runs)
+    found = check.check_bundle(
+        arguments.bundle, architecture=arguments.architecture, runs=arguments.runs, variant=arguments.variant
+    )
     if arguments.json:
         print(found.model_dump_json(indent=1))
         return EXIT_OK if found.parity.ok else EXIT_CELL_FAILED
@@ -209,6 +223,13 @@ def _parser() -> argparse.ArgumentParser:
             type=_positive,
             default=300,
             help="calls a round, of up to five (default 300)",
+        )
+    for command in (run, bench, verify):
+        command.add_argument(
+            "--variant",
+            default="",
+            metavar="NAME",
+            help="another form that the bundle holds: optimised, or dsp (default: model.onnx)",
         )
     verify.add_argument(
         "--architecture", default="", metavar="NAME", help="of the target's devices, as aarch64; says so on another"

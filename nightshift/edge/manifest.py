@@ -139,6 +139,7 @@ class DeviceCheck(Record):
         architecture: as `platform.machine()` says, `aarch64`.
         board: model of the board where the machine tells (`Raspberry Pi 5 Model B`), "" elsewhere.
         stand_in: why this was not the target's own device, "" where it was.
+        variant: that was checked, where that is another graph than `model.onnx`; its answers have no tolerance.
         onnxruntime: its version.
         parity: against the answers that the bundle was shipped with.
         latency: of one row on one thread.
@@ -153,6 +154,7 @@ class DeviceCheck(Record):
     architecture: str
     board: str = ""
     stand_in: str = ""
+    variant: str = ""
     onnxruntime: str
     parity: Parity
     latency: Latency
@@ -172,6 +174,7 @@ class Variant(Record):
         metric: that quality is told in.
         quality: part -> the metric on rows of val, by which was chosen, and of test.
         loss: of quality on val as a share of that of `fp32`; below 0 where it is better.
+        loss_on_test: the same on test, which chose nothing.
         size_bytes: of the graph.
         latency: of one row, one thread, on the machine that exported: a stand-in for the target's device.
         dlc: what the DSP's converter would say of the graph.
@@ -184,6 +187,7 @@ class Variant(Record):
     metric: str = ""
     quality: dict[str, float | None] = {}
     loss: float | None = None
+    loss_on_test: float | None = None
     size_bytes: _Count | None = None
     latency: Latency | None = None
     dlc: str = ""

@@ -1,7 +1,8 @@
-"""What a fresh process needs to load a bundle and answer one row: `python -m nightshift.edge.probe FOLDER [BEGAN]`.
+"""What a fresh process needs to load a bundle and answer one row.
 
-It prints JSON `{"memory_mb", "start_s"}`. BEGAN is the `time.monotonic()` at which the process was asked for, so that
-the start of Python counts; without it the time counts from the first line of this file.
+`python -m nightshift.edge.probe FOLDER [BEGAN [VARIANT]]` prints JSON `{"memory_mb", "start_s"}`. BEGAN is the
+`time.monotonic()` at which the process was asked for, so that the start of Python counts; without it the time counts
+from the first line of this file.
 """
 
 from __future__ import annotations
@@ -59,15 +60,15 @@ class Probe:
         self.process.communicate()
 
 
-def start(folder: Path | str) -> Probe:
-    """Start a fresh process on a bundle; it works while the caller does something else."""
+def start(folder: Path | str, variant: str = "") -> Probe:
+    """Start a fresh process on a bundle, or a variant of it; it works while the caller does something else."""
     # The probe's environment is this one's: what the device sets for its runtime counts.
     package = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [sys.executable, "-m", "nightshift.edge.probe", str(folder)]
     return Probe(
         subprocess.Popen(
-            [*command, repr(time.monotonic())],
+            [*command, repr(time.monotonic()), variant],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -77,13 +78,13 @@ def start(folder: Path | str) -> Probe:
     )
 
 
-def footprint(folder: Path | str) -> Footprint:
-    """Return the memory and start of a fresh process that loads a bundle and answers one row.
+def footprint(folder: Path | str, variant: str = "") -> Footprint:
+    """Return the memory and start of a fresh process that loads a bundle, or a variant of it, and answers one row.
 
     Raises:
         BundleError: when it could not.
     """
-    return start(folder).result()
+    return start(folder, variant).result()
 
 
 def peak_memory_mb() -> float | None:
@@ -107,17 +108,17 @@ def peak_memory_mb() -> float | None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Load, answer the middle row, and print the figures."""
-    folder, *since = sys.argv[1:] if argv is None else argv
+    folder, *more = sys.argv[1:] if argv is None else argv
     from nightshift.edge.bench import middle_row
     from nightshift.edge.runtime import Model
 
     try:
-        model = Model.load(folder)
+        model = Model.load(folder, variant=more[1] if len(more) > 1 else "")
         model.run(middle_row(model))
     except NightshiftError as error:
         sys.stderr.write(f"{first_line(error, 400)}\n")
         return error.exit_code
-    start_s = time.monotonic() - (float(since[0]) if since else _FIRST_LINE)
+    start_s = time.monotonic() - (float(more[0]) if more else _FIRST_LINE)
     held_mb = peak_memory_mb()
     if not held_mb:
         # 0 would pass every limit.

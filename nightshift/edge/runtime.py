@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from nightshift.edge.bundle import file_of, read_graph, read_manifest
 from nightshift.edge.faces import InputsKnown, check_columns, check_graph, check_inputs
 from nightshift.edge.manifest import BundleManifest, Interface
+from nightshift.edge.one_row import OneRow
 from nightshift.edge.rows import Rows
 from nightshift.edge.session import open_session
 from nightshift.edge.stream import Row, Stream
@@ -60,7 +61,7 @@ class Model:
             bundle_id: what its id must be; any when left out.
             require_signature: False opens a bundle that is known by its id without the key.
             variant: `optimised`: the smaller or faster form that was chosen when it was exported, `model.onnx` where
-                that is none; `dsp`: for one row at a time without gaps. The model itself when left out.
+                that is none; `dsp`: for one row at a time. The model itself when left out.
 
         Raises:
             SignatureError: when a key is set here and the bundle is not signed with it.
@@ -74,6 +75,7 @@ class Model:
         check_self_contained(graph, CONTRIB_OPS if variant else frozenset())
         model = cls(manifest, found, open_session(graph))
         check_graph(model.session, manifest.interface)
+        _ = model._one_row  # a note that cannot be read is found now
         return model
 
     @property
@@ -136,7 +138,10 @@ class Model:
             check_inputs(inputs, self.interface)
             inputs = dict(inputs)
         try:
-            answers = self.session.run(self._names, inputs)
+            if self._one_row is None:
+                answers = self.session.run(self._names, inputs)
+            else:
+                answers = self._one_row.answer(self._names, inputs)
         except Exception as error:  # onnxruntime's own exceptions share no public base
             raise BundleError(f"the graph could not answer: {first_line(error, 300)}.") from error
         return dict(zip(self._names, answers, strict=True))
@@ -145,6 +150,10 @@ class Model:
     def _names(self) -> list[str]:
         """Names of the outputs, in the manifest's order."""
         return [output.name for output in self.interface.outputs]
+
+    @cached_property
+    def _one_row(self) -> OneRow | None:
+        return OneRow.of(self.session)
 
     @cached_property
     def _known(self) -> InputsKnown:

@@ -13,7 +13,7 @@ def lines(check: DeviceCheck) -> Iterator[tuple[str, str]]:
     yield "device", f"{device(check)}, onnxruntime {check.onnxruntime}"
     if check.stand_in:
         yield "stands in", f"{check.stand_in}: no check of the target's own device"
-    yield "answers", answers(check.parity)
+    yield "answers", variant_answers(check) if check.variant else answers(check.parity)
     yield "latency", latency(check.latency)
     yield "memory", memory(check.footprint)
     state = processor(check)
@@ -36,8 +36,20 @@ def answers(parity: Parity) -> str:
         else f"{name} no number or of another shape"
         for name, worst in parity.max_abs.items()
     ]
-    flips = f"{parity.flips} label differs" if parity.flips == 1 else f"{parity.flips} labels differ"
-    return ", ".join([f"{said} on {parity.rows:,} rows: {flips}", *deltas])
+    return ", ".join([f"{said} on {parity.rows:,} rows: {_flips(parity)}", *deltas])
+
+
+def variant_answers(check: DeviceCheck) -> str:
+    """The same of another form of the model, which may differ: in fewer bits, say."""
+    parity = check.parity
+    said = f"of form '{check.variant}'" if parity.ok else f"NOT numbers, of form '{check.variant}'"
+    deltas = [f"{name} by {worst:.2g} at most" for name, worst in parity.max_abs.items()]
+    beside = ", ".join([_flips(parity), *deltas])
+    return f"{said}, on {parity.rows:,} rows beside the training library's: {beside}"
+
+
+def _flips(parity: Parity) -> str:
+    return f"{parity.flips} label differs" if parity.flips == 1 else f"{parity.flips} labels differ"
 
 
 def latency(latency: Latency) -> str:

@@ -13,6 +13,7 @@ from nightshift.edge.window import build_windows
 from nightshift.families._sequence import Held, SequenceConfig, SequenceModel, train_net
 from nightshift.families._vehicle import matrix_of, window_ends
 from nightshift.family import GraphVariant, RunContext
+from nightshift.progress import ProgressEvent
 
 if TYPE_CHECKING:
     import onnx
@@ -88,10 +89,14 @@ def trained_more(
 ) -> Any:
     """Train a pruned network for a few epochs at a tenth of the rate, stopped early by the same windows of val.
 
-    Its epochs are not shown: they would look like those of the model itself.
+    Its epochs are shown as steps of the stage: as epochs they would be taken for those of the model itself.
     """
     gentle = config.model_copy(update={"epochs": epochs, "learning_rate": config.learning_rate / 10.0})
-    quiet = replace(ctx, checkpoints=ctx.checkpoints / "pruned", progress=lambda _event: None)
+
+    def told(event: ProgressEvent) -> None:
+        ctx.step(2, 4, f"pruned form · {event.message}")
+
+    quiet = replace(ctx, checkpoints=ctx.checkpoints / "pruned", progress=told)
 
     def make() -> Any:
         return narrow.train().requires_grad_(True)

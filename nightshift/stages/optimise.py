@@ -1,38 +1,38 @@
 """Part of export where the target is a vehicle: other forms of the model, each judged and measured, the best one kept.
 
-A family that offers `variants` gives the forms. Each is judged on windows of val, by which is chosen, and of test, that
-is only told; its latency is that of one row on one thread here, which stands in for the vehicle's own computer.
+A family that offers `variants` gives the forms. Each is judged on windows of val's second half, by which is chosen: the
+first one has stopped trainings, a pruned form's too. Its loss on test is told, and remarked where it is too large. Its
+latency is that of one row on one thread here, which stands in for the vehicle's own computer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from nightshift.data.dataset import Dataset
 from nightshift.edge.bench import measure
 from nightshift.edge.faces import COLUMNS_KEY, columns_note
 from nightshift.edge.manifest import DLC_FILE, DSP_FILE, MODEL_FILE, OPTIMISED_FILE, BundleManifest, Variant
+from nightshift.edge.one_row import FILL_KEY
 from nightshift.edge.runtime import Model
 from nightshift.edge.session import open_session
 from nightshift.edge.wire import CONTRIB_OPS, OLDEST_RUNTIME, check_self_contained
 from nightshift.errors import BundleError, ExportError
 from nightshift.family import Family, GraphVariant, Optimisable, RunContext
 from nightshift.files import write_atomic
+from nightshift.findings import Finding, finding
 from nightshift.graphs import dlc
 from nightshift.problems import problem as problems
 from nightshift.problems.problem import Problem, Samples
 
 TARGET = "vehicle"
-#: Metadata key of a DSP's graph: what takes the place of missing readings in front of it, a number a column.
-FILL_KEY = "nightshift.fill"
-#: Windows of a part that forms are judged on, at most, evenly; graphs for one row answer them one by one.
+#: Windows of a part that forms are judged on, at most, evenly, and how many of them are answered at once.
 _JUDGED, _AT_ONCE = 2_000, 256
 #: Forms this near to the fastest count as equally fast: the smallest of them is taken.
 _AS_FAST = 1.05
@@ -56,7 +56,10 @@ class Optimised:
     def summary(self) -> dict[str, str | int | float | bool | None]:
         """What the stage's record keeps."""
         chosen = next((v for v in self.variants if v.chosen), None)
-        return {} if chosen is None else {"optimised": chosen.name, "optimised_loss": chosen.loss}
+        if chosen is None:
+            return {}
+        figures = {"optimised_loss": chosen.loss, "optimised_loss_on_test": chosen.loss_on_test}
+        return {"optimised": chosen.name, **figures}
 
 
 @dataclass(frozen=True)
@@ -96,9 +99,16 @@ def run(
         else:
             forms.append(judge.tried(offer, _bytes_of(offer, manifest), base.found))
     if not forms:
-        trees = any(remark.rule == "tree" for remark in dlc.lint(onnx.load_model_from_string(graph)))
-        missing.append(Variant(name="int8", how=f"not made: {_TREES if trees else _NO_FORMS}"))
-    return _kept(base, forms, missing, config.max_quality_loss, ctx.work)
+        missing.append(_no_form(graph))
+    kept = _kept(base, forms, missing, config.max_quality_loss, ctx.work)
+    ctx.note(*_remarks(kept.variants, config.max_quality_loss))
+    return kept
+
+
+def _no_form(graph: bytes) -> Variant:
+    """Say why a model has one form alone."""
+    trees = any(remark.rule == "tree" for remark in dlc.lint(onnx.load_model_from_string(graph)))
+    return Variant(name="int8", how=f"not made: {_TREES if trees else _NO_FORMS}")
 
 
 def _kept(base: _Tried, forms: list[_Tried], missing: list[Variant], max_loss: float, work: Path) -> Optimised:
@@ -117,6 +127,22 @@ def _kept(base: _Tried, forms: list[_Tried], missing: list[Variant], max_loss: f
             found = found.model_copy(update={"file": OPTIMISED_FILE})
         told.append(found)
     return Optimised((*told, *missing), files)
+
+
+def _remarks(variants: tuple[Variant, ...], max_loss: float) -> list[Finding]:
+    """Say it where the form that validation has chosen loses more on test than it may."""
+    chosen = next(v for v in variants if v.chosen)
+    lost, now, before = chosen.loss_on_test, chosen.quality.get("test"), variants[0].quality.get("test")
+    if lost is None or lost <= max_loss or now is None or before is None:
+        return []
+    return [
+        finding(
+            "E006",
+            f"'{chosen.name}' was chosen on validation, where it loses {chosen.loss or 0.0:.1%}; on test its "
+            f"{chosen.metric} is {now:.4g}, that of model.onnx {before:.4g}: it loses {lost:.1%}, more than "
+            f"max_quality_loss allows ({max_loss:.1%}).",
+        )
+    ]
 
 
 def _best(tried: list[_Tried], max_loss: float) -> _Tried:
@@ -171,7 +197,9 @@ class _Judge:
     def __init__(self, family: Family, data: Dataset, manifest: BundleManifest) -> None:
         self._problem: Problem = problems.get(family.problem)
         self._manifest = manifest
-        self._samples = {part: _some(family.samples(manifest.interface, data, part)) for part in ("val", "test")}
+        window_rows = manifest.interface.window_rows
+        self._val, test = (family.samples(manifest.interface, data, part) for part in ("val", "test"))
+        self._samples = {"val": _some(_second_half(self._val, data, window_rows)), "test": _some(test)}
 
     def tried(self, offer: GraphVariant, graph: bytes, base: Variant | None) -> _Tried:
         """Judge and measure one form.
@@ -183,54 +211,62 @@ class _Judge:
             model = Model(self._manifest, "", open_session(graph))
         except BundleError as error:
             raise ExportError(f"variant '{offer.name}' cannot be served: {error.what}", hint=error.hint) from error
-        quality = {part: self._figure(model, offer, samples) for part, samples in self._samples.items()}
-        rows = _filled(self._samples["val"].inputs, offer.fill)
-        before = base.quality.get("val") if base else quality["val"]
+        quality = {part: self._figure(model, samples) for part, samples in self._samples.items()}
+        if base is None and quality["val"] is None:
+            # Nothing odd in that half, say: the whole part may still tell forms apart.
+            self._samples["val"] = _some(self._val)
+            quality["val"] = self._figure(model, self._samples["val"])
+        lost = {part: self._loss(base.quality[part] if base else now, now) for part, now in quality.items()}
         found = Variant(
             name=offer.name,
             how=offer.how,
             metric=self._problem.primary,
             quality=quality,
-            loss=_loss(before, quality["val"], self._problem.higher_is_better),
+            loss=lost["val"],
+            loss_on_test=lost["test"],
             size_bytes=len(graph),
-            latency=measure(model, {name: values[:100] for name, values in rows.items()}),
+            latency=measure(model, {name: values[:100] for name, values in self._samples["val"].inputs.items()}),
             dlc=dlc.verdict(dlc.lint(onnx.load_model_from_string(graph))),
         )
         return _Tried(replace(offer, model=None), graph, found)
 
-    def _figure(self, model: Model, offer: GraphVariant, samples: Samples) -> float | None:
+    def _figure(self, model: Model, samples: Samples) -> float | None:
         """Return the problem's primary metric of a form's answers; None where it is undefined."""
-        parts = list(_answers(model, _filled(samples.inputs, offer.fill)))
+        starts = range(0, len(samples.unit), _AT_ONCE)
+        parts = [model.run({name: v[i : i + _AT_ONCE] for name, v in samples.inputs.items()}) for i in starts]
         answers = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         sums = np.asarray(self._problem.statistics(answers, samples).values, np.float64).sum(axis=0)
         figure = float(self._problem.from_sums(sums))
         return figure if np.isfinite(figure) else None
 
+    def _loss(self, before: float | None, now: float | None) -> float | None:
+        """Return the share of quality that was lost, below 0 for a gain; None where it is undefined."""
+        if before is None or now is None:
+            return None
+        lost = before - now if self._problem.higher_is_better else now - before
+        return lost / abs(before) if before else (0.0 if lost <= 0 else None)
 
-def _answers(model: Model, inputs: Mapping[str, NDArray[Any]]) -> Iterator[dict[str, NDArray[Any]]]:
-    first = model.session.get_inputs()[0].shape[0]
-    step = first if isinstance(first, int) else _AT_ONCE
-    for start in range(0, len(next(iter(inputs.values()))), step):
-        yield model.run({name: values[start : start + step] for name, values in inputs.items()})
+
+def _second_half(val: Samples, data: Dataset, window_rows: int) -> Samples:
+    """Return the windows of val by which no training was stopped; all of them where there is none.
+
+    Args:
+        val: windows, each with the time of its last row.
+        data: that they are of.
+        window_rows: of a window.
+    """
+    second, units = data.validation_halves()[1], data.units("val")
+    own = np.setdiff1d(units[second], units[~second])
+    if len(own):
+        kept = np.isin(val.unit, own)
+    else:
+        # One trip, cut in the middle: a window of the second half begins behind the cut.
+        ends = data.times_s("val")[second][window_rows - 1 :]
+        kept = val.time >= ends[0] if len(ends) else np.zeros(len(val.unit), np.bool_)
+    return val.select(kept) if kept.any() else val
 
 
 def _some(samples: Samples) -> Samples:
     """Return every so many-th row."""
     n_rows = len(samples.unit)
     return samples if n_rows <= _JUDGED else samples.select(np.linspace(0, n_rows - 1, _JUDGED).astype(np.intp))
-
-
-def _filled(inputs: Mapping[str, NDArray[Any]], fill: NDArray[np.float32] | None) -> dict[str, NDArray[Any]]:
-    """Return inputs with something in the place of missing readings, for a graph that takes none."""
-    if fill is None:
-        return dict(inputs)
-    window = inputs["window"]
-    return {**inputs, "window": np.where(np.isfinite(window), window, fill).astype(np.float32)}
-
-
-def _loss(before: float | None, now: float | None, higher_is_better: bool) -> float | None:
-    """Return the share of quality that was lost, below 0 for a gain; None where it is undefined."""
-    if before is None or now is None:
-        return None
-    lost = before - now if higher_is_better else now - before
-    return lost / abs(before) if before else (0.0 if lost <= 0 else None)

@@ -8,10 +8,11 @@ from nightshift.edge.manifest import BundleManifest, Variant
 from nightshift.tracking.text import number, size
 
 VARIANTS_FILE = "optimise.json"
-HEADER = ("form", "val", "test", "loss", "size", "p50 ms", "p99 ms", "for a DSP", "how")
+HEADER = ("form", "val", "test", "loss on val", "loss on test", "size", "p50 ms", "p99 ms", "for a DSP", "how")
 STAND_IN = (
     "Latency is that of one row on one thread of the machine that exported, which stands in for the vehicle's own. The "
-    'form to serve was chosen by val; `Model.load(folder, variant="optimised")` opens it.'
+    "form to serve was chosen by its loss on val, on the half of it that stopped no training; "
+    '`Model.load(folder, variant="optimised")` opens it.'
 )
 
 
@@ -32,6 +33,7 @@ def metrics(manifest: BundleManifest) -> dict[str, float | None]:
         start, latency = f"optimise/{variant.name}", variant.latency
         found |= {f"{start}/{part}_{variant.metric}": value for part, value in variant.quality.items()}
         found[f"{start}/loss"] = variant.loss
+        found[f"{start}/loss_on_test"] = variant.loss_on_test
         found[f"{start}/size_mb"] = None if variant.size_bytes is None else variant.size_bytes / 1e6
         found[f"{start}/latency_p50_ms"] = latency.p50_ms if latency else None
         found[f"{start}/latency_p99_ms"] = latency.p99_ms if latency else None
@@ -49,7 +51,7 @@ def _row(variant: Variant) -> list[str]:
     return [
         f"{variant.name} (chosen)" if variant.chosen else variant.name,
         *("" if (value := variant.quality.get(part)) is None else number(value) for part in ("val", "test")),
-        "" if variant.loss is None else f"{variant.loss:.2%}",
+        *("" if lost is None else f"{lost:.2%}" for lost in (variant.loss, variant.loss_on_test)),
         "" if variant.size_bytes is None else size(variant.size_bytes),
         f"{latency.p50_ms:.3g}" if latency else "",
         f"{latency.p99_ms:.3g}" if latency else "",
