@@ -19,9 +19,10 @@ def add_simulate_can(kinds: Any) -> None:
         kinds,
         "can",
         "frames of a CAN bus with attacks among them, landed as can_synthetic",
-        about="Simulate the bus of a driving car: periodic frames with counters, checksums and signals, and, in some "
-        "drives, a DoS, fuzzing, RPM or gear spoofing, replay, suspension and masquerade, each marked. Train is normal "
-        "traffic; no vehicle drives in two parts.",
+        about="Simulate the bus of the cars that `simulate vehicle` drives (on data/drive_cycles of the home, else in "
+        "made traffic): periodic frames with counters, checksums and signals, and, in some drives, a DoS, fuzzing, RPM "
+        "or gear spoofing, replay, suspension and masquerade, each marked. Train is normal traffic; no vehicle drives "
+        "in two parts.",
         examples=("nightshift simulate can", "nightshift simulate can --drives 32 --seconds 120 --seed 3"),
     )
     parser.add_argument("--drives", type=int, default=DRIVES, metavar="N", help=f"in all (default: {DRIVES})")

@@ -127,7 +127,8 @@ def _masquerade(sent: Sent, drive: Drive, begin_s: float, end_s: float, rng: np.
     """A unit's message falls silent and the attacker sends it in its place and rhythm, drifting from the truth.
 
     The hard one: the rows of `edge.can` tell it neither by time nor by payload; what other units say of the same
-    quantity would.
+    quantity would. A reader needs some 40 s of driving to learn which bytes go together: in 10 s, words that only
+    happen to run alike cannot be told from those that say the same.
     """
     can_id, signal, drift = ((0x0A6, "rpm", 90.0), (0x153, "speed_mps", 1.2), (0x0E4, "steer_deg", 6.0))[
         rng.integers(3)

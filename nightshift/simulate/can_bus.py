@@ -55,6 +55,8 @@ class CanOptions:
                 f"--seconds is {self.seconds:g}, expected {_LEAST_S:g} to 3600.",
                 hint="Attacks of each kind must find room in a drive.",
             )
+        if not 0 <= self.seed < 2**63:
+            raise UsageError(f"--seed is {self.seed}, expected a whole number from 0.")
 
 
 def simulate_drive(seconds: float, seed: int, *, attacked: bool) -> tuple[Frames, NDArray[np.uint8]]:

@@ -130,3 +130,5 @@ def test_drives_land_with_normal_train_and_every_attack_in_val_and_test(home: Ho
         CanOptions(drives=2)
     with pytest.raises(UsageError, match="--seconds is 5, expected 40 to 3600"):
         CanOptions(seconds=5)
+    with pytest.raises(UsageError, match="--seed is -1, expected a whole number from 0"):
+        CanOptions(seed=-1)
