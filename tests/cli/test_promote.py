@@ -167,7 +167,7 @@ def test_where_promotion_is_by_hand_what_passes_waits_for_a_person(
     assert (done.verdict, story.champion) == (versions.WAITS, 1)
     assert "waits for a person" in said("history", *MODEL).splitlines()[1]
     print_closing(story.home, a_cell(story.data, 3), "trained")
-    assert "promote      nightshift promote motor_bench_001 anomaly --target pi\n" in capsys.readouterr().out
+    assert "promote       nightshift promote motor_bench_001 anomaly --target pi\n" in capsys.readouterr().out
     again = registry.register(story.home, story.store, a_cell(story.data, 3))
     assert (again.version, again.verdict, story.champion) == (3, versions.WAITS, 1)
     shown = said("promote", *MODEL)
