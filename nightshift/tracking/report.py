@@ -223,7 +223,7 @@ def _attempt(result: CellResult, attempt: CellResult) -> str:
     last = list(attempt.records)[-1:]
     ended = attempt.stopped.status.replace("_", " ") if attempt.stopped else f"cut off after {last[0]}" if last else ""
     then, now = result.cell.config.get("config", {}), attempt.cell.config.get("config", {})
-    changed = [f"{key} {now[key]}" for key in sorted(now) if now[key] != then.get(key)]
+    changed = [f"{key} {_as_text(now[key])}" for key in sorted(now) if now[key] != then.get(key)]
     with_what = f", with {', '.join(changed)}," if changed else ""
     ended = ended or "begun, no stage done"
     return f"The newest attempt{with_what} ended: {ended}. Below: {_state(result)}, which stands."
@@ -332,8 +332,14 @@ def _settings(cell: Cell) -> Table:
         # A vehicle's families take nothing but the time from a preset.
         own = FamilyConfig(preset=settings.pop("preset"), time_limit_s=settings.get("time_limit_s"))
         settings["time_limit_s"] = f"{time_limit_s(own):g}"
-    rows = [(key, str(value)) for key, value in sorted(settings.items()) if value not in ({}, [], None)]
+    rows = [(key, _as_text(value)) for key, value in sorted(settings.items()) if value not in ({}, [], None)]
     return Table(("setting", "value"), rows, [""] * len(rows))
+
+
+def _as_text(value: object) -> str:
+    """Return a setting as text; of a plain list its words."""
+    plain = isinstance(value, list) and all(isinstance(v, str) for v in value)
+    return ", ".join(value) or "nothing" if isinstance(value, list) and plain else str(value)
 
 
 def _registered(result: CellResult) -> list[tuple[str, str]]:
