@@ -139,7 +139,7 @@ def test_a_person_who_answers_the_form_makes_the_champion(shop, data, worker):
     shown = shop.ask(f"flow_runs/{run}/input/{form['description']}")
     assert "| | challenger | champion |" in shown
     assert "| version | v2 | none yet |" in shown
-    assert "| parity | same as the library: 100 rows" in shown
+    assert "| labels differing | 0 | – |" in shown
     schema = shop.ask(f"flow_runs/{run}/input/{form['schema']}")
     assert schema["properties"]["decision"]["enum"] == ["promote", "refuse"]
     refused = shop.ask(f"flow_runs/{run}/resume", run_input={"decision": "perhaps"})
