@@ -113,7 +113,8 @@ def test_the_run_form_offers_the_fleets_families_and_explains_every_field(fleet)
     assert fields["only"]["enum"] == ["everything", "landed", "failed"]
     offered = set(fields["families"]["items"]["enum"])
     assert {"anomaly", "classification", "forecast", "rul"} <= offered
-    assert all(families.get(families.canonical(name)).group == "machine" for name in offered)
+    groups = {families.get(families.canonical(name)).group for name in offered}
+    assert groups == {"machine", "vehicle"}
     options = schema["definitions"]["FleetOptions"]
     assert options["additionalProperties"] is False
     assert all(p["title"] and p["description"] for p in options["properties"].values())
