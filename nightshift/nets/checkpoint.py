@@ -41,6 +41,7 @@ class Checkpoint:
         random: `device.random_state` at the end of the epoch.
         best: the module's state dict where it validated best; empty without early stopping.
         meta: JSON-able facts, such as the history of the losses; under `facts` what the training follows from.
+        more: tensors and plain values of whatever else goes on: a critic, an environment, a replay buffer.
     """
 
     fingerprint: str
@@ -51,6 +52,7 @@ class Checkpoint:
     random: dict[str, torch.Tensor] = field(default_factory=dict)
     best: State = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
+    more: State = field(default_factory=dict)
 
 
 def fingerprint(facts: Mapping[str, Any], tensors: Iterable[torch.Tensor] = ()) -> str:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from nightshift.findings import Finding, finding
 from nightshift.problems.evaluation import Evaluation, Figure, ScoreRow, Series
+from nightshift.problems.pictures import POINTS, error_bars, predicted_true, spread_over
 from nightshift.problems.regression import PROBLEM
 from nightshift.problems.remarks import remarks
 
@@ -24,9 +25,7 @@ Floats = NDArray[np.float64]
 #: Metrics of which more is better.
 HIGHER_IS_BETTER = ("accuracy_pct", "r2", "within_15_pct")
 _WITHIN = 0.15
-_POINTS = 1_500
 _SHOWN_TRIPS = 3
-_ERROR_BINS = 31
 
 
 @dataclass(frozen=True)
@@ -154,22 +153,12 @@ def figures(truth: Truth, predicted: Floats, what: str, unit: str) -> list[Figur
         unit: of it.
     """
     axis = f"{what} ({unit})"
-    return [_scatter(truth, predicted, what, unit), _trips(truth, predicted, axis), _errors(truth, predicted, unit)]
-
-
-def _scatter(truth: Truth, predicted: Floats, what: str, unit: str) -> Figure:
-    keep = _spread_over(len(predicted), _POINTS)
-    top = float(max(truth.value.max(initial=0.0), predicted.max(initial=0.0)))
-    return Figure(
-        key="consumption_predicted_true",
-        title=f"{what[:1].upper()}{what[1:]}: predicted against true",
-        x_label=f"true ({unit})",
-        y_label=f"predicted ({unit})",
-        series=[
-            Series(label="perfect", x=[0.0, top], y=[0.0, top]),
-            Series(label="test", x=truth.value[keep].tolist(), y=predicted[keep].tolist(), style="points"),
-        ],
-    )
+    title = f"{what[:1].upper()}{what[1:]}: predicted against true"
+    return [
+        predicted_true("consumption_predicted_true", title, truth.value, predicted, unit),
+        _trips(truth, predicted, axis),
+        error_bars("consumption_errors", "Error of a window's answer", predicted - truth.value, unit, "windows"),
+    ]
 
 
 def _trips(truth: Truth, predicted: Floats, axis: str) -> Figure:
@@ -177,29 +166,12 @@ def _trips(truth: Truth, predicted: Floats, axis: str) -> Figure:
     trips, size = np.unique(truth.trip, return_counts=True)
     order = trips[np.argsort(size, kind="stable")]
     series = []
-    for trip in order[_spread_over(len(order), _SHOWN_TRIPS)]:
+    for trip in order[spread_over(len(order), _SHOWN_TRIPS)]:
         rows = np.flatnonzero(truth.trip == trip)
-        rows = rows[_spread_over(len(rows), _POINTS // _SHOWN_TRIPS)]
+        rows = rows[spread_over(len(rows), POINTS // _SHOWN_TRIPS)]
         minutes = ((truth.time_s[rows] - truth.time_s[rows[0]]) / 60.0).tolist()
         series.append(Series(label=f"trip {trip}: true", x=minutes, y=truth.value[rows].tolist()))
         series.append(Series(label=f"trip {trip}", x=minutes, y=predicted[rows].tolist(), style="points"))
     return Figure(
         key="consumption_trips", title="Along some test trips", x_label="minutes", y_label=axis, series=series
     )
-
-
-def _errors(truth: Truth, predicted: Floats, unit: str) -> Figure:
-    size, edges = np.histogram(predicted - truth.value, bins=_ERROR_BINS)
-    middles = (edges[:-1] + edges[1:]) / 2.0
-    bars = Series(label="windows", x=middles.tolist(), y=[float(n) for n in size], style="bars")
-    return Figure(
-        key="consumption_errors",
-        title="Error of a window's answer",
-        x_label=f"predicted minus true ({unit})",
-        y_label="windows",
-        series=[bars],
-    )
-
-
-def _spread_over(n: int, wanted: int) -> NDArray[np.intp]:
-    return np.unique(np.linspace(0, n - 1, min(n, wanted)).astype(np.intp)) if n else np.zeros(0, dtype=np.intp)

@@ -18,13 +18,14 @@ class ScoreRow(_Record):
 
     Attributes:
         who: the model's, baseline's or member's name.
-        kind: `model` (what ships), `baseline`, `member` (a part of the vote or ensemble).
+        kind: `model` (what ships), `baseline`, `member` (a part of the vote or ensemble), `reference` (what no model
+            need beat, such as people's own driving).
         part: `train`, `val`, `test`, or for the forecast `backtest`.
         metrics: by name with unit as suffix; None where undefined (one class only, say).
     """
 
     who: str
-    kind: Literal["model", "baseline", "member"]
+    kind: Literal["model", "baseline", "member", "reference"]
     part: str
     metrics: dict[str, float | None]
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nightshift.errors import UnknownNameError
 from nightshift.problems.evaluation import UnitStatistics
 
-NAMES = ("anomaly", "classification", "forecast", "regression")
+NAMES = ("anomaly", "classification", "control", "forecast", "regression")
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 
 from nightshift.findings import Finding
 from nightshift.problems.evaluation import Evaluation, Figure, ScoreRow, Series
+from nightshift.problems.pictures import POINTS, error_bars, predicted_true, spread_over
 from nightshift.problems.regression import HIGHER_IS_BETTER, PROBLEM, metrics
 from nightshift.problems.remarks import remarks
 
 Floats = NDArray[np.float64]
 
-_POINTS = 1_500
 _SHOWN_RUNS = 4
-_ERROR_BINS = 31
 
 
 @dataclass(frozen=True)
@@ -110,22 +109,12 @@ def figures(truth: Truth, predicted: Floats, every: Truth, every_predicted: Floa
         every_predicted: `(m,)`.
         unit: of time.
     """
-    return [_scatter(truth, predicted, unit), _runs(every, every_predicted, unit), _errors(truth, predicted, unit)]
-
-
-def _scatter(truth: Truth, predicted: Floats, unit: str) -> Figure:
-    keep = _spread_over(len(predicted), _POINTS)
-    top = float(max(truth.capped.max(initial=1.0), predicted.max(initial=1.0)))
-    return Figure(
-        key="rul_predicted_true",
-        title="Remaining life: predicted against true",
-        x_label=f"true ({unit})",
-        y_label=f"predicted ({unit})",
-        series=[
-            Series(label="perfect", x=[0.0, top], y=[0.0, top]),
-            Series(label="test", x=truth.capped[keep].tolist(), y=predicted[keep].tolist(), style="points"),
-        ],
-    )
+    title, error = "Error of the predicted remaining life", predicted - truth.capped
+    return [
+        predicted_true("rul_predicted_true", "Remaining life: predicted against true", truth.capped, predicted, unit),
+        _runs(every, every_predicted, unit),
+        error_bars("rul_errors", title, error, unit, "rows"),
+    ]
 
 
 def _runs(every: Truth, predicted: Floats, unit: str) -> Figure:
@@ -133,9 +122,9 @@ def _runs(every: Truth, predicted: Floats, unit: str) -> Figure:
     runs, size = np.unique(every.run, return_counts=True)
     order = runs[np.argsort(size, kind="stable")]
     series = []
-    for run in order[_spread_over(len(order), _SHOWN_RUNS)]:
+    for run in order[spread_over(len(order), _SHOWN_RUNS)]:
         rows = np.flatnonzero(every.run == run)
-        rows = rows[_spread_over(len(rows), _POINTS // _SHOWN_RUNS)]
+        rows = rows[spread_over(len(rows), POINTS // _SHOWN_RUNS)]
         series.append(Series(label=f"run {run}: true", x=every.elapsed[rows].tolist(), y=every.capped[rows].tolist()))
         series.append(
             Series(label=f"run {run}", x=every.elapsed[rows].tolist(), y=predicted[rows].tolist(), style="points")
@@ -147,21 +136,3 @@ def _runs(every: Truth, predicted: Floats, unit: str) -> Figure:
         y_label=f"remaining life ({unit})",
         series=series,
     )
-
-
-def _errors(truth: Truth, predicted: Floats, unit: str) -> Figure:
-    error = predicted - truth.capped
-    size, edges = np.histogram(error, bins=_ERROR_BINS)
-    middles = (edges[:-1] + edges[1:]) / 2.0
-    bars = Series(label="rows", x=middles.tolist(), y=[float(n) for n in size], style="bars")
-    return Figure(
-        key="rul_errors",
-        title="Error of the predicted remaining life",
-        x_label=f"predicted minus true ({unit})",
-        y_label="rows",
-        series=[bars],
-    )
-
-
-def _spread_over(n: int, wanted: int) -> NDArray[np.intp]:
-    return np.unique(np.linspace(0, n - 1, min(n, wanted)).astype(np.intp)) if n else np.zeros(0, dtype=np.intp)

@@ -10,6 +10,8 @@ A forecast is judged as a procedure, refitted at each origin, and what ships is 
 the same dataset no row is later than that. So the statistics of both backtests are compared there, and on newer data
 the champion's own graph stands against the challenger's procedure on the days that it has not seen. They are paired by
 day: the champion answers at more hours of it than the backtest can afford to refit at.
+
+Driving policies are compared in closed loop; see `tracking.driving_gate`.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from numpy.typing import NDArray
 
 from nightshift import families
 from nightshift.data.dataset import Dataset
-from nightshift.data.groups import VEHICLE
+from nightshift.data.groups import DRIVING, VEHICLE
 from nightshift.data.schema import TIME, TimeKind
 from nightshift.data.store import open_dataset
 from nightshift.edge.manifest import BundleManifest
@@ -34,6 +36,7 @@ from nightshift.problems import problem as problems
 from nightshift.problems.evaluation import Evaluation, UnitStatistics
 from nightshift.problems.problem import Samples
 from nightshift.settings import Home
+from nightshift.tracking import driving_gate
 from nightshift.tracking.finished import Finished
 from nightshift.tracking.gate import Comparison
 
@@ -78,6 +81,8 @@ def compare(home: Home, challenger: Finished, champion: Contender) -> Comparison
         data = open_dataset(home, challenger.cell.subject, challenger.cell.dataset)
         if challenger.evaluation.headline_part == _BACKTEST:
             return _backtests(home, data, challenger, champion)
+        if data.metadata.group == DRIVING:
+            return _closed_loop(home, data, challenger, champion)
         return _same_rows(home, data, challenger, champion)
     except (NotComparableError, TransientError):
         raise
@@ -101,6 +106,17 @@ def answers(folder: Path, samples: Samples, bundle_id: str = "") -> dict[str, ND
     starts = range(0, rows, _ROWS_AT_ONCE) if rows else range(1)
     parts = [model.run({k: v[i : i + _ROWS_AT_ONCE] for k, v in samples.inputs.items()}) for i in starts]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _closed_loop(home: Home, data: Dataset, challenger: Finished, champion: Contender) -> Comparison:
+    try:
+        scenarios = driving_gate.unseen(home, data, champion.manifest.fingerprints.dataset)
+    except NightshiftError as error:
+        raise NotComparableError(driving_gate.why_not(error)) from error
+    if not scenarios:
+        raise NotComparableError("every scenario of the test part is of its training, or of a recording of it")
+    own = driving_gate.driven(challenger.bundle, scenarios, challenger.bundle_id)
+    return _aligned(own, driving_gate.driven(champion.folder, scenarios, champion.bundle_id))
 
 
 def _same_rows(home: Home, data: Dataset, challenger: Finished, champion: Contender) -> Comparison:

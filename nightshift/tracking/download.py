@@ -55,7 +55,12 @@ class Download:
             return path, False
         if path.exists() and not force:
             raise UsageError(f"{path} is there with other content.", hint="--force replaces it; --to names a folder.")
-        write_atomic(path, self.content)
+        try:
+            write_atomic(path, self.content)
+        except OSError as error:
+            raise UsageError(
+                f"{path} cannot be written: {error.strerror}.", hint="--to names a folder that you may write to."
+            ) from error
         return path, True
 
 

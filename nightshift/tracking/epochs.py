@@ -1,8 +1,12 @@
-"""A training's epochs: told in its progress file, logged in MLflow as `epoch/…` with their number as the step."""
+"""A training's epochs: told in its progress file, logged in MLflow as `epoch/…` with their number as the step.
+
+What a driving policy's run tells has environment steps (a figure `step`): its figures are logged by their own names at
+those, so that runs with rows of other lengths lie over each other, and only the step stands at the row's number.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -18,6 +22,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 PREFIX = "epoch/"
+#: The figure that says at which environment step the others were.
+STEP = "step"
 
 # MLflow refuses larger batches.
 _BATCH = 1000
@@ -39,12 +45,20 @@ def log(store: Store, run_id: str, events: Iterable[ProgressEvent]) -> None:
     from mlflow.entities import Metric
 
     points = [
-        Metric(f"{PREFIX}{name}", float(value), int(event.at * 1000), event.epoch)
-        for event in events
-        for name, value in event.metrics.items()
+        Metric(name, value, int(event.at * 1000), step) for event in events for name, value, step in points_of(event)
     ]
     for start in range(0, len(points), _BATCH):
         store.client.log_batch(run_id, metrics=points[start : start + _BATCH])
+
+
+def points_of(event: ProgressEvent) -> Iterator[tuple[str, float, int]]:
+    """Yield (name, value, step) of what MLflow is told of an epoch."""
+    at = event.metrics.get(STEP)
+    for name, value in event.metrics.items():
+        if at is None or name == STEP:
+            yield f"{PREFIX}{name}", float(value), event.epoch
+        else:
+            yield name, float(value), int(at)
 
 
 def sent(store: Store, run: Run) -> set[int]:

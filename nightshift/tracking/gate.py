@@ -329,7 +329,7 @@ def changed_inputs(before: Interface, now: Interface) -> str:
 
     Categories and thresholds are not asked: they stand in `bundle.json` and in the graph.
     """
-    names = ("columns", "window_rows", "uses_time", "outputs")
+    names = ("columns", "window_rows", "uses_time", "outputs", "takes")
     was, is_now = _surface(before), _surface(now)
     return ", ".join(n for n, a, b in zip(names, was, is_now, strict=True) if a != b)
 
@@ -340,6 +340,7 @@ def _surface(interface: Interface) -> tuple[object, ...]:
         interface.window_rows,
         interface.uses_time,
         [(o.name, o.dtype, o.unit) for o in interface.outputs],
+        (interface.takes, interface.actions),
     )
 
 

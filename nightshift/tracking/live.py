@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from types import TracebackType
 from typing import Self
 
@@ -16,6 +17,7 @@ from nightshift.plan.cell import Cell
 from nightshift.progress import ProgressEvent
 from nightshift.settings import Home
 from nightshift.tracking import epochs, runs
+from nightshift.tracking.driving_others import metrics_of_driving, tags_of_driving
 from nightshift.tracking.mlflow_store import Patience, Store, open_store, told_apart
 
 logger = logging.getLogger("nightshift")
@@ -90,10 +92,21 @@ class LiveMetrics:
         with self._lock:
             fresh = [event for number, event in self._told.items() if number not in self._sent]
         with told_apart(store.uri):
+            self._tell_more(store)
             epochs.log(store, self._run_id, fresh)
             self._sent |= {event.epoch for event in fresh}
             if self._status:
                 store.client.set_terminated(self._run_id, status=self._status)
+
+    def _tell_more(self, store: Store) -> None:
+        """Send what other machines cannot see of a policy's training, such as what it holds of this one."""
+        step, figures = metrics_of_driving(self._home, self._cell)
+        if figures:
+            from mlflow.entities import Metric
+
+            now_ms = int(time.time() * 1000)
+            points = [Metric(name, value, now_ms, step) for name, value in figures.items()]
+            store.client.log_batch(self._run_id, metrics=points)
 
     def _opened(self) -> Store:
         """Open the store, and the run: the one that an earlier process began when this one goes on from it."""
@@ -104,12 +117,16 @@ class LiveMetrics:
             begun = epochs.open_run(store, self._cell) if self._first > 1 else None
             if begun is None:
                 experiment = store.experiment(self._cell.subject)
-                run = store.client.create_run(experiment, run_name=self._cell.name, tags=runs.tags_of_cell(self._cell))
+                tags = {**runs.tags_of_cell(self._cell), **tags_of_driving(self._home, self._cell)}
+                run = store.client.create_run(experiment, run_name=self._cell.name, tags=tags)
                 self._run_id = str(run.info.run_id)
                 epochs.note_run(self._home, self._cell, self._run_id)
             else:
                 self._run_id = str(begun.info.run_id)
                 self._sent = epochs.sent(store, begun)
                 store.client.update_run(self._run_id, status="RUNNING")
+                # It may go on elsewhere, in another flow run, or for more steps.
+                for name, value in tags_of_driving(self._home, self._cell).items():
+                    store.client.set_tag(self._run_id, name, value)
         self._store = store
         return store

@@ -63,14 +63,11 @@ def signature_of(interface: Interface) -> ModelSignature:
         from mlflow.models import ModelSignature
         from mlflow.types import Schema, TensorSpec
 
-    window = (-1, interface.window_rows, len(interface.columns))
-    inputs = [TensorSpec(np.dtype("float32"), window, "window")]
-    if interface.uses_time:
-        inputs.append(TensorSpec(np.dtype("int64"), (-1,), "time_s"))
-    outputs = [
-        TensorSpec(np.dtype(o.dtype), tuple(d if isinstance(d, int) else -1 for d in o.shape), o.name)
-        for o in interface.outputs
-    ]
+    def tensor(name: str, dtype: str, shape: tuple[int | str, ...]) -> TensorSpec:
+        return TensorSpec(np.dtype(dtype), tuple(d if isinstance(d, int) else -1 for d in shape), name)
+
+    inputs = [tensor(name, dtype, shape) for name, (dtype, shape) in interface.inputs().items()]
+    outputs = [tensor(o.name, o.dtype, o.shape) for o in interface.outputs]
     return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
 
 

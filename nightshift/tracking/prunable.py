@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,13 +24,13 @@ from nightshift.plan.records import read_record
 from nightshift.plan.state import newest_names
 from nightshift.plan.synthesis import DESCRIBED
 from nightshift.settings import Home
-from nightshift.tracking import retention, runs
+from nightshift.tracking import driving_prunable, retention, runs
 from nightshift.tracking.finished import staging_folder
 from nightshift.tracking.mlflow_store import Store
 from nightshift.tracking.unversioned import Kind as DvcKind
 from nightshift.tracking.versions import PRUNED, STATE, Held, Version, inventory
 
-Kind = Literal["model", "work", "data", "fleet", "result"]
+Kind = Literal["model", "work", "run", "data", "fleet", "result"]
 
 #: What is removed is renamed into one of these first, so that nobody meets a half of it.
 TRASH = ".pruned"
@@ -147,6 +147,7 @@ def survey(home: Home, limits: RetentionSettings, store: Store | None) -> Survey
     removals = [*_models(desk)]
     unknown = _unknown_bundles(desk)
     removals += [*_work(desk), *_staged(desk), *_downloaded(desk)]
+    removals += _driving(desk, {path for one in removals for path in one.paths})
     # Only now is it known what every kept model and cell was made from.
     removals += [*_data(desk), *_syntheses(desk), *_fleet_runs(desk), *_results(desk)]
     remarks = (
@@ -282,6 +283,14 @@ def _downloaded(desk: _Desk) -> Iterator[Removal]:
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if path.name not in desk.bundle_ids and desk.is_old(path):
             yield Removal("model", f"copy {path.name[:12]}", "of a version that is not kept", (path,))
+
+
+def _driving(desk: _Desk, gone: Collection[Path]) -> Iterator[Removal]:
+    """Yield runs of driving policies that are old, but for those of the cells whose work stays."""
+    folders = desk.home.work.iterdir() if desk.home.work.is_dir() else ()
+    cells = frozenset(path.name for path in folders if path not in gone)
+    for one in driving_prunable.outlived(desk.home, desk.limits.driving_runs, cells, desk.limits.runs_days):
+        yield Removal("run", one.name, one.why, one.paths, one.cell)
 
 
 def _data(desk: _Desk) -> Iterator[Removal]:

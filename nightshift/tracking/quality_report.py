@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from nightshift.files import write_atomic
+from nightshift.problems.charts import draw_svg
 from nightshift.problems.evaluation import Figure
 from nightshift.settings import Home
 from nightshift.simulate.quality.report import QualityReport, shown
-from nightshift.tracking.charts import draw_svg
 from nightshift.tracking.report import Table, render
 
 #: Of what has landed, and of the last that was refused: it says nothing of the machine's present data.

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightshift import families
-from nightshift.data.groups import VEHICLE
+from nightshift.data.groups import DRIVING, VEHICLE
 from nightshift.edge.manifest import BundleManifest
 from nightshift.errors import DataError, NightshiftError
 from nightshift.family import FamilyConfig, time_limit_s
@@ -24,10 +24,11 @@ from nightshift.graphs.parity import BATCH_SHARE
 from nightshift.plan.cell import Cell
 from nightshift.plan.lock import held
 from nightshift.plan.state import newest_cells
+from nightshift.problems.charts import draw, figure_id, inline
 from nightshift.problems.evaluation import Evaluation, Figure
 from nightshift.settings import Home
 from nightshift.tracking import variants
-from nightshift.tracking.charts import draw, figure_id, inline
+from nightshift.tracking.driving_pictures import episodes_of
 from nightshift.tracking.results import CellResult, aims, family_rank, read_result, standing
 from nightshift.tracking.text import number, seconds, size
 from nightshift.tracking.unversioned import failure_of
@@ -90,7 +91,7 @@ def write_report(home: Home, subject: str) -> Report:
             "sections": sections,
             "unversioned": failure_of(home, subject),
         }
-        _drop_old_figures(folder / FIGURES, {p.file for s in sections for p in s["pictures"]})
+        _drop_old_figures(folder / FIGURES, {p.file for s in sections for p in (*s["pictures"], *s["episodes"])})
         report = Report(html=folder / HTML_FILE, markdown=folder / MARKDOWN_FILE)
         write_atomic(report.html, render(HTML_TEMPLATE, content).encode())
         write_atomic(report.markdown, render(MARKDOWN_TEMPLATE, content).encode())
@@ -140,6 +141,8 @@ def _dataset(home: Home, cell: Cell) -> dict[str, Any]:
     metadata = Metadata.model_validate_json(path.read_bytes())
     trips = metadata.group == VEHICLE
     header = ["part", "rows", "trips" if trips else "runs", "first", "last", *([] if trips else ["positive rows"])]
+    if metadata.group == DRIVING:
+        header = ["part", "scenarios"]
     rows = [
         (name, f"{p.rows:,}", f"{p.runs:,}", p.first or "", p.last or "", number(p.positives))[: len(header)]
         for name, p in metadata.parts.items()
@@ -152,10 +155,12 @@ def _trains(home: Home, subject: str) -> str:
     from nightshift.data.store import open_dataset
 
     try:
-        trips = open_dataset(home, subject).metadata.group == VEHICLE
+        group: str = open_dataset(home, subject).metadata.group
     except NightshiftError:
-        trips = False
-    return f"nightshift train vehicle --subject {subject}" if trips else f"nightshift train-machine --machine {subject}"
+        group = ""
+    if group in (VEHICLE, DRIVING):
+        return f"nightshift train {group} --subject {subject}"
+    return f"nightshift train-machine --machine {subject}"
 
 
 def _overview(result: CellResult, attempt: CellResult | None) -> dict[str, Any]:
@@ -204,10 +209,11 @@ def _section(home: Home, result: CellResult, attempt: CellResult | None, figures
         "aims": aims(result),
         "findings": result.findings,
         "pictures": pictures,
+        "episodes": episodes_of(home, result.cell, figures),
         "members": _members(found) if found and found.members else None,
         "device": _device(result, manifest) if manifest else None,
         "parity": _parity(manifest) if manifest else None,
-        "variants": _variants(manifest) if manifest and manifest.variants else None,
+        "variants": _variants(manifest) if manifest and manifest.variants else (),
         "durations": _durations(result),
         "settings": _settings(result.cell),
         "registered": _registered(result),
@@ -253,7 +259,7 @@ def _parts_table(result: CellResult, found: Evaluation) -> Table:
 def _board(found: Evaluation) -> Table:
     """Model, baselines and members on the headline part, the best first within each kind."""
     rows = [r for r in found.rows if r.part == found.headline_part]
-    order = {"model": 0, "baseline": 1, "member": 2}
+    order = {"model": 0, "baseline": 1, "reference": 2, "member": 3}
 
     def rank(row: Any) -> tuple[int, float]:
         value = row.metrics.get(found.primary)
@@ -314,10 +320,13 @@ def _parity(manifest: BundleManifest) -> Table:
     return Table(("output", "largest difference", "accepted"), rows, [""] * len(rows))
 
 
-def _variants(manifest: BundleManifest) -> Table:
-    rows = variants.rows(manifest)
+def _variants(manifest: BundleManifest) -> tuple[Table, Table]:
+    """Return the forms' figures, and what is to be said of each: side by side they are too wide for a page."""
+    rows, words = variants.rows(manifest), len(variants.WORDS)
     marks = ["model" if v.chosen else "" for v in manifest.variants]
-    return Table((f"form ({variants.metric(manifest)})", *variants.HEADER[1:]), rows, marks)
+    figures = (f"form ({variants.metric(manifest)})", *variants.HEADER[1:-words])
+    said = [[row[0], *row[-words:]] for row in rows]
+    return Table(figures, [row[:-words] for row in rows], marks), Table(("form", *variants.WORDS), said, marks)
 
 
 def _durations(result: CellResult) -> Table:

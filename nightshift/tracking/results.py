@@ -22,12 +22,15 @@ from nightshift.settings import Home
 #: How the names of metrics begin where less is better; every other one is better when it is more.
 LOWER_IS_BETTER = (
     *("rmse", "mae", "mape", "mase", "smape", "wape", "nasa", "winkler", "brier", "log_loss", "ece"),
-    *("calibration_error", "fpr", "false_alarm", "trip_", "detection_delay"),
+    *("calibration_error", "fpr", "false_alarm", "trip_", "detection_delay", "collision"),
 )
 
 
 #: What people ask first, first.
-_FAMILY_ORDER = ("classification", "rul", "anomaly", "forecast", "tcn", "lstm_ae", "behaviour", "carbon")
+_FAMILY_ORDER = (
+    *("classification", "rul", "anomaly", "forecast", "tcn", "lstm_ae", "behaviour", "carbon"),
+    *("ppo", "sac", "bc", "gail", "cimrl"),
+)
 
 
 def family_rank(family: str) -> int:

@@ -8,20 +8,19 @@ from __future__ import annotations
 import json
 import platform
 import re
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightshift import families
 from nightshift.plan.cell import Cell
 from nightshift.plan.code import installed_version
-from nightshift.settings import checkout
+from nightshift.settings import git_state as git_state
 from nightshift.tracking import epochs, variants
+from nightshift.tracking.driving_pictures import episodes_of
 from nightshift.tracking.finished import EVALUATION_FILE, Finished
 from nightshift.tracking.mlflow_store import Store, told_apart
 from nightshift.tracking.model_folder import write_model_folder
@@ -36,7 +35,7 @@ COMPLETE = "nightshift.complete"
 
 #: Artifacts of a run.
 CELL_FILE, FINDINGS_FILE, ENVIRONMENT_FILE, GATE_FILE = "cell.json", "findings.json", "environment.json", "gate.json"
-MODEL_FOLDER = "model"
+MODEL_FOLDER, PICTURES_FOLDER = "model", "episodes"
 
 # MLflow refuses longer values, other characters in names, and larger batches.
 _MAX_VALUE, _MAX_NAME, _BATCH_PARAMS, _BATCH_METRICS = 6000, 250, 100, 1000
@@ -63,6 +62,7 @@ def log_run(store: Store, finished: Finished) -> str:
         _log_dataset(store, run_id, finished)
         with _scratch(store) as folder:
             _write_artifacts(folder, finished)
+            episodes_of(store.home, finished.cell, folder / PICTURES_FOLDER)
             store.client.log_artifacts(run_id, str(folder))
         store.client.set_tag(run_id, COMPLETE, "true")
         store.client.set_terminated(run_id, status="FINISHED")
@@ -98,19 +98,6 @@ def environment(cell: Cell) -> dict[str, Any]:
         "machine": platform.machine(),
         "libraries": {name: installed_version(name) for name in names},
     }
-
-
-@cache
-def git_state() -> tuple[str | None, bool]:
-    """Return (commit, whether files differ from it) of the checkout that runs; (None, False) without git.
-
-    Asked once in a process: what it has loaded does not change either.
-    """
-    root = checkout()
-    commit = _git(root, "rev-parse", "HEAD") if root else None
-    if root is None or commit is None:
-        return None, False
-    return commit, bool(_git(root, "status", "--porcelain", "--untracked-files=no"))
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -264,13 +251,3 @@ def _scratch(store: Store) -> Iterator[Path]:
 
 def _name(text: str) -> str:
     return _NOT_IN_NAMES.sub("_", text)[:_MAX_NAME]
-
-
-def _git(root: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=20, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None

@@ -8,7 +8,9 @@ from nightshift.edge.manifest import BundleManifest, Variant
 from nightshift.tracking.text import number, size
 
 VARIANTS_FILE = "optimise.json"
-HEADER = ("form", "val", "test", "loss on val", "loss on test", "size", "p50 ms", "p99 ms", "for a DSP", "how")
+#: Columns that hold words, the last ones.
+WORDS = ("for a DSP", "how")
+HEADER = ("form", "val", "test", "loss on val", "loss on test", "size", "p50 ms", "p99 ms", *WORDS)
 STAND_IN = (
     "Latency is that of one row on one thread of the machine that exported, which stands in for the vehicle's own. The "
     "form to serve was chosen by its loss on val, on the half of it that stopped no training; "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+from support.driven import small_roads
 from support.family_runs import Trained, small_context
 from support.homes import a_home
 from support.machine import land_demo
@@ -33,6 +34,12 @@ def vehicle_data(session_home: Home) -> Dataset:
     return small_vehicles(session_home)
 
 
+@pytest.fixture(scope="session")
+def driving_data(session_home: Home) -> Dataset:
+    """A few made scenarios."""
+    return small_roads(session_home)
+
+
 @pytest.fixture
 def data_of(request: pytest.FixtureRequest) -> Callable[[str], Dataset]:
     """What returns the small dataset of a group of families."""
@@ -40,7 +47,8 @@ def data_of(request: pytest.FixtureRequest) -> Callable[[str], Dataset]:
 
 
 def _data_of(request: pytest.FixtureRequest, group: str) -> Dataset:
-    data: Dataset = request.getfixturevalue("vehicle_data" if group == "vehicle" else "small_data")
+    fixture = {"vehicle": "vehicle_data", "driving": "driving_data"}.get(group, "small_data")
+    data: Dataset = request.getfixturevalue(fixture)
     return data
 
 

@@ -17,9 +17,10 @@ from nightshift.edge.manifest import Interface
 from nightshift.errors import NightshiftError
 from nightshift.family import Need
 from nightshift.graphs.parity import compare
-from nightshift.plan.config import find_config, read_yaml, validated
+from nightshift.plan.config import find_config, read_yaml
 from nightshift.problems.problem import NAMES as PROBLEMS
 from nightshift.settings import Home
+from nightshift.validation import validated
 
 
 def answers(trained: Trained, fitted: object) -> dict[str, np.ndarray]:
@@ -89,11 +90,12 @@ def test_the_graph_takes_any_batch_and_offers_what_the_interface_says(trained: T
             assert str(value.dtype) == output.dtype
 
 
-def test_windows_come_from_the_interface(trained: Trained) -> None:
+def test_inputs_are_what_the_interface_says(trained: Trained) -> None:
     interface = trained.fitted.interface
-    window = trained.family.samples(interface, trained.data, "test").inputs["window"]
-    assert window.dtype == np.float32
-    assert window.shape[1:] == (interface.window_rows, len(interface.columns))
+    given = trained.family.samples(interface, trained.data, "test").inputs
+    for name, (dtype, shape) in interface.inputs().items():
+        assert str(given[name].dtype) == dtype
+        assert given[name].shape[1:] == shape[1:]
 
 
 def test_evaluation_stands_beside_its_baselines(trained: Trained) -> None:

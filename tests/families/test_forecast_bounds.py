@@ -24,8 +24,8 @@ from nightshift.families.forecast import FAMILY
 from nightshift.family import Limits, RunContext
 from nightshift.graphs.forecast_parameters import ProphetParameters, prophet_trend
 from nightshift.graphs.parity import compare
-from nightshift.plan.config import validated
 from nightshift.settings import Home
+from nightshift.validation import validated
 
 FLOOR, CAP = 10.0, 100.0
 CONFIG: dict[str, Any] = {

@@ -21,8 +21,8 @@ from nightshift.families.forecast import FAMILY
 from nightshift.family import Limits, RunContext
 from nightshift.graphs.forecast_parameters import ProphetParameters
 from nightshift.graphs.parity import compare
-from nightshift.plan.config import validated
 from nightshift.settings import Home
+from nightshift.validation import validated
 
 CONFIG: dict[str, Any] = {
     "test_origins": 14,

@@ -16,8 +16,10 @@ from support.vehicles import ODD, metadata, trips
 from nightshift.data.dataset import Dataset
 from nightshift.data.schema import Sensor, TruthColumn
 from nightshift.data.store import land
+from nightshift.edge.faces import check_graph
+from nightshift.edge.session import open_session
 from nightshift.errors import ConfigError, DataError, InterruptedTraining, TrainingError
-from nightshift.families import _sequence, lstm_ae, tcn
+from nightshift.families import _sequence, _vehicle, lstm_ae, tcn
 from nightshift.families._odd import OddWindows, distance_from_mean, normal_threshold, odd_windows
 from nightshift.families._vehicle import matrix_of
 from nightshift.family import RunContext
@@ -75,6 +77,8 @@ def test_a_forecast_is_of_the_window_that_follows(
         tcn.FAMILY.samples(fitted.interface.model_copy(update={"steps": None}), vehicle_data, "test").unit
     )
     assert set(samples.unit) == set(run.astype(str))
+    # One value, of no sensor: a device takes it as such, not as the lines of a forecast of sensors.
+    check_graph(open_session(tcn.FAMILY.export(fitted, ctx).SerializeToString()), fitted.interface)
 
 
 def test_truths_are_no_inputs_and_unknown_columns_are_named(
@@ -247,14 +251,14 @@ def test_a_window_that_reaches_into_the_other_half_of_val_is_in_neither(
     parts["val"] = parts["val"][parts["val"]["run"] == parts["val"]["run"].iloc[0]]
     data = land(session_home, parts, metadata("one_val_trip"))
     ends, middle = np.arange(59, 180, 10), 90
-    first = _sequence.early_half(data, ends, config, ctx=ctx)
-    later = _sequence.early_half(data, ends, config, later=True, ctx=ctx)
+    first = _vehicle.early_half(data, ends, config, ctx=ctx)
+    later = _vehicle.early_half(data, ends, config, later=True, ctx=ctx)
     assert ends[first].tolist() == [e for e in ends if e < middle]
     assert ends[later].tolist() == [e for e in ends if e - 59 >= middle]
-    assert ends[:9][_sequence.early_half(data, ends[:9], config, ahead_rows=20)].tolist() == [59, 69]
+    assert ends[:9][_vehicle.early_half(data, ends[:9], config, ahead_rows=20)].tolist() == [59, 69]
     assert not ctx.findings
     # Where a half has none both are all of val, and that is said.
-    assert _sequence.early_half(data, ends[-3:], config, ctx=ctx).all()
+    assert _vehicle.early_half(data, ends[-3:], config, ctx=ctx).all()
     [told] = ctx.findings
     assert told.code == "T014"
     assert "first half of val: training is stopped by all 3 windows" in told.what

@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 from support.sequence_graphs import answers, lstm_model, tcn, tcn_model, windows
 
-from nightshift.graphs.dlc import NOT_INSTALLED, convert, lint, verdict
+from nightshift.graphs.dlc import NOT_INSTALLED, _by_provider, convert, lint, verdict
 from nightshift.graphs.dlc_fix import fix
 from nightshift.graphs.quantise import a16w8, int8_dynamic
 
@@ -50,6 +50,7 @@ def one_node(op: str, *, opset: int = 18, domain: str = "", shape: tuple[Any, ..
         (one_node("MatMul", constants={"w": np.ones((2, 2), np.float32)}), "a16w8", False),
         (one_node("LSTM", **LSTM, activations=["Relu", "Tanh", "Tanh"], shape=(1, 1, 2)), "lstm", False),
         (one_node("LSTM", **LSTM, layout=1, shape=(1, 1, 2)), "lstm", False),
+        (one_node("LSTM", **LSTM, direction="reverse", shape=(1, 1, 2)), "lstm", False),
         (one_node("LSTM", **LSTM, shape=(5, 1, 2)), "lstm", True),
     ],
 )
@@ -64,6 +65,8 @@ def test_each_rule_is_found_at_its_node(model: Any, rule: str, fixable: bool) ->
 def test_versions_that_are_taken_are_not_remarked() -> None:
     assert lint(one_node("Add", constants={"one": np.float32(1)})) == []
     assert lint(one_node("Cast", opset=18, to=1)) == []
+    # Between two opsets in which an operator changed it is the older one.
+    assert lint(one_node("Cast", opset=12, to=1)) == lint(one_node("Relu", opset=21)) == []
     assert lint(one_node("Clip", opset=12, constants={"low": np.float32(0)})) == []
     assert verdict([]) == "ready"
 
@@ -131,3 +134,13 @@ def test_an_installed_converter_is_run_and_its_complaint_is_told(
     tool(tmp_path / "bad", "echo 'Op GRU is not supported' >&2; exit 3")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bad'}:/usr/bin:/bin")
     assert convert(source, tmp_path / "other.dlc").said == "not converted: snpe-onnx-to-dlc: Op GRU is not supported"
+
+
+def test_a_provider_that_compiles_nothing_leaves_no_file_and_says_so(tmp_path: Path) -> None:
+    # This onnxruntime has no QNN: it falls back to the processor, as it does for a graph that the DSP refuses.
+    source, out = tmp_path / "model.onnx", tmp_path / "model.dlc"
+    onnx.save(one_node("Relu", opset=17), source)
+    done = _by_provider(source, out)
+    assert done.file is None
+    assert done.said.startswith("not converted: ")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]

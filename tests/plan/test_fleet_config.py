@@ -19,7 +19,10 @@ def written(home: Home, text: str) -> FleetConfig:
 
 def test_what_ships_is_what_the_code_says(home: Home) -> None:
     assert load_fleet(home) == FleetConfig()
-    assert FleetConfig().chosen_families == tuple(families.names())
+    # Policies are trained when somebody asks for them, or names them in the file.
+    nightly = tuple(name for name in families.names() if families.get(name).group != "driving")
+    assert FleetConfig().chosen_families == nightly
+    assert "ppo" not in nightly
 
 
 def test_the_user_s_file_replaces_the_shipped_one_whole(home: Home) -> None:
@@ -29,6 +32,7 @@ def test_the_user_s_file_replaces_the_shipped_one_whole(home: Home) -> None:
         "tags: {hall_1: [pump_7], old: [pump_7]}\nbatch: {processes: 2, cell_memory_gb: 1.5, wait_s: 60}\n",
     )
     assert config.chosen_families == ("forecast", "rul")
+    assert (config.targets_of("driving"), config.targets_of("machine")) == (("vehicle",), ("pi",))
     assert (config.timezone, config.nightly) == ("Europe/Berlin", "30 1 * * MON-FRI")
     assert (config.batch.processes, config.batch.cell_memory_gb, config.batch.target_batch_s) == (2, 1.5, 1800)
     assert (config.batch.wait_s, FleetOptions(wait_s=5).over(config.batch).wait_s) == (60, 5)

@@ -71,6 +71,8 @@ def test_the_champion_is_written_once_and_another_file_of_its_name_stays(
     path.write_bytes(b"mine")
     with pytest.raises(UsageError, match="is there with other content"):
         found.save(tmp_path / "out")
+    with pytest.raises(UsageError, match=r"cannot be written: .* --to names a folder"):
+        found.save(path)
     found.save(tmp_path / "out", force=True)
     assert path.read_bytes() == found.content
 

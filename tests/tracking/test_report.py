@@ -14,9 +14,9 @@ from nightshift.cli.look import _status_rows
 from nightshift.errors import DataError
 from nightshift.plan.records import write_record
 from nightshift.plan.state import remember
+from nightshift.problems.charts import draw, inline
 from nightshift.problems.evaluation import Figure, Series
 from nightshift.settings import Home
-from nightshift.tracking.charts import draw, inline
 from nightshift.tracking.report import write_report
 from nightshift.tracking.results import aims, read_result, standing
 from tests.tracking.cells import a_cell, a_manifest, an_evaluation, land_finished, record

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
 #: Changes when pictures would look different, so that kept ones are drawn anew.
-STYLE_VERSION = "3"
+STYLE_VERSION = "4"
 MAX_POINTS = 3000
 # Of the clouds of points that are pictures inside an SVG.
 _RASTER_DPI = 100
@@ -149,7 +149,10 @@ def _lines(axes: Axes, figure: Figure) -> None:
         colour = AREAS.get(series.style) or SERIES[drawn.index(series) % len(SERIES)]
         _one(axes, series, figure, colour, n)
     labels = [s.label for s in figure.series if s.label]
-    if len(labels) > 1:
+    if len(labels) > 1 and all(s.style == "bars" for s in figure.series):
+        # Bars leave no room within: above them, in one row.
+        axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=min(len(labels), 4), fontsize=9)
+    elif len(labels) > 1:
         axes.legend(loc="best", fontsize=9).set_in_layout(False)  # it lies inside the axes
     if figure.x_is_time and figure.series:
         from matplotlib.dates import AutoDateLocator, ConciseDateFormatter

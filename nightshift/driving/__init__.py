@@ -1,0 +1,1 @@
+"""`ADPlanning-v0`: a batched world of lanes and cars, its scenarios, its score, and the learners' faces to it."""
