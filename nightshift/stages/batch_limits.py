@@ -7,14 +7,12 @@ import os
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from nightshift.plan.batch import BatchOptions, CapacityError
 from nightshift.settings import Home
+from nightshift.trainer.resources import free_mb
 
 logger = logging.getLogger("nightshift")
-
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
@@ -34,11 +32,8 @@ class Room:
 
 def room_now(home: Home) -> Room:
     """Measure what is free; a container's limit counts where it is the lower one."""
-    import psutil
-
-    free = min(psutil.virtual_memory().available, _free_of_container(_CGROUP))
     place = next(p for p in (home.root, *home.root.parents) if p.exists())
-    return Room(free / 1e9, shutil.disk_usage(place).free / 1e6, len(os.sched_getaffinity(0)))
+    return Room(free_mb() / 1e3, shutil.disk_usage(place).free / 1e6, len(os.sched_getaffinity(0)))
 
 
 def processes_for(cells: int, options: BatchOptions, room: Room) -> int:
@@ -106,17 +101,3 @@ def usage_of(pid: int) -> Usage:
                 held += process.memory_info().rss
                 cpu_s += sum(process.cpu_times()[:4])
     return Usage(held / 1e9, cpu_s)
-
-
-def _free_of_container(group: Path) -> float:
-    """Return the bytes that a container's control group leaves; infinite without a limit.
-
-    Source: Linux, cgroup v2: memory.max, memory.current; page cache is given back when it is asked for.
-    """
-    try:
-        limit = int((group / "memory.max").read_text())
-        used = int((group / "memory.current").read_text())
-        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-    except (OSError, ValueError):
-        return float("inf")
-    return float(limit - used + int(stat.get("inactive_file", 0)))

@@ -70,8 +70,8 @@ def _warm_up() -> None:
     import pandera.pandas as pa
     from sqlalchemy.orm import configure_mappers
 
+    from nightshift.problems.charts import draw
     from nightshift.problems.evaluation import Figure, Series
-    from nightshift.tracking.charts import draw
     from nightshift.tracking.report import HTML_TEMPLATE, MARKDOWN_TEMPLATE, template
 
     try:

@@ -117,7 +117,8 @@ def run(cell: Cell, ctx: StageContext) -> StageResult:
         write_atomic(folder / CHECK_FILE, exported.check)
         manifest = _manifest(cell, data, family, fitted, evaluation, exported)
         forms = optimise.Optimised()
-        if cell.target == optimise.TARGET:
+        # What a policy is worth shows in closed loop alone, where forms of it would be other policies.
+        if cell.target == optimise.TARGET and family.problem != "control":
             forms = optimise.run(family, fitted, data, config_of(cell), given, graph, manifest)
             manifest = _with_forms(folder, manifest, forms)
         _write_described(folder, manifest, evaluation)

@@ -14,6 +14,7 @@ _ANSWERS = {
     "regression": "how much useful life is left",
     "anomaly": "whether it is behaving oddly now",
     "forecast": "what its sensors will read",
+    "control": "which acceleration and steering follow its route without a collision",
 }
 #: Families of other groups than machines say what they answer themselves.
 _OWN_ANSWERS = {
@@ -38,6 +39,8 @@ def model_card(manifest: BundleManifest, evaluation: Evaluation) -> str:
 def _lines(manifest: BundleManifest, evaluation: Evaluation) -> Iterator[str]:
     answer = _OWN_ANSWERS.get(manifest.family) or _ANSWERS.get(manifest.problem, manifest.problem)
     kind = "vehicle" if manifest.family in _OWN_ANSWERS else "machine"
+    if manifest.problem == "control":
+        kind = "scenarios"
     yield f"# {manifest.subject}: {manifest.family} for {manifest.target}"
     yield ""
     yield f"Answers, for the {kind} `{manifest.subject}`: {answer}."
@@ -76,10 +79,13 @@ def _interface(manifest: BundleManifest) -> Iterator[str]:
     face = manifest.interface
     yield "## Inputs and outputs"
     yield ""
-    yield (
-        f"`window` float32 (batch, {face.window_rows}, {len(face.columns)}): rows oldest first, NaN or infinite "
-        "= missing, short history padded in front with NaN."
-    )
+    if face.takes == "observation":
+        yield f"`observation` float32 (batch, {len(face.columns)}): what is seen now, scaled as below; nothing missing."
+    else:
+        yield (
+            f"`window` float32 (batch, {face.window_rows}, {len(face.columns)}): rows oldest first, NaN or infinite "
+            "= missing, short history padded in front with NaN."
+        )
     if face.uses_time:
         yield f"`time_s` int64 (batch,): wall clock of the last row in {manifest.timezone}, in seconds as if UTC."
     yield ""
@@ -123,7 +129,8 @@ def _served(manifest: BundleManifest) -> Iterator[str]:
     yield "from nightshift.edge.runtime import Model"
     yield 'model = Model.load("this folder")'
     time_s = ', "time_s": time_s' if manifest.interface.uses_time else ""
-    yield f'answer = model.predict({{"window": window{time_s}}})'
+    takes = manifest.interface.takes
+    yield f'answer = model.predict({{"{takes}": {takes}{time_s}}})'
     yield "```"
     yield ""
 
@@ -140,7 +147,10 @@ def _variants(manifest: BundleManifest) -> Iterator[str]:
 def _limits(manifest: BundleManifest, evaluation: Evaluation) -> Iterator[str]:
     yield "## Limits"
     yield ""
-    yield f"- Trained on one machine's data; nothing is claimed for another than `{manifest.subject}`."
+    if manifest.problem == "control":
+        yield "- Scored in closed loop in simulation; nothing is claimed for a real vehicle, nor for other scenarios."
+    else:
+        yield f"- Trained on one machine's data; nothing is claimed for another than `{manifest.subject}`."
     yield "- The files under `native/` are the training library's own; serving needs none of them."
     for note in manifest.notes:
         yield f"- {note}"

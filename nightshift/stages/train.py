@@ -10,12 +10,18 @@ from nightshift.data.store import open_dataset
 from nightshift.plan.cell import Cell
 from nightshift.progress import fan_out
 from nightshift.stages.chain import StageContext, StageResult, config_of, family_of, keep_fitted, run_context
+from nightshift.tracking.driving_need import require_gpu
 from nightshift.tracking.live import LiveMetrics
 
 
 def run(cell: Cell, ctx: StageContext) -> StageResult:
-    """Fit the family on the train part and save it; the folder appears whole or not at all."""
+    """Fit the family on the train part and save it; the folder appears whole or not at all.
+
+    Raises:
+        CapacityError: when a driving policy is to learn on a GPU, and none has the memory.
+    """
     family = family_of(cell)
+    require_gpu(ctx.home, cell)
     data = open_dataset(ctx.home, cell.subject, cell.dataset)
     with LiveMetrics(ctx.home, cell) if ctx.live else nullcontext() as live:
         told = replace(ctx, progress=fan_out(ctx.progress, live)) if live else ctx

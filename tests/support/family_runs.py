@@ -12,6 +12,7 @@ from nightshift.data.dataset import Dataset
 from nightshift.family import Family, FamilyConfig, RunContext, time_limit_s
 from nightshift.plan.config import packaged_configs, resolve
 from nightshift.settings import Home
+from support import driven
 
 #: What the vehicle families are trained with in tests, over their YAML.
 _SMALL_WINDOWS = {"window_rows": 20, "stride_rows": 10}
@@ -36,7 +37,10 @@ class Trained:
 
 def small_context(home: Home, family: str, folder: Path) -> tuple[FamilyConfig, RunContext]:
     """The family's config with the demo's round budgets, or `SMALL`, and a context of its own."""
-    if families.get(family).group == "vehicle":
+    group = families.get(family).group
+    if group == "driving":
+        resolved = resolve(home, driven.SUBJECT, family, "vehicle", params=driven.SMALL[family])
+    elif group == "vehicle":
         resolved = resolve(home, "small_vehicles", family, "vehicle", params=SMALL[family])
     else:
         resolved = resolve(home, "demo_motor", family, "pi", file=packaged_configs() / "demo.yaml")

@@ -233,6 +233,21 @@ def synthesize_until_told_to_stop(home: Home) -> list[dict[str, Any]]:
     return [ended(synthesize_machine, subject, SMALL_ROWS, options=options)]
 
 
+def estimator(home: Home) -> list[dict[str, Any]]:
+    """A table with three folds, and a column that is not there."""
+    from flows.estimator import train_estimator
+    from nightshift.plan.table import TableOptions
+    from tests.support.trainer_files import write_table
+
+    write_table(home.tmp)
+    file = str((home.tmp / "data.csv").relative_to(home.root))
+    options = TableOptions(settings={"cross_validation": 3}, subject="shop")
+    return [
+        ended(train_estimator, file, "label", "logistic", options),
+        ended(train_estimator, file, "lable", "logistic", options),
+    ]
+
+
 def land_only(home: Home) -> list[dict[str, Any]]:
     """Data for a run that somebody else starts."""
     land(home, "pump_deployed")
@@ -249,6 +264,7 @@ SCENARIOS = {
     "gpu": hold_gpus,
     "synthesize": synthesize,
     "demo": demo,
+    "estimator": estimator,
     "stop-synthesis": synthesize_until_told_to_stop,
 }
 

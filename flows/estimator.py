@@ -1,0 +1,44 @@
+"""train_estimator: any estimator on any table."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from prefect import State, flow
+from prefect.states import Cancelled
+from pydantic import Field
+
+from nightshift.errors import InterruptedTraining
+from nightshift.plan.table import TableOptions, TableOutcome
+from tasks.estimator import fit_table, job_of
+
+File = Annotated[str, Field(title="File", examples=["tables/data.parquet"])]
+Column = Annotated[str, Field(title="Target", examples=["y"])]
+Model = Annotated[str, Field(title="Model", examples=["lightgbm", "random_forest", "ridge"])]
+
+
+@flow(name="train-estimator", flow_run_name="{target}.{model}", persist_result=True, result_serializer="json")
+def train_estimator(
+    file: File, target: Column, model: Model = "lightgbm", options: TableOptions = TableOptions()
+) -> TableOutcome | State[Any]:
+    """Train an estimator on a table: parted without leaks, prepared and balanced in its folds, saved, logged in MLflow.
+
+    Args:
+        file: CSV or Parquet on the machine that trains; relative to its home.
+        target: the column to be answered.
+        model: a name such as lightgbm; a model in the settings takes its place.
+        options: everything else.
+
+    Returns:
+        Its scores and where the model lies; a `Cancelled` state when it was stopped on request.
+
+    Raises:
+        DataError: for a file or a table that nothing can be trained on.
+        UsageError: for a column or a setting that is not there.
+        NightshiftError: when the training fails, or its model cannot be saved.
+    """
+    job = job_of(file, target, model, options)
+    try:
+        return fit_table(job)
+    except InterruptedTraining:
+        return Cancelled(message="Stopped on request.")

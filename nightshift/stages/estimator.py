@@ -1,0 +1,181 @@
+"""Trains on a file: CSV or Parquet in, a saved model and a logged run out."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nightshift.errors import NightshiftError, ServiceError, TransientError, UsageError, first_line
+from nightshift.files import disk_full
+from nightshift.plan.table import TableJob, TableOutcome
+from nightshift.settings import Home
+from nightshift.stages.estimator_rows import is_parquet, rows_of
+from nightshift.trainer.options import Track
+
+if TYPE_CHECKING:
+    from nightshift.trainer.results.result import CVResult, TrainResult
+    from nightshift.trainer.search.run import SearchResult
+
+
+@dataclass(frozen=True)
+class TableRun:
+    """A training that has ended.
+
+    Attributes:
+        found: by the search, where one was asked for.
+        faults: what went wrong after the fit, such as a model that could not be saved: they cost no result.
+    """
+
+    outcome: TableOutcome
+    result: TrainResult | CVResult
+    found: SearchResult | None = None
+    faults: tuple[NightshiftError, ...] = ()
+
+
+def train_table(home: Home, job: TableJob, progress: Any = "auto") -> TableRun:
+    """Train as a job says, save the model and log the run.
+
+    Args:
+        home: whose store the run is logged in.
+        job: what is asked for.
+        progress: "auto", True, False or a function of progress events.
+
+    Raises:
+        DataError: for a file that cannot be read, or a table that nothing can be trained on.
+        UsageError: for settings that cannot be, a column that is not there.
+        TrainingError: when the estimator cannot be fitted.
+    """
+    from nightshift.trainer.config import read_config
+
+    began = time.perf_counter()
+    told = read_config(job.settings)
+    if not told.get("model"):
+        raise UsageError("no model: expected a name such as lightgbm, got none.", hint="Give --model lightgbm.")
+    saving, track = _saving(told), _track(told.pop("track", None), job)
+    told["progress"] = False if told.pop("verbose", None) is False else progress
+    with warnings.catch_warnings():
+        _hush_findings()
+        trained, found = _trained(home.root / Path(job.file).expanduser(), job, told)
+    result, faults = _kept(trained, saving)
+    run_id, more = _logged(home, result, track, job, found)
+    faults += more
+    outcome = TableOutcome(
+        subject=job.called,
+        model=result.about.name,
+        task=result.about.task,
+        rows=result.about.n_rows,
+        metric=result.about.primary,
+        scores=result.scores,
+        findings=tuple(sorted({finding.code for finding in result.findings})),
+        saved=str(result.saved or ""),
+        run_id=run_id,
+        reason=" ".join(str(fault) for fault in faults),
+        seconds=time.perf_counter() - began,
+        exit_code=faults[0].exit_code if faults else 0,
+    )
+    return TableRun(outcome, result, found, faults)
+
+
+@dataclass(frozen=True)
+class _Saving:
+    wanted: bool
+    path: str
+
+
+def _saving(told: dict[str, Any]) -> _Saving:
+    """Take what is said of saving out of the keywords: the trainer's own saving would only warn of a fault."""
+    wanted, path = told.pop("save_model", True), told.pop("save_path", None)
+    if not isinstance(wanted, bool):
+        raise UsageError(f"save_model: expected true or false, got {wanted!r}.")
+    told["save_model"] = False
+    return _Saving(wanted, str(path or ""))
+
+
+def _track(told: Any, job: TableJob) -> Track | None:
+    from nightshift.trainer.config import asked_of
+
+    if not job.track or told is False:
+        return None
+    found = asked_of({"track": told if told is not None else True}, {}).track
+    return found if isinstance(found, Track) else Track()
+
+
+def _hush_findings() -> None:
+    """Leave findings to the summary: a command's user has no line of code that a warning could point to."""
+    from nightshift.trainer.checks.telling import FindingWarning
+
+    warnings.simplefilter("ignore", FindingWarning)
+
+
+def _trained(file: Path, job: TableJob, told: dict[str, Any]) -> tuple[TrainResult | CVResult, SearchResult | None]:
+    """Search, cross-validate or train once, as the job says.
+
+    Raises:
+        UsageError: for a run folder of a search, which keeps itself.
+    """
+    from nightshift.trainer.api import train_from_config, with_params
+    from nightshift.trainer.batches import train_from_parquet
+    from nightshift.trainer.config import asked_of
+
+    if job.run_dir or job.resume:
+        told |= {"run_dir": job.run_dir or None, "resume": job.resume}
+    if not job.search and told.get("cv") in (None, False) and is_parquet(file):
+        from nightshift.trainer.inputs.parquet import source_of
+
+        y = source_of(file, job.target, (job.groups, job.times)).column(job.target)
+        model, told = with_params(str(told["model"]), told.get("params") or {}, y), _single(told)
+        return train_from_parquet(model, file, job.target, groups=job.groups, times=job.times, **told), None
+    rows = rows_of(file, job, asked_of({"limits": told.get("limits")}, {}).settings.limits)
+    if not job.search:
+        config = {"model": told.pop("model"), "params": told.pop("params", None) or {}}
+        return train_from_config(config, rows.X, rows.y, **rows.beside, **told), None
+    from nightshift.trainer.search.run import search_model
+
+    model = with_params(str(told.pop("model")), told.pop("params", None) or {}, rows.y)
+    if told.get("cv") in (None, False):
+        told.pop("cv", None)
+    name = f"{job.called}.{job.target}.{type(model).__name__}"
+    keywords: dict[str, Any] = {**rows.beside, **told}
+    found = search_model(
+        model, rows.X, rows.y, job.space or None, trials=job.search, storage=job.storage, name=name, **keywords
+    )
+    return found.result, found
+
+
+def _single(told: dict[str, Any]) -> dict[str, Any]:
+    """Return the keywords of a training without folds."""
+    left = {key: value for key, value in told.items() if key not in ("model", "params", "cv", "strategy")}
+    return left if told.get("strategy") is None else {"split": told["strategy"], **left}
+
+
+def _kept(
+    result: TrainResult | CVResult, saving: _Saving
+) -> tuple[TrainResult | CVResult, tuple[NightshiftError, ...]]:
+    if not saving.wanted:
+        return result, ()
+    told = replace(result, settings=result.settings.model_copy(update={"save_path": saving.path}))
+    try:
+        return replace(told, saved=told.save()), ()
+    except UsageError as error:
+        return result, (UsageError(f"the model was not saved: {error.what}", hint=error.hint),)
+    except NightshiftError as error:
+        return result, (NightshiftError(f"the model was not saved: {error.what}", hint=error.hint),)
+    except (OSError, ImportError) as error:
+        hint = f"Give another save_path; {disk_full(error)}." if disk_full(error) else "Give another save_path."
+        return result, (NightshiftError(f"the model was not saved: {first_line(error)}.", hint=hint),)
+
+
+def _logged(
+    home: Home, result: TrainResult | CVResult, track: Track | None, job: TableJob, found: SearchResult | None
+) -> tuple[str, tuple[NightshiftError, ...]]:
+    from nightshift.tracking.estimator_runs import log_run
+
+    if track is None:
+        return "", ()
+    try:
+        return log_run(result, track, home, job.called, found), ()
+    except (TransientError, ServiceError) as error:
+        return "", (ServiceError(f"the run was not logged: {error.what}", hint=error.hint),)

@@ -1,0 +1,1 @@
+"""What is done about a rare class: to train rows alone, or to the threshold."""

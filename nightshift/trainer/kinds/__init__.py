@@ -1,0 +1,1 @@
+"""Estimators by library: how each is seeded, fitted, stopped and written."""
