@@ -7,6 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 READY_SCALE := $(VENV)/.ready-scale
+READY_KERAS := $(VENV)/.ready-keras
 ARM64 := build/arm64
 # A file to each process at a time: a model that a fixture trains is shared within its file.
 TWO := -n 2 --dist loadfile
@@ -18,7 +19,7 @@ export PYTHON
 # The suite starts hundreds of processes: our own code is compiled once, not by each of them.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-scale test-arm64 check bench up down
+.PHONY: help demo test test-scale test-keras test-arm64 check bench up down
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +31,10 @@ $(READY_SCALE): pyproject.toml constraints.txt
 	.ci/venv $(VENV) test-scale
 	touch $@
 
+$(READY_KERAS): pyproject.toml constraints.txt
+	.ci/venv $(VENV) test-keras
+	touch $@
+
 demo: $(READY) ## from a machine's profile to data that lands and four models (3 to 5 minutes), and leave the server running
 	$(BIN)/nightshift demo
 
@@ -38,6 +43,9 @@ test: $(READY) ## every test
 
 test-scale: $(READY_SCALE) ## a fleet on several machines: Postgres, an S3 server, Dask (docs/scale.md says what it needs)
 	$(BIN)/python -m pytest -q -m scale
+
+test-keras: $(READY_KERAS) ## Keras models in the trainer: needs TensorFlow, 0.6 GB
+	$(BIN)/python -m pytest -q -m keras tests/trainer/kinds
 
 test-arm64: $(READY) ## the edge runtime on arm64 under emulation, without a board: needs Debian 12, no root
 	.ci/arm64 $(ARM64) $(BIN)/python

@@ -20,6 +20,8 @@ ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 #: What the server answers while its SQLite is locked; its own clients try again, too.
 _BUSY = 503
 _PAUSES_S = (0.3, 1.0, 3.0, 6.0)
+#: Its requests wait for each other up to SQLite's busy timeout, which it sets to 60 s.
+PATIENCE_S = 90.0
 # A server that goes down in the middle of its answer leaves a part of it, which is no OSError.
 _NO_ANSWER = (OSError, http.client.HTTPException)
 
@@ -44,7 +46,13 @@ def health(api_url: str) -> str:
 
 
 def ask(
-    path: str, body: object = None, *, method: str = "", accept: tuple[int, ...] = (), url: str = ""
+    path: str,
+    body: object = None,
+    *,
+    method: str = "",
+    accept: tuple[int, ...] = (),
+    url: str = "",
+    patience_s: float = PATIENCE_S,
 ) -> tuple[int, Any]:
     """Send a request to a Prefect server and return (status, answer).
 
@@ -54,6 +62,7 @@ def ask(
         method: another than that.
         accept: bad statuses that the caller wants to see.
         url: the server's API; that of `PREFECT_API_URL` by default.
+        patience_s: that an answer may take.
 
     Raises:
         ServiceError: when the server does not answer.
@@ -61,7 +70,7 @@ def ask(
     """
     for pause_s in (*_PAUSES_S, 0.0):
         try:
-            status, answer = _send(url or os.environ[API_VARIABLE], path, body, method)
+            status, answer = _send(url or os.environ[API_VARIABLE], path, body, method, patience_s)
         except _NO_ANSWER as error:
             why = str(getattr(error, "reason", error)) or type(error).__name__
             raise ServiceError(f"The Prefect server does not answer: {why}.") from error
@@ -83,7 +92,7 @@ def _reason(answer: Any) -> str:
     return " ".join(str(detail).split())[:300].rstrip(".")
 
 
-def _send(api_url: str, path: str, body: object, method: str = "") -> tuple[int, Any]:
+def _send(api_url: str, path: str, body: object, method: str = "", patience_s: float = 20.0) -> tuple[int, Any]:
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(f"{api_url.rstrip('/')}/{path}", data=data, method=method or None)
     request.add_header("Content-Type", "application/json")
@@ -96,7 +105,7 @@ def _send(api_url: str, path: str, body: object, method: str = "") -> tuple[int,
     local = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     send = local.open if f"//{HOST}" in api_url or "//localhost" in api_url else urllib.request.urlopen
     try:
-        with send(request, timeout=20) as reply:
+        with send(request, timeout=patience_s) as reply:
             status, text = reply.status, reply.read()
     except urllib.error.HTTPError as error:
         status, text = error.code, error.read()

@@ -17,9 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, f
 from deployments.changes import TAG
 from nightshift.errors import ConfigError, ServiceError
 from nightshift.files import read_yaml
-from nightshift.plan.config import validated
 from nightshift.plan.fleet_config import FleetConfig
 from nightshift.settings import checkout
+from nightshift.validation import validated
 
 #: A schedule whose slug begins so is ours; those that a person adds in the UI stay.
 SLUG = "nightshift-"

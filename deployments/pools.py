@@ -15,8 +15,8 @@ from deployments.changes import Change, differing
 from deployments.declared import DEFAULT_QUEUE, Deployment, Name
 from nightshift.errors import ConfigError, ServiceError, nearest
 from nightshift.files import read_yaml
-from nightshift.plan.config import validated
 from nightshift.settings import Home, packaged_configs
+from nightshift.validation import validated
 
 FILE = "pools.yaml"
 

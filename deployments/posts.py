@@ -13,7 +13,9 @@ from urllib.parse import quote
 from deployments import pools, processes
 from deployments.api import API_VARIABLE, ask
 from deployments.changes import Change, quiet
+from deployments.declared import DEFAULT_QUEUE
 from deployments.processes import ProcessRecord
+from deployments.workers import polled_since
 from nightshift.errors import ConfigError, ServiceError
 from nightshift.plan import lock
 from nightshift.settings import WORKER_VARIABLE, Home, worker_name
@@ -146,12 +148,13 @@ def _kept(home: Home, post: Post, command: tuple[str, ...], variables: dict[str,
 
 
 def _await(home: Home, post: Post, record: ProcessRecord) -> None:
-    """Wait until the server has heard the worker."""
+    """Wait until the server has heard the worker, and the worker has asked for runs."""
     deadline = time.monotonic() + processes.START_LIMIT_S
     while time.monotonic() < deadline and processes.verified(record):
         # While all workers of a busy small machine come up, their server may answer late.
         with suppress(ServiceError):
-            if _heard_since(post.pool, record.created_s - 1):
+            since_s = record.created_s - 1
+            if _heard_since(post.pool, since_s) and polled_since(post.pool, post.queue or DEFAULT_QUEUE, since_s):
                 return
         time.sleep(0.3)
     hint = processes.end_of_log(home, record)

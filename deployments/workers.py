@@ -18,18 +18,24 @@ from nightshift.settings import Home
 BATCH_OF = {GPU_POOL: "train-batch/gpu", PI_POOL: "train-batch/pi"}
 #: What checks a bundle on a board, and where boards ask for such runs.
 DEVICE_CHECK, DEVICE_PLACE = "verify-on-device/device", (PI_POOL, "device")
-#: A worker asks every few seconds; a queue that nobody has asked for so long has none.
-POLLED_S = 60.0
+#: A worker asks every few seconds; a queue that nobody has asked for so long has none. Prefect's server on SQLite may
+#: need a minute to write down that it was asked.
+POLLED_S = 150.0
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """Why runs of a pool's queue would wait for ever, and the command that mends it."""
+    """Why runs of a pool's queue would wait for ever, and the command that mends it.
+
+    Attributes:
+        passes: whether it may be over in a moment by itself: a worker that comes up has not asked for runs yet.
+    """
 
     pool: str
     queue: str
     what: str
     hint: str
+    passes: bool = False
 
     def __str__(self) -> str:
         return f"{self.what} {self.hint}"
@@ -52,13 +58,28 @@ def troubles(home: Home, places: Iterable[tuple[str, str]], url: str = "") -> tu
 
 def _trouble(home: Home, pool: str, queue: str, url: str) -> Trouble | None:
     deployment = DEVICE_CHECK if (pool, queue) == DEVICE_PLACE else BATCH_OF.get(pool, "")
-    what, hint = _of_pool(home, pool, deployment, url)
-    if not what:
-        what, hint = _of_queue(pool, queue, url)
-    return Trouble(pool, queue, what, hint) if what else None
+    found = _of_pool(home, pool, deployment, url) or _of_queue(pool, queue, url)
+    if found is not None:
+        return Trouble(pool, queue, *found)
+    if polled_since(pool, queue, time.time() - POLLED_S, url):
+        return None
+    return Trouble(pool, queue, *_no_worker(pool, queue), passes=True)
 
 
-def _of_pool(home: Home, pool: str, deployment: str, url: str) -> tuple[str, str]:
+def polled_since(pool: str, queue: str, since_s: float, url: str = "") -> bool:
+    """Whether a worker has asked a pool's queue for runs since then, in seconds of the epoch.
+
+    Its heartbeat comes before that: a worker that the server has heard may not take runs for seconds yet.
+
+    Raises:
+        ServiceError: when the server does not answer.
+    """
+    status, found = ask(f"work_pools/{quote(pool)}/queues/{quote(queue)}", accept=(404,), url=url)
+    polled = found.get("last_polled") if status != 404 else None
+    return polled is not None and at_s(polled) >= since_s
+
+
+def _of_pool(home: Home, pool: str, deployment: str, url: str) -> tuple[str, str] | None:
     path = f"work_pools/{quote(pool)}"
     status, found = ask(path, accept=(404,), url=url)
     if status == 404:
@@ -73,24 +94,25 @@ def _of_pool(home: Home, pool: str, deployment: str, url: str) -> tuple[str, str
         return f"the work pool '{pool}' is paused.", f"prefect work-pool resume {pool}"
     if deployment and ask(f"deployments/name/{deployment}", accept=(404,), url=url)[0] == 404:
         return f"the Prefect server has no deployment '{deployment}'.", "It is made by: nightshift deploy"
-    return "", ""
+    return None
 
 
-def _of_queue(pool: str, queue: str, url: str) -> tuple[str, str]:
+def _of_queue(pool: str, queue: str, url: str) -> tuple[str, str] | None:
     status, found = ask(f"work_pools/{quote(pool)}/queues/{quote(queue)}", accept=(404,), url=url)
     if status == 404:
         return f"the work pool '{pool}' has no queue '{queue}'.", "It is made by: nightshift deploy"
     if found["is_paused"]:
         return f"the queue '{queue}' of '{pool}' is paused.", f"prefect work-queue resume {queue} --pool {pool}"
-    polled = found.get("last_polled")
-    if polled is None or time.time() - at_s(polled) > POLLED_S:
-        start = f"prefect worker start --pool {pool}" + (f" --work-queue {queue}" if queue != "default" else "")
-        board = (pool, queue) == DEVICE_PLACE
-        return (
-            f"no worker takes runs from '{pool}'" + (f", queue '{queue}'." if queue != "default" else "."),
-            f"On the board: {start}" if board else f"Start one: nightshift up (on another machine: {start})",
-        )
-    return "", ""
+    return None
+
+
+def _no_worker(pool: str, queue: str) -> tuple[str, str]:
+    start = f"prefect worker start --pool {pool}" + (f" --work-queue {queue}" if queue != "default" else "")
+    board = (pool, queue) == DEVICE_PLACE
+    return (
+        f"no worker takes runs from '{pool}'" + (f", queue '{queue}'." if queue != "default" else "."),
+        f"On the board: {start}" if board else f"Start one: nightshift up (on another machine: {start})",
+    )
 
 
 def _type_wanted(home: Home, pool: str) -> str:

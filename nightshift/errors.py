@@ -73,6 +73,10 @@ class BlockedError(DataError):
         self.codes = codes
 
 
+class TableError(DataError, ValueError):
+    """X, y, groups or times that nothing can be trained on, in scikit-learn's form: what, expected, got."""
+
+
 class NotApplicableError(NightshiftError):
     """A family that cannot apply to this dataset, with the reason; not a failure."""
 
@@ -115,6 +119,10 @@ class OrderError(BundleError):
 
 class CorruptFileError(BundleError):
     """A file of a bundle that is not, byte for byte, what the bundle says."""
+
+
+class UntrustedError(BundleError):
+    """A saved model that could run code when it is read, and that nothing vouches for."""
 
 
 class SwappedFileError(CorruptFileError):

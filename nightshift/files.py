@@ -72,6 +72,23 @@ def write_atomic(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def write_first(path: Path, data: bytes) -> bool:
+    """Write a file that is not there yet, whole or not at all; returns whether it was not.
+
+    Of two processes that write at once one is first, and the other hears of it.
+    """
+    whole = path.with_name(f".{path.name}.{os.getpid()}")
+    write_atomic(whole, data)
+    try:
+        # A link, which only one can make, and which is never half a file.
+        path.hardlink_to(whole)
+    except FileExistsError:
+        return False
+    finally:
+        whole.unlink(missing_ok=True)
+    return True
+
+
 def fsync(path: Path) -> None:
     """Have a file, or a folder's entries, written to the disk itself."""
     handle = os.open(path, os.O_RDONLY)

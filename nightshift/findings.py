@@ -38,6 +38,9 @@ class Code:
     remedy: str
 
 
+_MUTE = "mute: [{code}] in the family's config, or checks=Checks(mute=('{code}',)) of train_model"
+
+
 class Finding(BaseModel):
     """One remark: a code, and what was found here."""
 
@@ -57,7 +60,7 @@ class Finding(BaseModel):
     @property
     def mute(self) -> str:
         """How to silence it: a blocker cannot be muted."""
-        return "cannot be muted" if self.severity is Severity.BLOCKER else f"mute: [{self.code}] in the family's config"
+        return "cannot be muted" if self.severity is Severity.BLOCKER else _MUTE.format(code=self.code)
 
     def line(self) -> str:
         """One line for a terminal or a report."""
@@ -208,6 +211,41 @@ CODES: dict[str, Code] = _table(
         "Nothing; or write the files as UTF-8.",
     ),
     (
+        "D029",
+        _WARN,
+        "a recording in two parts",
+        "the same cars on the same road were seen in training",
+        "Import recordings of other places or times too.",
+    ),
+    (
+        "D030",
+        _WARN,
+        "few scenarios in a part",
+        "scores on so few say little",
+        "Land more scenarios.",
+    ),
+    (
+        "D031",
+        _BLOCK,
+        "cars overlap at the start",
+        "a scenario that begins with a collision teaches and measures nothing",
+        "Move or leave out one of the cars, or leave out the scenario.",
+    ),
+    (
+        "D032",
+        _BLOCK,
+        "a route leaves the map",
+        "the ego car could not follow it",
+        "Let the route follow lanes of the map, or leave out the scenario.",
+    ),
+    (
+        "D033",
+        _BLOCK,
+        "no number in a track",
+        "a car that is nowhere can neither be followed nor avoided",
+        "Mend the recording, or leave out the scenario.",
+    ),
+    (
         "T001",
         _WARN,
         "gap between train and test",
@@ -297,6 +335,118 @@ CODES: dict[str, Code] = _table(
         "training ended at its time limit",
         "it might have learned more, and another machine gets further in that time",
         "Raise time_limit_s, or lower epochs.",
+    ),
+    (
+        "T021",
+        _WARN,
+        "few rows",
+        "figures of so few rows say little",
+        "Use strategy='leave_one_out', or get more rows.",
+    ),
+    (
+        "T022",
+        _WARN,
+        "few groups",
+        "figures of so few groups say little of a new one",
+        "Get rows of more groups.",
+    ),
+    (
+        "T023",
+        _WARN,
+        "a group in two parts",
+        "rows of a group resemble each other: a model that knows the group seems to know the answer",
+        "Give groups=, or strategy='grouped'.",
+    ),
+    (
+        "T024",
+        _WARN,
+        "parts overlap in time",
+        "the model has seen what came after the rows that it is judged on",
+        "Give strategy='time' with a gap.",
+    ),
+    (
+        "T025",
+        _WARN,
+        "duplicate rows",
+        "a row in two parts is learnt by heart, and judged as if it were not",
+        "Drop duplicates, or give groups= that hold them together.",
+    ),
+    (
+        "T026",
+        _WARN,
+        "one feature decides the answer",
+        "it may be known only after the answer is",
+        "Look at where the column comes from; leave it out if it is not there in time.",
+    ),
+    (
+        "T027",
+        _TIP,
+        "a column that says nothing",
+        "a constant, a copy or a name for each row teaches nothing that holds for new rows",
+        "Leave the column out.",
+    ),
+    (
+        "T028",
+        _WARN,
+        "a fold unlike the others",
+        "the mean hides it, and the next data may be like that fold",
+        "Look at that fold's rows.",
+    ),
+    (
+        "T029",
+        _TIP,
+        "a setting that differs from run to run",
+        "the same seed may not give the same model",
+        "Change the setting named where that matters.",
+    ),
+    (
+        "T030",
+        _WARN,
+        "memory near its limit",
+        "the system ends what takes more, without a word",
+        "Take fewer rows or float32, train by chunks, or raise limits.memory_mb.",
+    ),
+    (
+        "T031",
+        _WARN,
+        "a fit diverged and was tried with another seed",
+        "it may do so again",
+        "Lower the learning rate, or scale the columns.",
+    ),
+    (
+        "T032",
+        _WARN,
+        "the set does not fit into memory",
+        "a fit of all rows would be ended by the system",
+        "Train on the sample named, by chunks from Parquet, or on Dask.",
+    ),
+    (
+        "T033",
+        _TIP,
+        "a class of few rows",
+        "SMOTE takes fewer neighbours than asked for",
+        "Get more rows of that class.",
+    ),
+    (
+        "T034",
+        _TIP,
+        "the library warned while it was fitted",
+        "the model may not be the one that was meant",
+        "Read its words; more rounds (max_iter) or scaled columns help where it did not converge.",
+    ),
+    (
+        "T035",
+        _TIP,
+        "nothing to stop early",
+        "no rounds, or no validation rows that could end them: the estimator was fitted whole",
+        "Leave early_stopping out, or take an estimator with rounds, such as hist_gradient_boosting.",
+    ),
+    (
+        "T036",
+        _TIP,
+        "read by another patch version",
+        "a saved model may answer otherwise by the last digits",
+        "Install the version named, or train and save the model again.",
     ),
     ("E001", _BLOCK, "parity outside tolerance", "the graph is not the model", "Report it with the bundle."),
     ("E002", _WARN, "bundle above the target's size", "the device has a budget", "Lower the keys named."),

@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -197,6 +198,31 @@ def checkout() -> Path | None:
     """Return the source checkout that this package runs from, or None when it is installed."""
     root = Path(__file__).resolve().parent.parent
     return root if (root / "prefect.yaml").is_file() and (root / "pyproject.toml").is_file() else None
+
+
+@cache
+def git_state() -> tuple[str | None, bool]:
+    """Return (commit, whether files differ from it) of the checkout that runs; (None, False) without git.
+
+    Asked once in a process: what it has loaded does not change either.
+    """
+    root = checkout()
+    commit = _git(root, "rev-parse", "HEAD") if root else None
+    if root is None or commit is None:
+        return None, False
+    return commit, bool(_git(root, "status", "--porcelain", "--untracked-files=no"))
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    import subprocess
+
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=20, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def home() -> Home:

@@ -16,7 +16,7 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.runtime import deployment, flow_run
 
-from deployments.api import ENDED, ask
+from deployments.api import ENDED, PATIENCE_S, ask
 from deployments.processes import at_s
 from deployments.workers import BATCH_OF, Trouble, troubles
 from nightshift.errors import NightshiftError, ServiceError
@@ -38,8 +38,8 @@ logger = logging.getLogger("nightshift")
 POLL_S = 1.0
 #: Whether workers live, and whether this run was cancelled in the UI, is asked less often.
 LOOK_S = 5.0
-#: How long a stop waits for the batches. A worker kills this process 30 s after it has told it to stop.
-STOP_S, STOP_ON_WORKER_S = 60.0, 22.0
+#: How long a stop waits for the batches (a worker kills this process 30 s after its signal), and for each answer.
+STOP_S, STOP_ON_WORKER_S, STOP_PATIENCE_S = 60.0, 22.0, 4.0
 #: A batch that failed for want of a service, as of the store that the machines share, is given again after so long.
 AGAIN_S = 20.0
 _AT_ONCE = 200
@@ -113,7 +113,8 @@ class BatchRuns:
         self._open: dict[str, _Given] = {}
         self._ends: dict[str, BatchEnd] = {}
         self._began, self._looked, self._answered = time.time(), 0.0, time.monotonic()
-        self._away = False
+        self._away, self._patience_s = False, PATIENCE_S
+        self._told_waiting: set[str] = set()
         self.remarks: list[str] = []
 
     def run(self) -> tuple[BatchEnd, ...]:
@@ -159,16 +160,25 @@ class BatchRuns:
             logger.warning("%s Waiting for it; the batches go on.", error)
 
     def _give_left(self) -> None:
-        """Give the batches that have not been given yet; where the server goes away, the rest stay for later."""
+        """Give the batches that have not been given yet; where the server goes away, the rest stay for later.
+
+        So do, for a while, those of a pool whose worker may be coming up.
+        """
         in_the_way = {(t.pool, t.queue): t for t in self._troubles(self._left)}
-        while self._left and not self._stop.asked():
-            batch = self._left[0]
+        for batch in tuple(self._left):
+            if self._stop.asked():
+                return
             trouble = in_the_way.get((batch.pool, batch.queue))
-            if trouble is not None:
-                self._give_up(batch, 0, trouble)
-            else:
+            if trouble is None:
                 self._give(batch, 1)
-            self._left.pop(0)
+            elif trouble.passes and time.time() - self._began < self._fleet.dead.worker_s:
+                if batch.name not in self._told_waiting:
+                    logger.warning("%s waits up to %g s: %s", batch.name, self._fleet.dead.worker_s, trouble)
+                    self._told_waiting.add(batch.name)
+                continue
+            else:
+                self._give_up(batch, 0, trouble)
+            self._left.remove(batch)
             self._answered = time.monotonic()
 
     def _give(self, batch: FleetBatch, attempt: int, earlier: tuple[str, ...] = ()) -> None:
@@ -215,7 +225,8 @@ class BatchRuns:
         found: dict[str, dict[str, Any]] = {}
         for first in range(0, len(ids), _AT_ONCE):
             begun = {"id": {"any_": ids[first : first + _AT_ONCE]}, "state": {"type": {"not_any_": ["SCHEDULED"]}}}
-            found |= {run["id"]: run for run in ask("flow_runs/filter", {"flow_runs": begun, "limit": _AT_ONCE})[1]}
+            asked = {"flow_runs": begun, "limit": _AT_ONCE}
+            found |= {run["id"]: run for run in ask("flow_runs/filter", asked, patience_s=self._patience_s)[1]}
         for given in self._open.values():
             given.state = found.get(given.run_id, {})
 
@@ -312,6 +323,7 @@ class BatchRuns:
     def _stop_all(self) -> None:
         """Stop the batches, and take what their cells tell."""
         logger.warning("stopping %d batches", len(self._open))
+        self._patience_s = STOP_PATIENCE_S
         for given in self._open.values():
             self._cancel(given)
         deadline = time.monotonic() + (STOP_ON_WORKER_S if deployment.id else STOP_S)
@@ -339,7 +351,7 @@ class BatchRuns:
     def _cancel(self, given: _Given) -> None:
         state = {"type": "CANCELLING", "name": "Cancelling", "message": "The run of the fleet is stopping."}
         try:
-            ask(f"flow_runs/{given.run_id}/set_state", {"state": state})
+            ask(f"flow_runs/{given.run_id}/set_state", {"state": state}, patience_s=self._patience_s)
         except ServiceError as error:
             logger.warning("%s was not told to stop: %s", given.batch.name, error)
 

@@ -11,6 +11,7 @@ from nightshift.cli.data_commands import add_history, add_import
 from nightshift.cli.demo import add_demo
 from nightshift.cli.dlc import add_dlc
 from nightshift.cli.download import add_download
+from nightshift.cli.driving import add_driving
 from nightshift.cli.fleet import add_fleet
 from nightshift.cli.land import add_land
 from nightshift.cli.look import add_look
@@ -25,6 +26,7 @@ from nightshift.cli.show import print_error, red
 from nightshift.cli.simulate import add_simulate
 from nightshift.cli.synthesize import add_synthesize
 from nightshift.cli.train import add_train
+from nightshift.cli.train_table import add_train_table
 from nightshift.cli.verify import add_verify
 from nightshift.errors import EXIT_CELL_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, NightshiftError, UnknownNameError
 
@@ -37,6 +39,7 @@ first steps:
   nightshift synthesize motor_siemens_1la7_001       a machine's data from its profile, landed
   nightshift import csv my.csv --mapping my.yaml     or: import cmapss | ai4i | nab
   nightshift train-machine --machine my_machine      all families that apply to it
+  nightshift train-table my.csv --target y --model lightgbm
   nightshift simulate vehicle                        trips of cars; then: nightshift train vehicle
   nightshift predict --bundle models/… --input rows.csv
 
@@ -58,6 +61,8 @@ def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     add_synthesize(commands)
     add_simulate(commands)
     add_train(commands, argv)
+    add_train_table(commands)
+    add_driving(commands)
     add_plan(commands)
     add_fleet(commands, argv)
     add_look(commands)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nightshift.cli.extras import need
 from nightshift.cli.import_can import add_import_can
+from nightshift.cli.import_driving import add_import_driving
 from nightshift.cli.land import Remarks, add_no_event, close_landing
 from nightshift.cli.parser import Parser, add_command, add_subject
 from nightshift.cli.vehicle_imports import add_vehicle_kinds
@@ -41,6 +42,7 @@ def add_import(commands: Any) -> None:
     table.add_argument("--mapping", required=True, metavar="YAML", help="a mapping file, or the name of a shipped one")
     add_import_can(kinds)
     add_vehicle_kinds(kinds)
+    add_import_driving(kinds)
 
 
 def add_history(commands: Any) -> None:

@@ -9,6 +9,7 @@ from nightshift.errors import UsageError
 #: extra -> one top-level module of each library whose absence means that the extra is not installed.
 EXTRAS = {
     "train": ("yaml", "pandas", "pyarrow", "autogluon", "mlflow", "onnx", "jinja2", "prefect"),
+    "driving": ("yaml", "gymnasium", "stable_baselines3", "optuna", "tensorboard"),
     "worker": ("prefect",),
 }
 

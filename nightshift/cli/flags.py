@@ -62,7 +62,7 @@ def add_flags(parser: argparse.ArgumentParser, title: str, flags: Iterable[Confi
             continue
         taken.add(flag.option)
         shown = f"{flag.help} " if flag.help else ""
-        text = f"{shown}(default in code: {flag.default})".replace("%", "%%")
+        text = f"{shown}(default in code: {_shown(flag.default)})".replace("%", "%%")
         common: dict[str, Any] = {"dest": PREFIX + flag.key, "default": argparse.SUPPRESS, "help": text}
         if flag.kind is bool:
             group.add_argument(flag.option, action=_OnOff, nargs=0, **common)
@@ -142,6 +142,10 @@ def attribute_docs(kind: type) -> dict[str, str]:
             else:
                 found |= {name: f"{found[name]} {line.strip()}".strip() for name in names}
     return {name: " ".join(text.replace("`", "").split()).rstrip(".") for name, text in found.items()}
+
+
+def _shown(default: object) -> str:
+    return "none" if default == "" else str(default)
 
 
 def _flag(key: str, field: FieldInfo, text: str) -> ConfigFlag | None:

@@ -131,16 +131,18 @@ def say_next(home: Home, subject: str, *, to_tell: bool) -> None:
 def _what_trains(home: Home, subject: str) -> str:
     """Return the command that trains on a subject's present data: all that fits, or the one family that does."""
     from nightshift import families
-    from nightshift.data.groups import SUBJECTS, VEHICLE
+    from nightshift.data.groups import DRIVING, MACHINE, SUBJECTS
     from nightshift.data.store import open_dataset
 
     metadata = open_dataset(home, subject).metadata
-    if metadata.group != VEHICLE:
+    if metadata.group == MACHINE:
         return f"nightshift train-machine --machine {subject}"
+    named = "" if subject == SUBJECTS[metadata.group] else f" --subject {subject}"
+    if metadata.group == DRIVING:
+        return f"nightshift train ppo{named}"
     known = (families.get(name) for name in families.names())
-    able = [family.name for family in known if family.group == VEHICLE and family.needs <= metadata.offers]
-    named = "" if subject == SUBJECTS[VEHICLE] else f" --subject {subject}"
-    return f"nightshift train {able[0] if len(able) == 1 else VEHICLE}{named}"
+    able = [family.name for family in known if family.group == metadata.group and family.needs <= metadata.offers]
+    return f"nightshift train {able[0] if len(able) == 1 else metadata.group}{named}"
 
 
 def _what_follows(home: Home, subject: str, *, waits: bool) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _TITLES = {
     "model": "model versions",
     "work": "records and checkpoints",
+    "run": "training runs of driving policies",
     "data": "data versions",
     "fleet": "runs of the fleet, and reports",
     "result": "results",
@@ -43,9 +44,10 @@ def add_prune(commands: Any) -> None:
         "prune",
         "remove old models, data, runs and reports that nothing refers to",
         about="Keep each model's champion, challenger and last versions, the data that they were made from, the last "
-        "versions of each machine's data, and the last runs of the fleet (configs/fleet.yaml: retention); remove the "
-        "rest: bundles, MLflow versions with their runs and artifacts, stage records and checkpoints, data versions "
-        "with their copies in DVC, reports, results and Prefect runs. Nothing that an alias refers to is removed.",
+        "versions of each machine's data, and the last runs of the fleet and of driving policies (configs/fleet.yaml: "
+        "retention); remove the rest: bundles, MLflow versions with their runs and artifacts, stage records and "
+        "checkpoints, data versions with their copies in DVC, logs and pictures of driving runs, reports, results and "
+        "Prefect runs. Nothing that an alias refers to is removed.",
         examples=("nightshift prune --dry-run", "nightshift prune --keep 5"),
     )
     parser.add_argument("--dry-run", action="store_true", help="say what would go, and change nothing")

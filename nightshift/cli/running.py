@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from nightshift import families
 from nightshift.cli.closing import print_closing
 from nightshift.cli.show import bold, dim, yellow
+from nightshift.data.groups import DRIVING
 from nightshift.errors import EXIT_INTERRUPTED, EXIT_OK
 from nightshift.plan.cell import Cell
 from nightshift.plan.options import TrainOptions, settings_of
@@ -107,7 +108,8 @@ def resume_cell(home: Home, cell: Cell, options: TrainOptions, *, verbose: bool 
         return EXIT_OK
 
     if _begins_again(home, cell):
-        print(f"Run {key_shown(cell)} left no checkpoint: it begins again with epoch 1.", flush=True)
+        first = "epoch 1" if families.get(cell.family).group != DRIVING else "its first step"
+        print(f"Run {key_shown(cell)} left no checkpoint: it begins again with {first}.", flush=True)
 
     def call() -> Any:
         from flows.train import train
@@ -124,7 +126,18 @@ def _begins_again(home: Home, cell: Cell) -> bool:
     """Whether a training that leaves checkpoints was cut off before its first one."""
     if not families.get(cell.family).checkpoints or read_record(home, cell.key, "train"):
         return False
-    return not any((work_folder(home, cell.key) / "checkpoints").glob("*.pt"))
+    if any((work_folder(home, cell.key) / "checkpoints").glob("*.pt")):
+        return False
+    return families.get(cell.family).group != DRIVING or not _has_driven(home, cell)
+
+
+def _has_driven(home: Home, cell: Cell) -> bool:
+    """Whether the run of a cell that trains a driving policy left a checkpoint: those lie by run, not by cell."""
+    from nightshift.driving.runs import RunFolder
+    from nightshift.tracking.driving_runs import run_of_cell
+
+    run = run_of_cell(home, cell.key)
+    return run is not None and (RunFolder(home, run.run_id).checkpoints / "last.pt").is_file()
 
 
 def run_machine(asked: Asked) -> int:

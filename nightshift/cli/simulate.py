@@ -1,4 +1,4 @@
-"""`simulate`: data of vehicles that nobody has driven."""
+"""`simulate`: data of vehicles that nobody has driven, and scenarios to drive in."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from nightshift.cli.parser import Parser, add_command
 from nightshift.cli.simulate_can import add_simulate_can
+from nightshift.cli.simulate_driving import add_simulate_driving
 from nightshift.cli.simulate_vehicle import add_simulate_vehicle
 
 
@@ -14,9 +15,14 @@ def add_simulate(commands: Any) -> None:
     parser = add_command(
         commands,
         "simulate",
-        "make a vehicle's data by simulation and land them",
-        examples=("nightshift simulate vehicle --episodes 500", "nightshift simulate can"),
+        "make a vehicle's data or driving scenarios by simulation and land them",
+        examples=(
+            "nightshift simulate vehicle --episodes 500",
+            "nightshift simulate can",
+            "nightshift simulate driving",
+        ),
     )
     kinds = parser.add_subparsers(dest="kind", metavar="KIND", title="kinds", required=True, parser_class=Parser)
     add_simulate_vehicle(kinds)
     add_simulate_can(kinds)
+    add_simulate_driving(kinds)

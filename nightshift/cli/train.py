@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nightshift.cli import train_driving
 from nightshift.cli.extras import need
 from nightshift.cli.parser import add_command, add_subject
-from nightshift.errors import UsageError
+from nightshift.cli.train_mlagents import EXTERNAL, add_mlagents
+from nightshift.errors import EXIT_OK, UsageError
 
 if TYPE_CHECKING:
     from nightshift.cli.running import Asked
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
 
 _ABOUT = """Train, judge, export and register {what} of a machine. Nothing is trained that is up to date:
 the same data, config and code."""
-_ABOUT_ONE = """Train, judge, export and register one model of a machine or vehicle, or all models of a vehicle. Nothing
-is trained that is up to date: the same data, config and code."""
+_ABOUT_ONE = """Train, judge, export and register one model of a machine or vehicle, all models of a vehicle, or a
+driving policy. Nothing is trained that is up to date: the same data, config and code."""
 _MACHINE_EXAMPLES = (
     "nightshift train classification --machine motor_siemens_1la7_001 --target pi --time-limit 900",
     "nightshift train anomaly --machine pump_7 --contamination 0.05 --force",
@@ -54,6 +56,9 @@ class _Chosen:
 def add_train(commands: Any, argv: Sequence[str]) -> None:
     """Add both commands; `argv` names the family whose settings become options."""
     command = argv[0] if argv else ""
+    if command == "train" and _is_external(argv):
+        add_mlagents(commands)
+        return
     if command in ("train", "train-machine"):
         need("train", command)  # the settings of a family are read from its module, which needs its libraries
     chosen = _named(argv[1:]) if command == "train" else None
@@ -90,7 +95,11 @@ def add_train(commands: Any, argv: Sequence[str]) -> None:
 def _examples(chosen: _Chosen | None) -> tuple[str, ...]:
     if chosen is None:
         shown = (*_MACHINE_EXAMPLES, _VEHICLE_EXAMPLES["tcn"], _VEHICLE_EXAMPLES["vehicle"])
-        return (*shown, "nightshift train rul --help        # every setting of that family")
+        driving = train_driving.EXAMPLES["ppo"][0]
+        return (*shown, driving, "nightshift train rul --help        # every setting of that family")
+    if chosen.group == "driving":
+        named = "driving" if chosen.whole else chosen.names[0]
+        return (*train_driving.EXAMPLES[named], "nightshift driving resume ppo_v1      # goes on with a run")
     if chosen.group != "vehicle":
         return _MACHINE_EXAMPLES
     named = "vehicle" if chosen.whole else chosen.names[0]
@@ -101,20 +110,27 @@ def _examples(chosen: _Chosen | None) -> tuple[str, ...]:
 def _family_help(chosen: _Chosen | None) -> str:
     machine = "classification, rul, anomaly or forecast (of a machine)"
     vehicle = "tcn, lstm_ae, behaviour, carbon or, for all four, vehicle"
+    driving = "ppo, sac, bc, gail, cimrl (or hybrid) or, for all five, driving; mlagents"
     if chosen is None:
-        return f"{machine}; {vehicle}"
-    return vehicle if chosen.group == "vehicle" else machine
+        return f"{machine}; {vehicle}; {driving}"
+    return {"vehicle": vehicle, "driving": driving}.get(chosen.group, machine)
 
 
 def _common(parser: argparse.ArgumentParser, chosen: _Chosen | None) -> None:
     if chosen is not None and chosen.group == "vehicle":
         add_subject(parser, required=False, help="whose trips (default: carla_synthetic)")
         target = "vehicle"
+    elif chosen is not None and chosen.group == "driving":
+        train_driving.add_options(parser)
+        target = "vehicle"
     else:
         add_subject(parser, required=False, help="the machine's id" if chosen else "the machine's or vehicle's id")
         target = "pi" if chosen else "pi, of a vehicle vehicle"
     parser.add_argument("--target", metavar="NAME", help=f"device class it is built for (default: {target})")
-    parser.add_argument("--config", metavar="FILE", help="a YAML file `families: {FAMILY: {key: value}}`")
+    layout = "a YAML file `families: {FAMILY: {key: value}}`"
+    if chosen is not None and chosen.group == "driving":
+        layout = "a YAML file: algorithm, environment {name, num_envs}, ppo {…}, training {total_steps}; or families"
+    parser.add_argument("--config", metavar="FILE", help=layout)
     parser.add_argument("--set", action="append", metavar="KEY=VALUE", help="any config key, dotted when it is nested")
     parser.add_argument("--force", action="store_true", help="train even what is up to date")
     parser.add_argument("--threads", type=int, metavar="N", help="processor threads to use (default: all)")
@@ -143,6 +159,11 @@ def _families_of(group: str) -> tuple[str, ...]:
     return tuple(families_of_group(group))
 
 
+def _is_external(argv: Sequence[str]) -> bool:
+    """Whether the first word after the command names the runner of another program."""
+    return next((word for word in argv[1:] if not word.startswith("-")), "") == EXTERNAL
+
+
 def _listed(argv: Sequence[str]) -> tuple[str, ...]:
     """Return the families that `--families` names on a command line."""
     from nightshift import families
@@ -163,15 +184,25 @@ def _add_settings(parser: argparse.ArgumentParser, names: Sequence[str]) -> None
 def _train(arguments: argparse.Namespace) -> int:
     from nightshift import families
     from nightshift.cli.running import run_cell, run_machine
-    from nightshift.data.groups import SUBJECTS
+    from nightshift.data.groups import DRIVING, SUBJECTS
 
     if arguments.resume:
         return _resume(arguments)
     if arguments.family is None:
         raise UsageError("nightshift train: FAMILY is missing.", hint=f"One of {_family_help(None)}.")
-    if arguments.family in SUBJECTS:
-        return run_machine(_asked(arguments, _families_of(arguments.family)))
-    return run_cell(_asked(arguments, [families.canonical(arguments.family)]))
+    whole = arguments.family in SUBJECTS
+    names = _families_of(arguments.family) if whole else [families.canonical(arguments.family)]
+    driving = families.get(names[0]).group == DRIVING
+    if driving:
+        need("driving", "train")
+        train_driving.hold_output(arguments.output, names)
+    asked = _asked(arguments, names)
+    if driving:
+        train_driving.before(asked)
+    code = run_machine(asked) if whole else run_cell(asked)
+    if driving and code == EXIT_OK:
+        train_driving.after(asked.home, asked.cells(), arguments.output)
+    return code
 
 
 def _train_machine(arguments: argparse.Namespace) -> int:
@@ -216,17 +247,37 @@ def _resume(arguments: argparse.Namespace) -> int:
         for line in error.differences:
             print(f"{red('differs:', sys.stderr)} {line}", file=sys.stderr)
         raise UsageError(f"run {arguments.resume} was begun otherwise than that.", hint=error.hint) from error
-    return resume_cell(home, cell, options, verbose=arguments.verbose)
+    # Only families that drive have it.
+    output = getattr(arguments, "output", None)
+    train_driving.hold_output(output)
+    code = resume_cell(home, cell, options, verbose=arguments.verbose)
+    if output and code == EXIT_OK:
+        train_driving.after(home, [cell], output)
+    return code
+
+
+def resume_run(key: str, *, verbose: bool = False) -> int:
+    """Go on with the run of a cell as it was begun, and return the exit code.
+
+    Raises:
+        UsageError: when the code has changed since, in what way is printed before.
+        NightshiftError: when the cell is blocked or fails.
+    """
+    nothing: dict[str, Any] = dict.fromkeys(("family", "subject", "target", "config", "set", "threads"))
+    return _resume(argparse.Namespace(**nothing, resume=key, force=False, verbose=verbose))
 
 
 def _asked(arguments: argparse.Namespace, chosen: Sequence[str]) -> Asked:
     from nightshift import families
     from nightshift.cli.running import Asked
-    from nightshift.data.groups import TARGETS
+    from nightshift.data.groups import DRIVING, TARGETS
     from nightshift.settings import use_home
 
     group = families.get(chosen[0]).group
     home, subject, options = use_home(), _subject(arguments, group), _options(arguments)
+    if group == DRIVING:
+        subject = train_driving.subject_of(subject)
+        options = options.model_copy(update={"settings": train_driving.with_start(home, options.settings)})
     _bring(home, subject)
     return Asked(
         home=home,

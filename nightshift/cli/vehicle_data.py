@@ -1,4 +1,7 @@
-"""Trips for the commands that train on them where nobody names others: landed, lying there, or still to be made."""
+"""Trips and driving scenarios for the commands that train on them where nobody names others.
+
+Trips have landed, lie there, or are still to be made; scenarios are made on the spot.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +16,28 @@ if TYPE_CHECKING:
 _TABLES = (".csv", ".parquet")
 
 
-def bring(home: Home, subject: str) -> None:
-    """Land the tables in `data/carla_synthetic` where that is the subject and nothing of it has landed.
+def bring(home: Home, subject: str, scenarios: int = 0) -> None:
+    """Land the tables in `data/carla_synthetic` where that is the subject and nothing of it has landed; so scenarios.
+
+    Args:
+        home: to land in.
+        subject: whose data are asked for.
+        scenarios: to make, where driving scenarios are; 0 for as many as `simulate driving` makes.
 
     Raises:
         DataError: when there is nothing, or it cannot be landed.
     """
-    from nightshift.data.groups import SUBJECTS
+    from nightshift.data.groups import DRIVING, SUBJECTS, VEHICLE
     from nightshift.data.store import current
 
-    if subject not in SUBJECTS.values():
+    if subject not in (SUBJECTS[VEHICLE], SUBJECTS[DRIVING]):
         return
     try:
         current(home, subject)
     except UnknownNameError as error:
+        if subject == SUBJECTS[DRIVING]:
+            _make_scenarios(home, scenarios)
+            return
         if not _tables(home, subject):
             raise DataError(
                 f"there are no trips of vehicles: '{subject}' has no data, and data/{subject} holds no table.",
@@ -37,6 +48,17 @@ def bring(home: Home, subject: str) -> None:
         trips = sum(part.runs for part in landed.metadata.parts.values())
         where = home.data / subject
         print(f"{subject}: {trips:,} trips in {where} had not landed; they have now, data {landed.fingerprint[:12]}")
+
+
+def _make_scenarios(home: Home, scenarios: int) -> None:
+    """Land the scenarios that `simulate driving` makes when it is asked for nothing else, or so many of them."""
+    from nightshift.cli.simulate_driving import lines
+    from nightshift.driving.landing import MadeSet, land_made
+
+    wanted = MadeSet(scenarios=scenarios) if scenarios else MadeSet()
+    print(f"no scenarios have landed yet: making {wanted.scenarios:,} ({', '.join(wanted.kinds)}) ...", flush=True)
+    data = land_made(home, wanted, event=False, progress=lines())
+    print(f"{data.subject}: {wanted.scenarios:,} scenarios landed, data {data.fingerprint[:12]}", flush=True)
 
 
 def _tables(home: Home, subject: str) -> bool:

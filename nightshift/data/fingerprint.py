@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 #: Left out of the hash: the same data landed twice is the same dataset.
 _NOT_HASHED = {"created_at"}
 #: Added to the metadata later: without a say in the hash of data that have none of it, which keep their fingerprints.
-_HASHED_WHERE_SET = {"group": "machine", "truths": []}
+_HASHED_WHERE_SET: dict[str, object] = {"group": "machine", "truths": [], "files": {}}
 
 
 def fingerprint(frames: Mapping[str, pd.DataFrame], metadata: Metadata) -> str:

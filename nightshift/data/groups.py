@@ -12,11 +12,11 @@ from nightshift.data.remote import open_remote
 from nightshift.data.store import METADATA, folder_of
 from nightshift.settings import Home
 
-MACHINE, VEHICLE = "machine", "vehicle"
+MACHINE, VEHICLE, DRIVING = "machine", "vehicle", "driving"
 #: group -> the device class that its models are built for.
-TARGETS = {MACHINE: "pi", VEHICLE: "vehicle"}
+TARGETS = {MACHINE: "pi", VEHICLE: "vehicle", DRIVING: "vehicle"}
 #: group -> the subject that is meant where none is named.
-SUBJECTS = {VEHICLE: "carla_synthetic"}
+SUBJECTS = {VEHICLE: "carla_synthetic", DRIVING: "adplanning"}
 
 
 def group_of(home: Home, subject: str, fingerprint: str) -> str:

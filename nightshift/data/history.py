@@ -15,6 +15,9 @@ from nightshift.settings import Home
 
 _SHOWN_SENSORS = 12
 
+#: Categories of a column that a message names.
+_SHOWN = 8
+
 
 class VersionTable(NamedTuple):
     """The stored versions, ready to print; newest first, the present one marked."""
@@ -156,4 +159,11 @@ def _altered(old: Metadata, new: Metadata) -> dict[str, str]:
 
 def _changes(old: Sensor, new: Sensor) -> str:
     fields = [f for f in Sensor.model_fields if getattr(old, f) != getattr(new, f)]
-    return "; ".join(f"{f} {getattr(old, f)} -> {getattr(new, f)}" for f in fields)
+    return "; ".join(f"{f} {_shown(getattr(old, f))} -> {_shown(getattr(new, f))}" for f in fields)
+
+
+def _shown(value: object) -> str:
+    """Return a value for a message; of many categories only the first."""
+    if not isinstance(value, tuple) or len(value) <= _SHOWN:
+        return str(value)
+    return f"({', '.join(repr(v) for v in value[:_SHOWN])} and {len(value) - _SHOWN} more)"

@@ -113,7 +113,7 @@ def numbers(column: pd.Series[Any], dtype: type[np.floating[Any]]) -> np.ndarray
         raise DataError(
             f"D020: column '{column.name}' holds '{column[bad].iloc[0]}' (row {int(np.argmax(bad)) + 1}), which is no "
             "number.",
-            hint="Mend the column, or declare the value as missing (`sentinels`) in the mapping.",
+            hint="Mend the column; where a mapping is given, its `sentinels` may say that the value means missing.",
         )
     with np.errstate(over="ignore"):
         values = read.to_numpy(np.float64, na_value=np.nan).astype(dtype)

@@ -115,6 +115,7 @@ class Remote:
             folder = Path(scratch) / "folder"
             folder.mkdir()
             for name, entry in manifest.files.items():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 self._download(key, name, entry, folder / name)
             check(folder)
             try:
@@ -183,7 +184,7 @@ class Remote:
         except ValidationError as error:
             raise DataError(f"the manifest of {key} in {self.url} cannot be read.", hint=_again(key)) from error
         for name in manifest.files:
-            if not name or name in (".", "..") or Path(name).name != name:
+            if any(piece in ("", ".", "..") or Path(piece).name != piece for piece in name.split("/")):
                 raise DataError(f"the manifest of {key} in {self.url} names a file '{name[:80]}'.", hint=_again(key))
         return manifest
 

@@ -18,6 +18,10 @@ RESERVED = (TIME, RUN, LABEL, RUL)
 TruthRole = Literal["fuel", "carbon", "behaviour", "odd"]
 
 _SUBJECT = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+#: A file beside the rows: a path below the dataset's folder, of plain names.
+FileName = Annotated[
+    str, StringConstraints(max_length=255, pattern=r"^[A-Za-z0-9_][\w.+-]*(/[A-Za-z0-9_][\w.+-]*){1,3}$")
+]
 ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f/\\]+$")]
 
 
@@ -153,14 +157,16 @@ class Metadata(Strict):
         official_test: the test part is a published one (C-MAPSS): headline figures use the last row of each run.
         parts: figures per part.
         group: which families the data are for. A vehicle's rows name their vehicle in a column `vehicle`, and each
-            run is one trip.
+            run is one trip. A row of `driving` is a scenario.
         truths: columns that models answer, in order.
+        files: what lies beside the rows, name -> SHA-256.
     """
 
     format: Literal[1] = 1
     subject: str
-    group: Literal["machine", "vehicle"] = "machine"
+    group: Literal["machine", "vehicle", "driving"] = "machine"
     truths: tuple[TruthColumn, ...] = ()
+    files: dict[FileName, str] = Field(default_factory=dict)
     title: str = ""
     time_kind: TimeKind
     time_unit: Literal["hours", "cycles", "none"]
@@ -210,8 +216,10 @@ class Metadata(Strict):
 
     @property
     def offers(self) -> frozenset[str]:
-        """What families may need: of `labels`, `rul`, `runs`, `clock`, and the roles of the truths."""
+        """What families may need: of `labels`, `rul`, `runs`, `clock`, `scenarios`, and the roles of the truths."""
         offered: set[str] = {t.role for t in self.truths}
+        if self.group == "driving":
+            offered.add("scenarios")
         if self.label_source is not LabelSource.ABSENT:
             offered.add("labels")
         if self.has_rul:

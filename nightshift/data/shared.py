@@ -6,6 +6,7 @@ when it plans. It is set after the dataset, so that whoever reads it finds what 
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from nightshift.data.remote import MANIFEST, Remote, open_remote
 from nightshift.data.schema import PARTS, check_subject
+from nightshift.data.stored_files import keep
 from nightshift.errors import DataError, NightshiftError, ServiceError
 from nightshift.files import write_atomic
 from nightshift.settings import Home
@@ -33,7 +35,7 @@ def share(home: Home, subject: str, fingerprint: str, folder: Path) -> None:
     remote = open_remote(home)
     if remote is None:
         return
-    remote.put_folder(f"datasets/{subject}/{fingerprint}", folder, _FILES)
+    remote.put_folder(f"datasets/{subject}/{fingerprint}", folder, _files_of(folder))
     text = f"{fingerprint}\n".encode()
     if remote.get(f"{_CURRENT}/{subject}") != text:
         note_seen(home, f"{_CURRENT}/{subject}", remote.put(f"{_CURRENT}/{subject}", text))
@@ -62,9 +64,7 @@ def fetch(home: Home, subject: str, fingerprint: str, folder: Path, check: Calla
 
     def checked(place: Path) -> None:
         check(place)
-        # Hard links for people share these files: read-only keeps an editor from changing the snapshot.
-        for path in place.iterdir():
-            path.chmod(0o444)
+        keep(place)
 
     return remote.get_folder(f"datasets/{subject}/{whole}", folder, checked)
 
@@ -163,6 +163,12 @@ def _whole(remote: Remote, subject: str, fingerprint: str) -> str:
     if len(found) > 1:
         raise ServiceError(f"'{fingerprint}' fits {len(found)} datasets of '{subject}' in {remote.url}.")
     return next(iter(found), "")
+
+
+def _files_of(folder: Path) -> tuple[str, ...]:
+    """Return the files of a stored dataset, those beside its rows among them."""
+    told = json.loads((folder / "metadata.json").read_bytes())
+    return (*_FILES, *told.get("files", {}))
 
 
 def _pointer(home: Home, subject: str) -> Path:

@@ -20,6 +20,7 @@ from nightshift.data import outbox, shared, views
 from nightshift.data.dataset import Dataset, reimport_hint
 from nightshift.data.fingerprint import fingerprint as fingerprint_of
 from nightshift.data.schema import PARTS, Metadata, check_subject
+from nightshift.data.stored_files import check_files, check_parquet_ends, digests, keep, place
 from nightshift.errors import DataError, NightshiftError, UnknownNameError, UsageError
 from nightshift.files import disk_full, fsync, write_atomic
 from nightshift.settings import Home
@@ -89,7 +90,7 @@ def open_dataset(home: Home, subject: str, fingerprint: str | None = None) -> Da
             f"the dataset of '{subject}' is not the one asked for ({asked[:12]}).", hint=reimport_hint(subject)
         )
     for part in PARTS:
-        _check_parquet_ends(folder / f"{part}.parquet", subject)
+        check_parquet_ends(folder / f"{part}.parquet", subject)
     return Dataset(folder=folder, metadata=metadata, fingerprint=full)
 
 
@@ -99,6 +100,7 @@ def verify(data: Dataset) -> None:
     Raises:
         DataError: when any value or the metadata is not what was landed.
     """
+    check_files(data.folder, data.metadata)
     found = fingerprint_of({part: data.frame(part) for part in PARTS}, data.metadata)
     if found != data.fingerprint:
         raise DataError(
@@ -151,6 +153,7 @@ def land(
     frames: Mapping[str, pd.DataFrame],
     metadata: Metadata,
     *,
+    files: Mapping[str, Path] | None = None,
     event: bool = True,
     check: Callable[[Dataset], object] | None = None,
 ) -> Dataset:
@@ -164,6 +167,7 @@ def land(
         home: where to land.
         frames: part -> rows.
         metadata: what the columns mean.
+        files: stored beside the rows, name -> where it lies; the metadata list them then.
         event: leave a note in the outbox when the subject's data are other ones now.
         check: sees the dataset as it would be stored before anything of it is visible; what it raises refuses it.
 
@@ -176,6 +180,7 @@ def land(
     from nightshift.data.sketch import make_sketch
 
     stored, described = normalise(frames, metadata)
+    described = described.model_copy(update={"files": digests(files or {}, metadata)})
     digest = fingerprint_of(stored, described)
     described = described.model_copy(update={"created_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")})
     folder = folder_of(home, described.subject, digest)
@@ -185,7 +190,7 @@ def land(
             sketch = make_sketch(stored, described, digest).model_dump_json().encode()
             texts = {METADATA: described.model_dump_json(indent=1).encode(), SKETCH: sketch}
             staged = Dataset(folder=folder, metadata=described, fingerprint=digest)
-            _write_folder(home, staged, stored, texts, check)
+            _write_folder(home, staged, stored, texts, files or {}, check)
         elif check is not None:
             check(open_dataset(home, described.subject, digest))
         new = _points_to(home, described.subject) != digest
@@ -262,7 +267,8 @@ def install(home: Home, folder: Path) -> Dataset:
     """
     data = _read(folder)
     verify(data)
-    return land(home, {part: data.frame(part) for part in PARTS}, data.metadata, event=False)
+    files = {name: folder / name for name in data.metadata.files}
+    return land(home, {part: data.frame(part) for part in PARTS}, data.metadata, files=files, event=False)
 
 
 def _read(folder: Path) -> Dataset:
@@ -280,23 +286,6 @@ def _recorded_fingerprint(folder: Path) -> str:
     return Sketch.model_validate_json((folder / SKETCH).read_bytes()).fingerprint
 
 
-def _check_parquet_ends(path: Path, subject: str) -> None:
-    """Refuse a parquet file that is cut short: it begins and ends with the same four bytes.
-
-    Source: Apache Parquet format, "File format".
-    """
-    try:
-        with path.open("rb") as file:
-            head = file.read(4)
-            file.seek(-8, os.SEEK_END)
-            tail = file.read(8)
-    except OSError as error:
-        raise DataError(f"{path.name} of '{subject}' is missing or empty.", hint=reimport_hint(subject)) from error
-    footer = int.from_bytes(tail[:4], "little")
-    if head != b"PAR1" or tail[4:] != b"PAR1" or footer > path.stat().st_size:
-        raise DataError(f"{path.name} of '{subject}' is cut short or no parquet file.", hint=reimport_hint(subject))
-
-
 def _is_intact(home: Home, subject: str, digest: str) -> bool:
     try:
         verify(open_dataset(home, subject, digest))
@@ -310,6 +299,7 @@ def _write_folder(
     data: Dataset,
     frames: dict[str, pd.DataFrame],
     texts: Mapping[str, bytes],
+    files: Mapping[str, Path],
     check: Callable[[Dataset], object] | None,
 ) -> None:
     """Write a dataset's files aside, have them checked, and rename them to `data.folder`.
@@ -328,13 +318,10 @@ def _write_folder(
             frames.pop(part).to_parquet(file, engine="pyarrow", index=False, compression="zstd")
         for name, content in texts.items():
             (temporary / name).write_bytes(content)
+        place(files, temporary)
         if check is not None:
             check(replace(data, folder=temporary))
-        for path in (*temporary.iterdir(), temporary):
-            fsync(path)
-        # Hard links for people share these files: read-only keeps an editor from changing the snapshot.
-        for path in temporary.iterdir():
-            path.chmod(0o444)
+        keep(temporary)
         _expect(home, data)
         damaged = temporary.with_name(f"{temporary.name}-damaged")
         if folder.is_dir():  # found damaged by the caller

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nightshift.data.checks.driving import check_driving
 from nightshift.data.checks.labels import check_labels, check_rul
 from nightshift.data.checks.order import check_order, few_rows
 from nightshift.data.checks.rows import Rows, listed
@@ -34,6 +35,7 @@ _NEEDS = {
         "Land trips with a fuel or air-mass reading, or `nightshift simulate vehicle`.",
     ),
     "carbon": ("no CO2 rate in {source}.", "Land trips with a fuel reading, or `nightshift simulate vehicle`."),
+    "scenarios": ("{source} holds no driving scenarios.", "Land some: `nightshift simulate driving`."),
     "behaviour": ("no kind of driving in {source}.", "Land trips with that column, or `nightshift simulate vehicle`."),
 }
 _ORDER = (Severity.BLOCKER, Severity.WARNING, Severity.TIP)
@@ -56,6 +58,9 @@ def validate(data: Dataset, needs: frozenset[str] = frozenset(), family: str = "
     if broken:
         # The other checks rely on the types.
         found += [*broken, *few_rows(rows)]
+    elif data.metadata.group == "driving":
+        # Rows are scenarios: they have no order, no sensors that could fail, and few of them are many.
+        found += check_driving(rows)
     else:
         found += [*check_order(rows), *check_sensors(rows), *_drift(data)]
         found += check_labels(rows) if "labels" in needs & data.metadata.offers else []

@@ -32,7 +32,7 @@ def measure(model: Model, inputs: Mapping[str, NDArray[Any]] | None = None, *, r
         runs: calls in a round, after a warm-up.
     """
     given = dict(inputs) if inputs is not None else middle_row(model)
-    n_rows = len(given["window"])
+    n_rows = len(given[model.interface.takes])
     ones = [{name: values[i : i + 1] for name, values in given.items()} for i in range(min(n_rows, runs))]
     for i in range(_WARM_UP):
         model.run(ones[i % len(ones)])
@@ -57,14 +57,13 @@ def _round(model: Model, ones: Sequence[Mapping[str, NDArray[Any]]], runs: int) 
 
 
 def middle_row(model: Model) -> dict[str, NDArray[Any]]:
-    """Return inputs of one window that stands in the middle of every column's range, 0 where none is known."""
+    """Return inputs of one row that stands in the middle of every column's range, 0 where none is known."""
     interface = model.interface
     middle = [
         0.0 if column.minimum is None or column.maximum is None else (column.minimum + column.maximum) / 2
         for column in interface.columns
     ]
-    window = np.tile(np.array(middle, np.float32), (1, interface.window_rows, 1))
-    inputs: dict[str, NDArray[Any]] = {"window": window}
-    if interface.uses_time:
-        inputs["time_s"] = np.zeros(1, np.int64)
+    shapes = {name: (1, *(int(size) for size in shape[1:])) for name, (_, shape) in interface.inputs().items()}
+    inputs: dict[str, NDArray[Any]] = {name: np.zeros(shape, np.int64) for name, shape in shapes.items()}
+    inputs[interface.takes] = np.broadcast_to(np.array(middle, np.float32), shapes[interface.takes]).copy()
     return inputs

@@ -54,7 +54,8 @@ _FEWEST_CHANGES = 16
 #: An id is overdue after so many of its intervals, if it was there for some time and kept to its interval in most of
 #: it, as an attacker's own id does not. It counts as gone for good later on.
 _OVERDUE, _THERE_S, _STEADY, _GONE_S = 3.0, 5.0, 0.6, 30.0
-_BUSY_S = 0.020
+#: Frames that came within 20 ms are counted, up to more than any bus carries in them.
+_BUSY_S, _MOST_RECENT = 0.020, 1_000
 #: An id's age counts up to this: beside a car that has run for hours, an id of a minute is no new one.
 _GROWN_S = 60.0
 
@@ -110,7 +111,8 @@ def read_frames(frames: Frames) -> NDArray[np.float32]:
     rows[1:, SINCE_FRAME] = np.diff(time) * 1000.0
     rows[:, DLC] = frames.dlc
     rows[:, OVERDUE] = 0.0
-    rows[:, FRAMES] = np.arange(1, n + 1) - np.searchsorted(time, time - _BUSY_S, side="right")
+    recent = np.arange(1, n + 1) - np.searchsorted(time, time - _BUSY_S, side="right")
+    rows[:, FRAMES] = np.minimum(recent, _MOST_RECENT)
     age_s = np.minimum(time - time[0], _GROWN_S) + 1.0
     rows[:, AGE] = 1.0 / age_s
     overdue = np.zeros(n + 1)
@@ -218,7 +220,7 @@ class FrameReader:
     def __init__(self) -> None:
         self._ids: dict[int, _Id] = {}
         self._start_s = self._latest_s = float("nan")
-        self._recent: deque[float] = deque()
+        self._recent: deque[float] = deque(maxlen=_MOST_RECENT)
         self._due = np.full(64, np.inf)
         self._gone = np.full(64, np.inf)
 
@@ -264,7 +266,7 @@ class FrameReader:
         return {CAN_ID: id_text(can_id), **dict(zip(COLUMNS, row, strict=True))}
 
     def _busy(self, time_s: float) -> int:
-        self._recent.append(time_s)
+        self._recent.append(time_s)  # the oldest goes where there are too many: a clock may stand still
         while self._recent[0] <= time_s - _BUSY_S:
             self._recent.popleft()
         return len(self._recent)

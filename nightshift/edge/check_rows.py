@@ -90,7 +90,7 @@ def read_check(folder: Path, manifest: BundleManifest) -> tuple[dict[str, NDArra
         check_inputs(inputs, manifest.interface)
     except BundleError as error:
         raise BundleError(f"{CHECK_FILE} of the bundle: {error.what}", hint=_AGAIN) from error
-    n_rows = len(inputs["window"])
+    n_rows = len(inputs[manifest.interface.takes])
     if not n_rows:
         raise BundleError(f"{CHECK_FILE} of the bundle holds no rows.", hint=_AGAIN)
     for output in manifest.interface.outputs:

@@ -62,7 +62,7 @@ def predict(
     model = Model.load(bundle, variant=variant)
     table = read_csv(Path(rows), model.manifest)
     n_rows = len(table.values)
-    forecast = model.interface.steps is not None
+    forecast = bool(model.interface.sensors)
     ends = np.arange(n_rows - 1 if forecast and not every_row else 0, n_rows)
     answers = [model.run(inputs) for inputs in model.windows(table, ends)]
     whole = {name: np.concatenate([part[name] for part in answers]) for name in answers[0]}
@@ -76,7 +76,8 @@ def _row_lines(model: Model, table: Rows, ends: NDArray[np.intp], answers: dict[
     """Yield one line a row: its run and time as written, then every output, spread over its columns."""
     names: list[str] = []
     columns: list[list[str]] = []
-    spread = {"probability": model.interface.classes, "score": model.interface.members}
+    face = model.interface
+    spread = {"probability": face.classes, "score": face.members, "action": face.actions}
     for name, values in answers.items():
         flat = values.reshape(len(values), -1)
         labels = spread.get(name) or [str(i) for i in range(flat.shape[1])]

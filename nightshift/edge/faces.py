@@ -67,17 +67,17 @@ def check_inputs(inputs: Mapping[str, NDArray[Any]], interface: Interface) -> No
     if not isinstance(inputs, Mapping):
         raise DtypeError(
             f"the model was given a {type(inputs).__name__}, expected arrays by name.",
-            hint='Give {"window": array}.',
+            hint=f'Give {{"{interface.takes}": array}}.',
         )
-    expected = {"window", "time_s"} if interface.uses_time else {"window"}
-    for name in sorted(str(name) for name in set(inputs) - expected):
+    expected = interface.inputs()
+    for name in sorted(str(name) for name in set(inputs) - set(expected)):
         raise BundleError(f"the model takes no input '{name}'.", hint=nearest(name, expected))
-    for name in sorted(expected - set(inputs)):
+    for name in sorted(set(expected) - set(inputs)):
         raise BundleError(f"input '{name}' is missing.", hint=f"Expected: {', '.join(sorted(expected))}.")
-    window = inputs["window"]
-    check_array("window", window, np.dtype(np.float32), (None, interface.window_rows, len(interface.columns)))
-    if interface.uses_time:
-        check_array("time_s", inputs["time_s"], np.dtype(np.int64), (len(window),))
+    rows: int | None = None
+    for name, (dtype, shape) in expected.items():
+        check_array(name, inputs[name], np.dtype(dtype), (rows, *(int(size) for size in shape[1:])))
+        rows = len(inputs[name])
 
 
 class InputsKnown:
@@ -87,23 +87,25 @@ class InputsKnown:
     """
 
     def __init__(self, interface: Interface) -> None:
-        self._n_inputs = 2 if interface.uses_time else 1
-        self._shape = (interface.window_rows, len(interface.columns))
+        expected = interface.inputs()
+        self._name, self._n_inputs = interface.takes, len(expected)
+        self._shape = expected[self._name][1][1:]
+        self._ndim = 1 + len(self._shape)
 
     def fit(self, inputs: Mapping[str, NDArray[Any]]) -> bool:
         """Return True for a plain dict of plain arrays that `check_inputs` would pass."""
         # Exact types, and numpy's own dtype objects: a subclass, or a dtype that is only equal, takes the longer way.
         if type(inputs) is not dict or len(inputs) != self._n_inputs:
             return False
-        window = inputs.get("window")
-        if type(window) is not np.ndarray or window.dtype is not _FLOAT32 or window.ndim != 3:
+        given = inputs.get(self._name)
+        if type(given) is not np.ndarray or given.dtype is not _FLOAT32 or given.ndim != self._ndim:
             return False
-        if window.shape[1:] != self._shape:
+        if given.shape[1:] != self._shape:
             return False
         if self._n_inputs == 1:
             return True
         time = inputs.get("time_s")
-        return type(time) is np.ndarray and time.dtype is _INT64 and time.shape == window.shape[:1]
+        return type(time) is np.ndarray and time.dtype is _INT64 and time.shape == given.shape[:1]
 
 
 def check_array(name: str, array: object, dtype: np.dtype[Any], shape: tuple[int | None, ...]) -> None:
@@ -131,12 +133,12 @@ def check_graph(session: ort.InferenceSession, interface: Interface) -> None:
         ShapeError, DtypeError: when it takes or gives arrays of another shape or type.
         BundleError: when its inputs or outputs have other names.
     """
-    expected = ["window", "time_s"] if interface.uses_time else ["window"]
+    shapes = interface.inputs()
+    if interface.takes == "observation" and (interface.window_rows != 1 or interface.uses_time):
+        raise BundleError(f"{MANIFEST_FILE} says a window or a time of an observation, which has neither.", hint=_AGAIN)
     found = [value.name for value in session.get_inputs()]
-    if sorted(found) != sorted(expected):
-        raise BundleError(f"the graph takes {found}, {MANIFEST_FILE} says {expected}.", hint=_AGAIN)
-    window: tuple[int | str, ...] = ("batch", interface.window_rows, len(interface.columns))
-    shapes = {"window": ("float32", window), "time_s": ("int64", ("batch",))}
+    if sorted(found) != sorted(shapes):
+        raise BundleError(f"the graph takes {found}, {MANIFEST_FILE} says {list(shapes)}.", hint=_AGAIN)
     for value in session.get_inputs():
         _check_value("takes", value, *shapes[value.name])
     outputs = {value.name: value for value in session.get_outputs()}
@@ -164,9 +166,10 @@ def _check_value(verb: str, value: Any, dtype: str, shape: Sequence[int | str]) 
 
 def _check_labels(name: str, shape: Sequence[int | str], interface: Interface) -> None:
     """Names that the answers' columns are given must be as many as there are columns."""
-    labels = {"probability": interface.classes, "score": interface.members}.get(name, ())
+    spread = {"probability": interface.classes, "score": interface.members, "action": interface.actions}
+    labels = spread.get(name, ())
     sizes: Iterable[tuple[object, int]] = [(shape[-1], len(labels))] if labels and shape else []
-    if interface.steps is not None:
+    if interface.steps is not None and interface.sensors:
         if len(shape) != 3:
             raise ShapeError(f"{MANIFEST_FILE} says shape {list(shape)} of the forecast '{name}'.", hint=_AGAIN)
         sizes = [(shape[1], interface.steps), (shape[2], len(interface.sensors))]

@@ -61,8 +61,8 @@ class Interface(Record):
     """What goes into a model and comes out of it.
 
     Attributes:
-        columns: of the window, in order.
-        window_rows: rows of the window, oldest first; 1 for independent rows.
+        columns: of the window, in order; of an observation its entries.
+        window_rows: rows of the window, oldest first; 1 for independent rows and observations.
         uses_time: whether `time_s` (int64 civil seconds of the last row) is an input.
         outputs: in order.
         classes: names of the columns of `probability`.
@@ -70,6 +70,9 @@ class Interface(Record):
         sensors: names of the last axis of a forecast.
         steps, step_s: of a forecast.
         thresholds: name -> value, already applied in the graph.
+        takes: name of the input that holds the columns: `window` float32 `(batch, window_rows, columns)`, or, of a
+            policy, `observation` float32 `(batch, columns)`, in which nothing is missing.
+        actions: names of the columns of `action`.
     """
 
     columns: tuple[Column, ...]
@@ -82,6 +85,16 @@ class Interface(Record):
     steps: _Count | None = None
     step_s: _Figure | None = None
     thresholds: dict[str, float] = {}
+    takes: Literal["window", "observation"] = "window"
+    actions: tuple[str, ...] = ()
+
+    def inputs(self) -> dict[str, tuple[str, tuple[int | str, ...]]]:
+        """Return input name -> (dtype, shape), the one with the columns first."""
+        row = (self.window_rows, len(self.columns)) if self.takes == "window" else (len(self.columns),)
+        named: dict[str, tuple[str, tuple[int | str, ...]]] = {self.takes: ("float32", ("batch", *row))}
+        if self.uses_time:
+            named["time_s"] = ("int64", ("batch",))
+        return named
 
 
 class Parity(Record):

@@ -180,6 +180,27 @@ def find_columns(names: Sequence[str], columns: Sequence[Column]) -> dict[str, s
     return {column.name: found[column.name] for column in columns}
 
 
+def check_whole(values: NDArray[np.float32], columns: Sequence[Column], first: int = 1) -> None:
+    """Refuse observations in which anything is missing: what a policy answers to them moves a vehicle.
+
+    Args:
+        values: `(n, n_columns)`.
+        columns: of the bundle.
+        first: number of the first row, for the error.
+
+    Raises:
+        DtypeError: naming the first row and column without a finite number.
+    """
+    gaps = np.argwhere(~np.isfinite(values))
+    if len(gaps):
+        row, column = (int(i) for i in gaps[0])
+        raise DtypeError(
+            f"row {first + row}, column '{columns[column].name}' holds no finite number: nothing may be missing in an "
+            "observation.",
+            hint="Leave the row out.",
+        )
+
+
 def number(text: str) -> float:
     """Return a number as written; NaN for what people write where a value is missing.
 

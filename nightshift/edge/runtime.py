@@ -20,7 +20,7 @@ from nightshift.edge.bundle import file_of, read_graph, read_manifest
 from nightshift.edge.faces import InputsKnown, check_columns, check_graph, check_inputs
 from nightshift.edge.manifest import BundleManifest, Interface
 from nightshift.edge.one_row import OneRow
-from nightshift.edge.rows import Rows
+from nightshift.edge.rows import Rows, check_whole
 from nightshift.edge.session import open_session
 from nightshift.edge.stream import Row, Stream
 from nightshift.edge.window import build_windows
@@ -88,8 +88,8 @@ class Model:
 
         Args:
             given: inputs by name, or rows.
-            columns: what the last axis of `window` holds, as its maker names it, with units where known
-                (`speed [rpm]`): an array does not tell, and is taken to be in the bundle's order without this.
+            columns: what the last axis of `window` or `observation` holds, as its maker names it, with units where
+                known (`speed [rpm]`): an array does not tell, and is taken to be in the bundle's order without this.
 
         Raises:
             ColumnError, UnitError, OrderError: when `columns` are not the bundle's.
@@ -129,6 +129,8 @@ class Model:
 
     def run(self, inputs: Inputs) -> Outputs:
         """Answer inputs by name: `window` float32 `(batch, window_rows, n_columns)`, `time_s` int64 `(batch,)`.
+
+        A policy takes `observation` float32 `(batch, n_columns)` instead.
 
         Raises:
             ShapeError, DtypeError: for an array of another shape or type.
@@ -171,6 +173,10 @@ class Model:
                 f"rows have {rows.values.shape[1:]} values each, expected {len(self.interface.columns)} columns."
             )
         wanted = np.arange(len(rows.values)) if ends is None else ends
+        if self.interface.takes == "observation":
+            check_whole(rows.values, self.interface.columns)
+            yield {"observation": rows.values[wanted]}
+            return
         step = max(1, _CHUNK_VALUES // (self.interface.window_rows * len(self.interface.columns)))
         for start in range(0, max(1, len(wanted)), step):
             chosen = wanted[start : start + step]

@@ -14,6 +14,7 @@ from nightshift.edge.manifest import BundleManifest, Column
 from nightshift.edge.rows import (
     RUN,
     TIME,
+    check_whole,
     clock,
     codes,
     find_columns,
@@ -55,6 +56,8 @@ class Stream:
     def push(self, row: Row) -> dict[str, NDArray[Any]]:
         """Take the next row and return the inputs that answer it, `window` `(1, window_rows, n_columns)`.
 
+        Of a policy it is `observation` `(1, n_columns)`.
+
         A row that is refused leaves the window as it was.
 
         Raises:
@@ -66,6 +69,9 @@ class Stream:
         """
         where = f"row {self._count + 1}"
         values = self._values(row, where)
+        observed = self._face.takes == "observation"
+        if observed:
+            check_whole(values[None], self._face.columns, self._count + 1)
         named = row if isinstance(row, Mapping) else {}
         run = written(named.get(RUN))
         new_run = self._count > 0 and run != self._run
@@ -82,7 +88,9 @@ class Stream:
         # A row without a time hides no step back: the next one is held against the last time that is known.
         self._run, self._latest, self._count = run, latest if instant is None else instant, self._count + 1
         # A copy: answers may be asked for later, and the window moves on.
-        inputs: dict[str, NDArray[Any]] = {"window": self._window.copy()}
+        inputs: dict[str, NDArray[Any]] = {
+            self._face.takes: self._window[:, -1].copy() if observed else self._window.copy()
+        }
         if self._face.uses_time:
             inputs["time_s"] = np.array([civil_s], np.int64)
         return inputs

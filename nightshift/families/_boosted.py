@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from nightshift.edge.manifest import Interface
-from nightshift.edge.window import build_windows
 from nightshift.families._vehicle import VehicleConfig, inputs_of, matrix_of, summary_of
+from nightshift.families._windows import load_frame, save_frame
 from nightshift.family import RunContext
 from nightshift.findings import finding
 from nightshift.graphs.boosters import lightgbm_model
@@ -26,20 +25,14 @@ from nightshift.graphs.features import (
     compute_features,
     compute_table_features,
 )
-from nightshift.graphs.parity import CasedInputs, adversarial_windows, split_thresholds, thresholds_by_column
 from nightshift.graphs.trees import add_tree_models
 from nightshift.problems.evaluation import Figure, Member, Series
 from nightshift.trainer.boosted import Boosted, BoostedSettings
-from nightshift.trainer.samples import column_order
 
 if TYPE_CHECKING:
-    import onnx
-
     from nightshift.data.dataset import Dataset
     from nightshift.graphs.build import Graph
 
-_PARITY_ROWS = 1_500
-_SPLITS_PER_COLUMN = 40
 _SHOWN_FEATURES = 20
 
 
@@ -145,13 +138,6 @@ def drawn(n_windows: int, config: BoostedConfig, ctx: RunContext) -> NDArray[np.
     return np.sort(np.random.default_rng(config.seed).permutation(n_windows)[: config.max_rows])
 
 
-def tuning_windows(data: Dataset, ends: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return which windows of val are for early stopping: those of its first half, of the whole where it has none."""
-    first, _ = data.validation_halves()
-    chosen = np.flatnonzero(first[ends])
-    return chosen if len(chosen) else np.arange(len(ends))
-
-
 def settings_of(
     config: BoostedConfig, spec: FeatureSpec, boosted: Boosted, train_windows: int
 ) -> dict[str, str | int | float | bool]:
@@ -175,38 +161,17 @@ def add_booster(graph: Graph, fitted: BoostedModel) -> str:
     return add_tree_models(graph, features, [lightgbm_model(fitted.boosted.booster, columns)])
 
 
-def hard_windows(fitted: BoostedModel, model: onnx.ModelProto, data: Dataset) -> CasedInputs:
-    """Return windows of val, and windows that sit on splits of the trees, a step beside them, missing, and extreme."""
-    run = data.runs("val")
-    rows = np.arange(len(run))[:: max(1, len(run) // _PARITY_ROWS)]
-    values = data.matrix("val")[:, column_order(data, fitted.interface)]
-    real = build_windows(values, run, fitted.spec.window_rows, rows)
-    splits = thresholds_by_column(split_thresholds(model), fitted.spec.feature_names, fitted.spec.columns)
-    return adversarial_windows(real, splits, per_column=_SPLITS_PER_COLUMN)
-
-
 def save_model(fitted: BoostedModel, folder: Path) -> None:
     """Write features, interface, settings and LightGBM's own file."""
-    folder.mkdir(parents=True, exist_ok=True)
-    texts = {
-        "features.json": fitted.spec.model_dump_json(indent=1),
-        "interface.json": fitted.interface.model_dump_json(indent=1),
-        "settings.json": json.dumps(fitted.settings, indent=1),
-    }
-    for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
+    save_frame(folder, fitted.spec, fitted.interface, fitted.settings)
     fitted.boosted.save(folder)
 
 
 def load_model(folder: Path) -> BoostedModel:
     """Read what `save_model` wrote, from our own work folder."""
-    settings: dict[str, Any] = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
-    return BoostedModel(
-        interface=Interface.model_validate_json((folder / "interface.json").read_bytes()),
-        spec=FeatureSpec.model_validate_json((folder / "features.json").read_bytes()),
-        boosted=Boosted.load(folder, rounds_tried=settings["rounds_tried"], tuning_loss=settings["tuning_loss"]),
-        settings=settings,
-    )
+    spec, interface, settings = load_frame(folder)
+    boosted = Boosted.load(folder, rounds_tried=settings["rounds_tried"], tuning_loss=settings["tuning_loss"])
+    return BoostedModel(interface, spec, boosted, settings)
 
 
 def importance_figure(fitted: BoostedModel) -> Figure:

@@ -18,7 +18,6 @@ from nightshift.edge.manifest import Column, Interface
 from nightshift.errors import DataError
 from nightshift.families._vehicle import VehicleConfig, matrix_of
 from nightshift.family import RunContext
-from nightshift.findings import finding
 
 if TYPE_CHECKING:
     import torch
@@ -160,38 +159,6 @@ def raw_train(data: Dataset, columns: tuple[Column, ...]) -> NDArray[np.float32]
             f"no input of the train part of '{data.subject}' has a value.", hint="Land data with readings in them."
         )
     return values
-
-
-def early_half(
-    data: Dataset,
-    ends: NDArray[np.intp],
-    config: SequenceConfig,
-    *,
-    later: bool = False,
-    ahead_rows: int = 0,
-    ctx: RunContext | None = None,
-) -> NDArray[np.bool_]:
-    """Mark the windows of val that stop training early, or those that set thresholds; all where that half has none.
-
-    A window that reaches into the other half, or asks of it, is in neither.
-
-    Args:
-        data: the dataset.
-        ends: `(n,)` rows of val at which the windows end.
-        config: of the family.
-        later: the half that sets thresholds.
-        ahead_rows: rows after the window that are asked of.
-        ctx: of the run that is told when halves overlap.
-    """
-    half = data.validation_halves()[int(later)]
-    chosen = half[ends + 1 - config.window_rows] & half[ends + ahead_rows]
-    if chosen.any():
-        return chosen
-    if ctx is not None:
-        which, use = ("second", "thresholds are set") if later else ("first", "training is stopped")
-        what = f"no window to use lies in the {which} half of val: {use} by all {len(ends)} windows of val."
-        ctx.note(finding("T014", what, remedy="Land more or longer trips."))
-    return np.ones(len(ends), np.bool_)
 
 
 def more_training(config: SequenceConfig, settings: Mapping[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from nightshift.edge.manifest import Interface
-from nightshift.edge.window import build_windows
 from nightshift.errors import DataError
-from nightshift.families._windows import feature_spec
+from nightshift.families._windows import feature_spec, load_frame, save_frame
 from nightshift.family import RunContext
 from nightshift.graphs.build import Graph
 from nightshift.graphs.ensemble import add_predictor, member_nodes
@@ -26,7 +24,6 @@ from nightshift.graphs.features import (
     compute_features,
     compute_table_features,
 )
-from nightshift.graphs.parity import CasedInputs, adversarial_windows, split_thresholds, thresholds_by_column
 from nightshift.trainer.lighter import lighter
 from nightshift.trainer.samples import column_order
 from nightshift.trainer.tabular import TabularModel, TrainingTable, fit_tabular, room_of
@@ -34,12 +31,7 @@ from nightshift.trainer.tabular_config import TabularConfig
 from nightshift.trainer.tree_cost import WEIGHT_NODES
 
 if TYPE_CHECKING:
-    import onnx
-
     from nightshift.data.dataset import Dataset
-
-_PARITY_ROWS = 1_500
-_SPLITS_PER_COLUMN = 40
 
 
 class WindowedConfig(TabularConfig):
@@ -176,37 +168,16 @@ def add_answer(graph: Graph, fitted: WindowedModel) -> str:
     return add_predictor(graph, features, fitted.spec.feature_names, fitted.tabular.predictor)
 
 
-def hard_windows(fitted: WindowedModel, model: onnx.ModelProto, data: Dataset) -> CasedInputs:
-    """Return windows of val, and windows that sit on splits of the trees, a step beside them, missing, and extreme."""
-    run = data.runs("val")
-    rows = np.arange(len(run))[:: max(1, len(run) // _PARITY_ROWS)]
-    values = data.matrix("val")[:, column_order(data, fitted.interface)]
-    real = build_windows(values, run, fitted.spec.window_rows, rows)
-    splits = thresholds_by_column(split_thresholds(model), fitted.spec.feature_names, fitted.spec.columns)
-    return adversarial_windows(real, splits, per_column=_SPLITS_PER_COLUMN)
-
-
 def save_model(fitted: WindowedModel, folder: Path) -> None:
-    """Write features, interface and AutoGluon's files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    texts = {
-        "features.json": fitted.spec.model_dump_json(indent=1),
-        "interface.json": fitted.interface.model_dump_json(indent=1),
-        "settings.json": json.dumps(fitted.settings, indent=1),
-    }
-    for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
+    """Write features, interface, settings and AutoGluon's files."""
+    save_frame(folder, fitted.spec, fitted.interface, fitted.settings)
     fitted.tabular.save(folder)
 
 
 def load_model(folder: Path) -> WindowedModel:
     """Read what `save_model` wrote, from our own work folder."""
-    return WindowedModel(
-        interface=Interface.model_validate_json((folder / "interface.json").read_bytes()),
-        spec=FeatureSpec.model_validate_json((folder / "features.json").read_bytes()),
-        tabular=TabularModel.load(folder),
-        settings=json.loads((folder / "settings.json").read_text(encoding="utf-8")),
-    )
+    spec, interface, settings = load_frame(folder)
+    return WindowedModel(interface, spec, TabularModel.load(folder), settings)
 
 
 def settings_of(config: WindowedConfig) -> dict[str, str | int | float | bool]:

@@ -10,7 +10,8 @@ from pydantic import Field
 
 from nightshift.edge.manifest import Column
 from nightshift.errors import ConfigError, DataError, nearest
-from nightshift.family import FamilyConfig
+from nightshift.family import FamilyConfig, RunContext
+from nightshift.findings import finding
 
 if TYPE_CHECKING:
     from nightshift.data.dataset import Dataset
@@ -86,6 +87,38 @@ def window_ends(
             hint="Land longer trips, or lower window_rows.",
         )
     return ends
+
+
+def early_half(
+    data: Dataset,
+    ends: NDArray[np.intp],
+    config: VehicleConfig,
+    *,
+    later: bool = False,
+    ahead_rows: int = 0,
+    ctx: RunContext | None = None,
+) -> NDArray[np.bool_]:
+    """Mark the windows of val that stop training early, or those that set thresholds; all where that half has none.
+
+    A window that reaches into the other half, or asks of it, is in neither.
+
+    Args:
+        data: the dataset.
+        ends: `(n,)` rows of val at which the windows end.
+        config: of the family.
+        later: the half that sets thresholds.
+        ahead_rows: rows after the window that are asked of.
+        ctx: of the run that is told when halves overlap.
+    """
+    half = data.validation_halves()[int(later)]
+    chosen = half[ends + 1 - config.window_rows] & half[ends + ahead_rows]
+    if chosen.any():
+        return chosen
+    if ctx is not None:
+        which, use = ("second", "thresholds are set") if later else ("first", "training is stopped")
+        what = f"no window to use lies in the {which} half of val: {use} by all {len(ends)} windows of val."
+        ctx.note(finding("T014", what, remedy="Land more or longer trips."))
+    return np.ones(len(ends), np.bool_)
 
 
 def window_means(values: NDArray[np.float64], ends: NDArray[np.intp], window_rows: int) -> NDArray[np.float64]:

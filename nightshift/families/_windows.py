@@ -1,18 +1,33 @@
-"""What `classification`, `rul` and `anomaly` share: metadata to window features, and to the columns going in."""
+"""What families of window features share: metadata to features and columns, windows for parity, files."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
 
 from nightshift.data.schema import TimeKind
-from nightshift.edge.manifest import Column
+from nightshift.edge.manifest import Column, Interface
+from nightshift.edge.window import build_windows
 from nightshift.family import RunContext
 from nightshift.findings import finding
 from nightshift.graphs.features import DerivedColumn, FeatureSpec, Statistic
 from nightshift.graphs.fit import fit_features
+from nightshift.graphs.parity import CasedInputs, adversarial_windows, split_thresholds, thresholds_by_column
+from nightshift.trainer.samples import column_order
 
 if TYPE_CHECKING:
+    import onnx
+
     from nightshift.data.dataset import Dataset
+
+
+_PARITY_ROWS = 1_500
+_SPLITS_PER_COLUMN = 40
+_FEATURES, _INTERFACE, _SETTINGS = "features.json", "interface.json", "settings.json"
 
 
 class WindowSettings(Protocol):
@@ -59,6 +74,31 @@ def feature_spec(
     if spec.regimes is not None:
         ctx.note(finding("T011", f"{len(spec.regimes.centres)} operating regimes; sensors are normalised in each."))
     return spec
+
+
+def hard_windows(spec: FeatureSpec, interface: Interface, model: onnx.ModelProto, data: Dataset) -> CasedInputs:
+    """Return windows of val, and windows that sit on splits of the trees, a step beside them, missing, and extreme."""
+    run = data.runs("val")
+    rows = np.arange(len(run))[:: max(1, len(run) // _PARITY_ROWS)]
+    values = data.matrix("val")[:, column_order(data, interface)]
+    real = build_windows(values, run, spec.window_rows, rows)
+    splits = thresholds_by_column(split_thresholds(model), spec.feature_names, spec.columns)
+    return adversarial_windows(real, splits, per_column=_SPLITS_PER_COLUMN)
+
+
+def save_frame(folder: Path, spec: FeatureSpec, interface: Interface, settings: Mapping[str, Any]) -> None:
+    """Write what stands around a model's trees: features, interface and settings."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _FEATURES).write_text(spec.model_dump_json(indent=1), encoding="utf-8")
+    (folder / _INTERFACE).write_text(interface.model_dump_json(indent=1), encoding="utf-8")
+    (folder / _SETTINGS).write_text(json.dumps(settings, indent=1), encoding="utf-8")
+
+
+def load_frame(folder: Path) -> tuple[FeatureSpec, Interface, dict[str, Any]]:
+    """Read what `save_frame` wrote, from our own work folder."""
+    spec = FeatureSpec.model_validate_json((folder / _FEATURES).read_bytes())
+    interface = Interface.model_validate_json((folder / _INTERFACE).read_bytes())
+    return spec, interface, json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
 
 
 def interface_columns(data: Dataset) -> tuple[Column, ...]:

@@ -22,17 +22,16 @@ from nightshift.families._boosted import (
     add_booster,
     drawn,
     features_of,
-    hard_windows,
     importance_figure,
     load_model,
     member_of,
     save_model,
     settings_of,
-    tuning_windows,
     window_spec,
 )
 from nightshift.families._consumption import note_left_out
-from nightshift.families._vehicle import inputs_of, window_ends
+from nightshift.families._vehicle import early_half, inputs_of, window_ends
+from nightshift.families._windows import hard_windows
 from nightshift.family import Arrays, RunContext
 from nightshift.graphs.build import ELEMENT_TYPES, Graph
 from nightshift.problems import kinds_judge as judge
@@ -98,7 +97,7 @@ class BehaviourFamily:
             tuned, tuned_kind = features[held], kind[held]
             features, kind = features[~held], kind[~held]
         else:
-            rows = _tuning(data, tuning)
+            rows = _tuning(data, tuning, config, ctx)
             tuned, tuned_kind = features_of(data, "val", interface, spec, tuning.ends[rows]), tuning.kind[rows]
         weight = _weights(kind, len(classes)) if config.balanced else None
         table = BoostedTable(spec.feature_names, features, kind, weight, tuned, tuned_kind)
@@ -170,7 +169,7 @@ class BehaviourFamily:
 
     def parity_inputs(self, fitted: BoostedModel, data: Dataset, ctx: RunContext) -> dict[str, NDArray[Any]]:
         """Return windows of val and adversarial ones."""
-        return hard_windows(fitted, self.export(fitted, ctx), data)
+        return hard_windows(fitted.spec, fitted.interface, self.export(fitted, ctx), data)
 
     def tolerances(self, fitted: BoostedModel) -> Mapping[str, float]:
         """The graph sums leaves in float32, up to a thousand for each kind: 1.1e-6 was seen at 548."""
@@ -271,11 +270,11 @@ def held_back(trip: NDArray[np.int64], kind: Ints) -> NDArray[np.bool_]:
     return held
 
 
-def _tuning(data: Dataset, known: _Known) -> NDArray[np.intp]:
+def _tuning(data: Dataset, known: _Known, config: BehaviourConfig, ctx: RunContext) -> NDArray[np.bool_]:
     """Return which windows of val are for early stopping; the whole where the first half lacks a kind of the part."""
-    first = tuning_windows(data, known.ends)
+    first = early_half(data, known.ends, config, ctx=ctx)
     whole = len(np.unique(known.kind[first])) < len(np.unique(known.kind))
-    return np.arange(len(known.ends)) if whole else first
+    return np.ones(len(known.ends), np.bool_) if whole else first
 
 
 def _weights(kind: Ints, n_classes: int) -> NDArray[np.float64]:

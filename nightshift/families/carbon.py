@@ -21,17 +21,16 @@ from nightshift.families._boosted import (
     add_booster,
     drawn,
     features_of,
-    hard_windows,
     importance_figure,
     load_model,
     member_of,
     save_model,
     settings_of,
-    tuning_windows,
     window_spec,
 )
 from nightshift.families._consumption import judged_parts, known_windows, note_left_out
-from nightshift.families._vehicle import inputs_of
+from nightshift.families._vehicle import early_half, inputs_of
+from nightshift.families._windows import hard_windows
 from nightshift.family import Arrays, RunContext
 from nightshift.graphs.build import ELEMENT_TYPES, Graph
 from nightshift.problems.evaluation import Evaluation
@@ -81,7 +80,7 @@ class CarbonFamily:
         ends, truth = known_windows(data, "train", _ROLE, **shape)
         chosen = drawn(len(ends), config, ctx)
         tuning_ends, tuning_truth = known_windows(data, "val", _ROLE, **shape)
-        tuned = tuning_windows(data, tuning_ends)
+        tuned = early_half(data, tuning_ends, config, ctx=ctx)
         spec = window_spec(data, config)
         # The largest rate seen: an answer beyond it would come from rounding alone.
         interface = _interface(data, config, float(np.float32(truth.value[chosen].max())))
@@ -140,7 +139,7 @@ class CarbonFamily:
 
     def parity_inputs(self, fitted: BoostedModel, data: Dataset, ctx: RunContext) -> dict[str, NDArray[Any]]:
         """Return windows of val and adversarial ones."""
-        return hard_windows(fitted, self.export(fitted, ctx), data)
+        return hard_windows(fitted.spec, fitted.interface, self.export(fitted, ctx), data)
 
     def tolerances(self, fitted: BoostedModel) -> Mapping[str, float]:
         """The graph sums leaves in float32: a few of its steps at the largest answer."""

@@ -31,7 +31,6 @@ from nightshift.families._sequence import (
     Held,
     SequenceConfig,
     SequenceModel,
-    early_half,
     hard_windows,
     load_sequence,
     more_training,
@@ -40,7 +39,7 @@ from nightshift.families._sequence import (
     save_sequence,
     train_net,
 )
-from nightshift.families._vehicle import inputs_of, matrix_of, summary_of, window_ends
+from nightshift.families._vehicle import early_half, inputs_of, matrix_of, summary_of, window_ends
 from nightshift.family import Arrays, GraphVariant, RunContext
 from nightshift.findings import Finding, finding
 from nightshift.problems import anomaly_judge as judge

@@ -25,14 +25,13 @@ from nightshift.families._tabular import (
     add_answer,
     fit_ensemble,
     fit_spec,
-    hard_windows,
     has_network,
     load_model,
     save_model,
     settings_of,
     training_table,
 )
-from nightshift.families._windows import interface_columns
+from nightshift.families._windows import hard_windows, interface_columns
 from nightshift.family import Arrays, RunContext
 from nightshift.graphs.build import Graph
 from nightshift.problems import regression_judge as judge
@@ -162,7 +161,7 @@ class RulFamily:
 
     def parity_inputs(self, fitted: WindowedModel, data: Dataset, ctx: RunContext) -> dict[str, NDArray[Any]]:
         """Return windows of val and adversarial ones."""
-        return hard_windows(fitted, self.export(fitted, ctx), data)
+        return hard_windows(fitted.spec, fitted.interface, self.export(fitted, ctx), data)
 
     def tolerances(self, fitted: WindowedModel) -> Mapping[str, float]:
         """Members answer in float32: a few of its steps at the largest answer, some more for a network's layers."""

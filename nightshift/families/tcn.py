@@ -21,7 +21,6 @@ from nightshift.families._sequence import (
     Held,
     SequenceConfig,
     SequenceModel,
-    early_half,
     hard_windows,
     load_sequence,
     more_training,
@@ -30,7 +29,7 @@ from nightshift.families._sequence import (
     save_sequence,
     train_net,
 )
-from nightshift.families._vehicle import inputs_of, matrix_of, summary_of, window_ends
+from nightshift.families._vehicle import early_half, inputs_of, matrix_of, summary_of, window_ends
 from nightshift.family import Arrays, GraphVariant, RunContext
 from nightshift.problems.evaluation import Evaluation
 from nightshift.problems.problem import Samples

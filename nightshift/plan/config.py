@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from nightshift import families
 from nightshift.data.schema import check_subject
 from nightshift.errors import ConfigError, UnknownNameError, nearest
 from nightshift.family import FamilyConfig, Limits
 from nightshift.files import parse_yaml, read_yaml
+from nightshift.plan.driving_layout import GROUP, is_layout, settings_from
 from nightshift.settings import Home, find_config, packaged_configs
+from nightshift.validation import validated
 
 __all__ = [
     "ResolvedConfig",
@@ -28,10 +30,8 @@ __all__ = [
     "read_yaml",
     "resolve",
     "targets",
-    "validated",
+    "with_start",
 ]
-
-Model = TypeVar("Model", bound=BaseModel)
 
 _FILE_NAME = re.compile(r"\w[\w.-]*")
 _SETTLED_NS = 2 * 10**9
@@ -120,7 +120,8 @@ def resolve(
 
     Raises:
         UnknownNameError: for an unknown family or target.
-        ConfigError: for an unknown key or preset (names the nearest), a bad value, or one above the target's ceiling.
+        ConfigError: for an unknown key or preset (names the nearest), a bad value, one above the target's ceiling, or
+            a start that is not there.
     """
     own = families.canonical(family)
     check_subject(subject)
@@ -139,7 +140,7 @@ def resolve(
         values = merge(values, layer)
         sources |= dict.fromkeys(layer, source)
     kind = families.get(own).config
-    config = validated(kind, values, f"{own} config", sources)
+    config = with_start(home, validated(kind, values, f"{own} config", sources))
     if config.preset not in config.presets:
         raise ConfigError(
             f"{own} config (from {sources.get('preset', 'default')}): unknown preset '{config.preset}'.",
@@ -150,37 +151,18 @@ def resolve(
     return ResolvedConfig(config, limits, sources)
 
 
-def validated(
-    kind: type[Model], values: Mapping[str, Any], where: str, sources: Mapping[str, str] | None = None
-) -> Model:
-    """Validate values into a model.
+def with_start(home: Home, config: FamilyConfig) -> FamilyConfig:
+    """Return a config whose start, where it names one, is named by its content: a path says nothing of what is there.
 
     Raises:
-        ConfigError: names the key, the nearest valid one, the expected and the found value.
+        ConfigError: when there is neither such a file nor such a run.
     """
-    try:
-        return kind.model_validate(dict(values))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        source = (sources or {}).get(str(first["loc"][0]) if first["loc"] else "", "")
-        place = f"{where}{f' (from {source})' if source else ''}"
-        if first["type"] == "extra_forbidden":
-            hint = nearest(key, _keys_beside(kind, first["loc"]))
-            raise ConfigError(f"{place}: unknown key '{key}'.", hint=hint) from None
-        got = first.get("input")
-        raise ConfigError(f"{place}: '{key}': {first['msg']}, got {got!r}.") from None
+    named = getattr(config, "init_from", "")
+    if not named:
+        return config
+    from nightshift.driving.learn.beginnings import settled
 
-
-def _keys_beside(kind: type[BaseModel], place: Sequence[str | int]) -> list[str]:
-    """Return the keys that are known where an unknown one stands, dotted like it."""
-    outer = ""
-    for part in place[:-1]:
-        inner = kind.model_fields[str(part)].annotation if part in kind.model_fields else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            break
-        kind, outer = inner, f"{outer}{part}."
-    return [f"{outer}{name}" for name in kind.model_fields]
+    return config.model_copy(update={"init_from": settled(home, named)})
 
 
 def _target(home: Home, target: str) -> dict[str, Any]:
@@ -197,10 +179,17 @@ def _optional(path: Path | None) -> dict[str, Any]:
 def file_settings(path: Path | None, family: str) -> dict[str, Any]:
     """Return what a file `families: {<family>: {...}}` says of a family, by its own name.
 
+    Of a driving policy it may be in the layout of `plan.driving_layout`, too.
+
     Raises:
         ConfigError: for a file that cannot be used.
     """
-    return _family_block(_read(path), family, path.name) if path else {}
+    if path is None:
+        return {}
+    content = _read(path)
+    if is_layout(content) and families.get(family).group == GROUP:
+        return settings_from(content, family, path.name)
+    return _family_block(content, family, path.name)
 
 
 def _read(path: Path) -> dict[str, Any]:

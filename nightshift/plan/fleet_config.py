@@ -9,12 +9,13 @@ from zoneinfo import available_timezones
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from nightshift import families
-from nightshift.data.groups import MACHINE, VEHICLE
+from nightshift.data.groups import DRIVING, MACHINE, VEHICLE
 from nightshift.data.schema import check_subject
 from nightshift.errors import UnknownNameError, nearest
 from nightshift.files import read_yaml
-from nightshift.plan.config import targets, validated
+from nightshift.plan.config import targets
 from nightshift.settings import Home, find_config
+from nightshift.validation import validated
 
 NAME = "fleet"
 ALL: Literal["all"] = "all"
@@ -77,6 +78,7 @@ class DeadSettings(BaseModel):
     Attributes:
         silent_s: without a heartbeat a running one has crashed; three heartbeats at least.
         pending_s: one that has not begun its work after so long has failed.
+        worker_s: so long a run of the fleet waits for a worker of a pool that has none, as after a restart at night.
         tries: of a run of the fleet, or of a batch, before what is left of it counts as failed.
     """
 
@@ -84,6 +86,7 @@ class DeadSettings(BaseModel):
 
     silent_s: float = Field(default=90.0, gt=0)
     pending_s: float = Field(default=600.0, gt=0)
+    worker_s: float = Field(default=30.0, ge=0)
     tries: int = Field(default=3, ge=1)
 
 
@@ -94,6 +97,7 @@ class RetentionSettings(BaseModel):
         versions: of each model, newest first; champion and challenger are kept beyond that.
         data_versions: of each machine, newest first; those that a kept model was trained on are kept beyond that.
         fleet_runs: newest first, with their reports.
+        driving_runs: training runs of driving policies, newest first, a sweep as one; those of kept models beyond that.
         runs_days: Prefect runs that ended longer ago go.
     """
 
@@ -102,6 +106,7 @@ class RetentionSettings(BaseModel):
     versions: int = Field(default=3, ge=1)
     data_versions: int = Field(default=3, ge=1)
     fleet_runs: int = Field(default=60, ge=1)
+    driving_runs: int = Field(default=40, ge=1)
     runs_days: float = Field(default=60.0, gt=0)
 
 
@@ -194,7 +199,7 @@ class FleetConfig(BaseModel):
 
     def targets_of(self, group: str) -> tuple[str, ...]:
         """Return the device classes that models of a group are built for."""
-        return self.vehicle_targets if group == VEHICLE else self.targets
+        return self.vehicle_targets if group in (VEHICLE, DRIVING) else self.targets
 
     @property
     def every_target(self) -> tuple[str, ...]:

@@ -17,11 +17,12 @@ from nightshift.files import write_atomic
 from nightshift.nets.differences import differences as differing
 from nightshift.plan.cell import Cell
 from nightshift.plan.code import code_fingerprint
-from nightshift.plan.config import file_settings, merge, validated
+from nightshift.plan.config import file_settings, merge, with_start
 from nightshift.plan.options import TrainOptions, settings_of
 from nightshift.plan.records import work_folder
 from nightshift.plan.state import TRAINED, state
 from nightshift.settings import Home
+from nightshift.validation import validated
 
 #: Beside a cell's records: the MLflow run that shows its training while it goes on (see `tracking.epochs`).
 RUN_FILE = "live_run"
@@ -124,7 +125,7 @@ def resumed(
     names = {"subject": subject, "family": families.canonical(family) if family else "", "target": target}
     asked = begun.model_copy(update={name: value for name, value in names.items() if value})
     refuse_another(begun, asked)
-    refuse_another(begun, asked.model_copy(update={"config": _with_settings(begun, options)}))
+    refuse_another(begun, asked.model_copy(update={"config": _with_settings(home, begun, options)}))
     refuse_another(begun, begun.model_copy(update={"code": code_fingerprint(begun.family)}))
     # Forced once more it would begin anew.
     return begun.model_copy(update={"forced": ""})
@@ -165,14 +166,14 @@ def _facts(cell: Cell) -> dict[str, object]:
     }
 
 
-def _with_settings(begun: Cell, options: TrainOptions) -> dict[str, object]:
+def _with_settings(home: Home, begun: Cell, options: TrainOptions) -> dict[str, object]:
     """Return a run's config with what is asked for over it."""
     file = Path(options.config_file) if options.config_file else None
     asked = merge(file_settings(file, begun.family), settings_of(options, begun.family))
     if not asked:
         return begun.config
     kind = families.get(begun.family).config
-    config = validated(kind, merge(begun.config["config"], asked), f"{begun.family} config")
+    config = with_start(home, validated(kind, merge(begun.config["config"], asked), f"{begun.family} config"))
     return {**begun.config, "config": config.model_dump(mode="json")}
 
 

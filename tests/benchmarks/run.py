@@ -68,6 +68,8 @@ def main(wanted: Sequence[str]) -> int:
             missing = [k for k in KEYS if k not in row]
             if missing:
                 raise KeyError(f"{name} returned a row without {missing}")
+            # Verdicts of NumPy's own kind are none of JSON's.
+            row["ok"] = None if row["ok"] is None else bool(row["ok"])
             rows.append(row | {"bench": name, "seconds": round(time.perf_counter() - started, 1)})
     write_atomic(RESULT, json.dumps([*kept, *rows], indent=1).encode())
     show(rows)

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from deployments import pools
 from deployments.declared import RunLimit, prefect_yaml, read
-from flows import batch, fleet, machine, promote, synthesize, train, verify
+from flows import batch, estimator, fleet, machine, promote, synthesize, train, verify
 from nightshift import families
 from nightshift.plan.fleet_config import FleetConfig
 
@@ -23,6 +23,7 @@ FLOWS = (
     batch.train_batch,
     machine.train_machine,
     synthesize.synthesize_machine,
+    estimator.train_estimator,
     fleet.train_fleet,
     promote.promote_model,
     verify.verify_on_device,

@@ -92,6 +92,16 @@ def test_one_by_one_gives_the_rows_of_the_whole_trace_to_the_bit(monkeypatch: py
     assert np.isnan(column(few, "changed_bits")).sum() > np.isnan(column(whole, "changed_bits")).sum()
 
 
+def test_a_clock_that_stands_still_costs_no_memory_and_one_by_one_still_agrees() -> None:
+    many = 3_000
+    still = Frames(
+        np.full(many, 7.0), np.full(many, 5, np.uint32), np.full(many, 8, np.uint8), np.zeros((many, 8), np.uint8)
+    )
+    whole = read_frames(still)
+    assert column(whole, "frames_20ms").max() == 1_000
+    np.testing.assert_array_equal(pushed(still), whole)
+
+
 def test_a_frame_between_the_due_ones_stands_out_and_teaches_nothing() -> None:
     bus = periodic(20.0, {0x10: 0.02, 0x20: 0.05})
     flood = np.arange(10.0, 12.0, 0.0031)

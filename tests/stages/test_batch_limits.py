@@ -11,7 +11,7 @@ import pytest
 
 from nightshift.plan.batch import BatchOptions, CapacityError
 from nightshift.settings import Home
-from nightshift.stages.batch_limits import Room, Usage, _free_of_container, processes_for, room_now, usage_of
+from nightshift.stages.batch_limits import Room, Usage, processes_for, room_now, usage_of
 
 ROOM = Room(memory_gb=17.0, disk_mb=10_000, cores=8)
 
@@ -59,15 +59,6 @@ def test_the_room_of_this_machine_is_measured_before_the_home_exists(tmp_path: P
     assert room.memory_gb > 0
     assert room.disk_mb > 0
     assert 1 <= room.cores <= (os.cpu_count() or 1)
-
-
-def test_a_containers_limit_counts_without_its_page_cache(tmp_path: Path) -> None:
-    (tmp_path / "memory.max").write_text("8000000000\n")
-    (tmp_path / "memory.current").write_text("6000000000\n")
-    (tmp_path / "memory.stat").write_text("anon 5000000000\ninactive_file 1000000000\n")
-    assert _free_of_container(tmp_path) == 3e9
-    (tmp_path / "memory.max").write_text("max\n")
-    assert _free_of_container(tmp_path) == float("inf")
 
 
 def test_what_a_process_holds_is_counted_with_its_children() -> None:

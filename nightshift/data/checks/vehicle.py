@@ -206,8 +206,10 @@ def _mixed_speeds(rows: Rows) -> list[Finding]:
         slope, correlation = _rise(rows.numbers(part, VELOCITY), rows.numbers(part, ACCELERATION), run)
         number = run[_begins(run)]
         trips += len(number)
-        for unit, (factor, _) in _SPEEDS.items():
-            here = (np.abs(slope / factor - 1) < _SLOPE_TOLERANCE) & (correlation > _LEAST_CORRELATION)
+        # km/h and ft/s lie near each other: a trip is in the unit that fits it best.
+        off = np.abs(slope / np.array([[factor] for factor, _ in _SPEEDS.values()]) - 1)
+        fits = (off == off.min(axis=0)) & (off < _SLOPE_TOLERANCE) & (correlation > _LEAST_CORRELATION)
+        for unit, here in zip(_SPEEDS, fits, strict=True):
             if here.any():
                 units.setdefault(unit, []).extend(number[here].tolist())
     found = []

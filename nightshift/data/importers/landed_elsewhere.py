@@ -86,7 +86,8 @@ def _land_parts(home: Home, folder: Path, metadata: Metadata, event: bool, check
     _hold_row_counts(frames, metadata)
     if metadata.time_kind is TimeKind.NONE:
         frames = _numbered_apart(frames)
-    return land_parts(home, frames, _completed(metadata, frames["train"]), event=event, check=check)
+    files = {name: folder / name for name in metadata.files}
+    return land_parts(home, frames, _completed(metadata, frames["train"]), files=files, event=event, check=check)
 
 
 def _is_present(home: Home, folder: Path, subject: str) -> bool:
@@ -174,6 +175,8 @@ def _hold_consistent(metadata: Metadata, name: str) -> None:
         wrong = f"'time_unit' is '{metadata.time_unit}', expected '{expected}' with time_kind '{metadata.time_kind}'"
     elif metadata.group == "vehicle" and (metadata.time_kind is not TimeKind.CALENDAR or VEHICLE in columns):
         wrong = f"trips of vehicles need time_kind 'calendar', and no sensor called '{VEHICLE}'"
+    elif metadata.group == "driving" and metadata.time_kind is not TimeKind.NONE:
+        wrong = "driving scenarios need time_kind 'none'"
     elif metadata.has_rul and metadata.time_kind is TimeKind.NONE:
         wrong = "'has_rul' is true, but rows without time have no remaining life"
     elif metadata.label_source is LabelSource.FROM_RUL and metadata.horizon is None:

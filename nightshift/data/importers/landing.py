@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nightshift.data.dataset import Dataset
@@ -123,8 +124,9 @@ def land_parts(
     parts: Mapping[str, pd.DataFrame],
     metadata: Metadata,
     *,
+    files: Mapping[str, Path] | None = None,
     event: bool = True,
     check: Check | None = None,
 ) -> Dataset:
-    """Land rows that are already split."""
-    return land(home, parts, metadata, event=event, check=check)
+    """Land rows that are already split; see `store.land`."""
+    return land(home, parts, metadata, files=files, event=event, check=check)

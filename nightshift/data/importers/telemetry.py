@@ -178,10 +178,10 @@ def _times(column: pd.Series[Any], timezone: str, runs: NDArray[np.int64], sourc
     """Return UTC times; numbers are seconds, of a trip or of a whole drive."""
     import pandas as pd
 
+    if column.isna().any():
+        row = int(np.argmax(column.isna())) + 1
+        raise DataError(f"D020: 'time' of {source} is empty in row {row}.", hint="Every row needs its time.")
     if pd.api.types.is_numeric_dtype(column.dtype):
-        if column.isna().any():
-            row = int(np.argmax(column.isna())) + 1
-            raise DataError(f"D020: 'time' of {source} is empty in row {row}.", hint="Every row needs its time.")
         epoch = bool((column > 1e8).all())
         start = pd.Timestamp("1970-01-01" if epoch else _NO_DAY, tz="UTC")
         nanoseconds = np.round(column.to_numpy(np.float64) * 1e6).astype(np.int64) * 1000

@@ -13,7 +13,7 @@ from nightshift.simulate.vehicle.fleet import Cars
 
 G = 9.81
 AIR_KG_M3 = 1.20
-#: The road is one long band of made slopes and bends, 20 m a step; trips begin anywhere on it.
+#: A road is one long band of made slopes and bends, 20 m a step; trips begin anywhere on it.
 _STEP_M, _STEPS = 20.0, 1 << 16
 #: Spread of the slope and the distance over which it changes; hilly, not alpine.
 _GRADE_SPREAD, _GRADE_M = 0.018, 400.0
@@ -37,9 +37,14 @@ class Road:
     heading: Floats
 
 
-def make_road(seed: int) -> Road:
-    """Make the road of a simulation; no real one is used."""
-    rng = np.random.default_rng([seed, 71])
+def make_road(seed: int, part: int) -> Road:
+    """Make the road of a simulation's part; no real one is used.
+
+    Args:
+        seed: of the simulation.
+        part: number of the part.
+    """
+    rng = np.random.default_rng([seed, part, 71])
     memory = np.exp(-_STEP_M / _GRADE_M)
     grade = _smooth(rng.standard_normal(_STEPS), float(memory))
     grade = (grade / grade.std() * _GRADE_SPREAD).clip(-_STEEPEST, _STEEPEST)

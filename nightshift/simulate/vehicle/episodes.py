@@ -105,16 +105,16 @@ class _Part:
 def simulate(plan: Plan) -> Iterator[Trips]:
     """Yield the trips of all parts, up to `CHUNK` at a time, part after part; the same plan gives the same bytes.
 
-    Each part has cars and cycles of its own.
+    Each part has cars, cycles and a road of its own.
 
     Raises:
         DataError: for fewer than three kins of cycles.
     """
-    road = make_road(plan.seed)
     first_run = first_car = 0
     for name, n in parts_of(plan.episodes).items():
         part = _plan_part(name, n, plan, first_run, first_car)
         stretches = stretches_of(plan.shared[name])
+        road = make_road(plan.seed, _SEED_PARTS[name])
         for number, first in enumerate(range(0, n, CHUNK)):
             chosen = slice(first, min(first + CHUNK, n))
             yield _chunk(plan, part, chosen, stretches, road, (plan.seed, _SEED_PARTS[name], 100 + number))
@@ -182,7 +182,7 @@ def _columns(
 ) -> dict[str, Floats]:
     engine = powertrain.run_engine(motion, cars, who, weather, road)
     sideways = telemetry.lateral(motion, who, danger, road, rng)
-    seen = telemetry.shown(motion, engine, sideways, cars, weather, road, rng)
+    seen = telemetry.shown(telemetry.true_readings(motion, engine, sideways, cars, weather, road, rng), rng)
     return {**seen, FUEL: engine.fuel_l_h, CARBON: engine.co2_g_s}
 
 

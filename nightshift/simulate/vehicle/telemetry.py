@@ -39,7 +39,12 @@ def lateral(motion: Motion, drivers: Drivers, danger: Danger, road: Road, rng: n
     return held
 
 
-def shown(
+def shown(readings: dict[str, Floats], rng: np.random.Generator) -> dict[str, Floats]:
+    """Return what is true of every input column, `(trips, seconds)`, as its instrument shows it."""
+    return {name: _instrument(name, readings[name], rng) for name in INSTRUMENTS}
+
+
+def true_readings(
     motion: Motion,
     engine: Engine,
     sideways: Floats,
@@ -48,20 +53,7 @@ def shown(
     road: Road,
     rng: np.random.Generator,
 ) -> dict[str, Floats]:
-    """Return every input column as its instrument shows it, `(trips, seconds)`."""
-    clean = _clean(motion, engine, sideways, cars, weather, road, rng)
-    return {name: _instrument(name, clean[name], rng) for name in INSTRUMENTS}
-
-
-def _clean(
-    motion: Motion,
-    engine: Engine,
-    sideways: Floats,
-    cars: Cars,
-    weather: Weather,
-    road: Road,
-    rng: np.random.Generator,
-) -> dict[str, Floats]:
+    """Return every input column without its instrument's faults, `(trips, seconds)`."""
     v, a = motion.speed, motion.acceleration
     grade = road.grade[motion.place]
     bend = sideways / np.maximum(v * v, 1.0)

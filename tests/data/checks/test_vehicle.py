@@ -153,6 +153,16 @@ def test_mixed_units_keep_trips_from_landing_and_one_class_does_not(home: Home) 
         land_parts(home, cut, metadata(), check=refuse_blockers)
 
 
+def test_a_trip_between_two_units_is_told_in_the_nearer_one(home: Home) -> None:
+    cut = trips(rows=180)
+    for factor, trip in ((3.45, 0), (3.4, 5)):  # km/h is 3.6, ft/s 3.28
+        cut["train"].loc[rows_of(cut, "train", trip), "velocity"] *= factor
+    told = [f.what for f in validate(land_parts(home, cut, metadata()), frozenset({"fuel"})) if f.code == "D025"]
+    assert len(told) == 2
+    assert "looks like km/h in 1 of 33 trips (0)" in told[0]
+    assert "looks like ft/s in 1 of 33 trips (5)" in told[1]
+
+
 def test_frames_of_a_bus_may_come_when_they_come(home: Home) -> None:
     cut = trips()
     rng = np.random.default_rng(0)

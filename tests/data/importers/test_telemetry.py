@@ -97,6 +97,10 @@ def in_kmh(frames: dict[str, pd.DataFrame]) -> None:
     frames["val"].loc[frames["val"]["run"] == frames["val"]["run"].iloc[0], "velocity"] *= 3.6
 
 
+def forget_a_time(frames: dict[str, pd.DataFrame]) -> None:
+    frames["val"].loc[frames["val"].index[8], "time"] = pd.NaT
+
+
 def repeat_numbers(frames: dict[str, pd.DataFrame]) -> None:
     frames["test"]["run"] -= frames["test"]["run"].min()
 
@@ -126,6 +130,7 @@ def only_words(frames: dict[str, pd.DataFrame]) -> None:
         (rename("val", time="when"), "D001: val.csv has no column 'time'"),
         (rename("val", brake="Brake [bar]"), r"'Brake \[bar\]' of val.csv is in 'bar', expected one of: none, %"),
         (rename("val", brake="handbrake"), "D001: val.csv lacks the column 'brake' that other files have"),
+        (forget_a_time, "D020: 'time' of val.csv is empty in row 9"),
         (put_text, r"column 'throttle' holds 'full' \(row 4\), which is no number"),
         (only_words, "holds none of the signals velocity"),
         (lambda frames: frames.pop("val"), "holds train, test and no val"),
