@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 from deployments import pools
@@ -58,12 +59,13 @@ def troubles(home: Home, places: Iterable[tuple[str, str]], url: str = "") -> tu
 
 def _trouble(home: Home, pool: str, queue: str, url: str) -> Trouble | None:
     deployment = DEVICE_CHECK if (pool, queue) == DEVICE_PLACE else BATCH_OF.get(pool, "")
-    found = _of_pool(home, pool, deployment, url) or _of_queue(pool, queue, url)
-    if found is not None:
-        return Trouble(pool, queue, *found)
-    if polled_since(pool, queue, time.time() - POLLED_S, url):
-        return None
-    return Trouble(pool, queue, *_no_worker(pool, queue), passes=True)
+    found = _of_pool(home, pool, deployment, url)
+    if found is None:
+        asked = _read_queue(pool, queue, url)
+        found = _of_queue(pool, queue, asked)
+        if found is None and _asked_since(asked, time.time() - POLLED_S):
+            return None
+    return Trouble(pool, queue, *found) if found else Trouble(pool, queue, *_no_worker(pool, queue), passes=True)
 
 
 def polled_since(pool: str, queue: str, since_s: float, url: str = "") -> bool:
@@ -74,8 +76,17 @@ def polled_since(pool: str, queue: str, since_s: float, url: str = "") -> bool:
     Raises:
         ServiceError: when the server does not answer.
     """
+    return _asked_since(_read_queue(pool, queue, url), since_s)
+
+
+def _read_queue(pool: str, queue: str, url: str) -> dict[str, Any] | None:
+    """What the server knows of a pool's queue; None when it has no such queue."""
     status, found = ask(f"work_pools/{quote(pool)}/queues/{quote(queue)}", accept=(404,), url=url)
-    polled = found.get("last_polled") if status != 404 else None
+    return None if status == 404 else found
+
+
+def _asked_since(queue: dict[str, Any] | None, since_s: float) -> bool:
+    polled = queue["last_polled"] if queue else None
     return polled is not None and at_s(polled) >= since_s
 
 
@@ -97,9 +108,8 @@ def _of_pool(home: Home, pool: str, deployment: str, url: str) -> tuple[str, str
     return None
 
 
-def _of_queue(pool: str, queue: str, url: str) -> tuple[str, str] | None:
-    status, found = ask(f"work_pools/{quote(pool)}/queues/{quote(queue)}", accept=(404,), url=url)
-    if status == 404:
+def _of_queue(pool: str, queue: str, found: dict[str, Any] | None) -> tuple[str, str] | None:
+    if found is None:
         return f"the work pool '{pool}' has no queue '{queue}'.", "It is made by: nightshift deploy"
     if found["is_paused"]:
         return f"the queue '{queue}' of '{pool}' is paused.", f"prefect work-queue resume {queue} --pool {pool}"
