@@ -86,7 +86,7 @@ def _read_queue(pool: str, queue: str, url: str) -> dict[str, Any] | None:
 
 
 def _asked_since(queue: dict[str, Any] | None, since_s: float) -> bool:
-    polled = queue["last_polled"] if queue else None
+    polled = queue.get("last_polled") if queue else None
     return polled is not None and at_s(polled) >= since_s
 
 

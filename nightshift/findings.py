@@ -249,7 +249,7 @@ CODES: dict[str, Code] = _table(
         "T001",
         _WARN,
         "gap between train and test",
-        "the model has learned rows, not the machine",
+        "the model has learned its rows, not what they have in common",
         "Simplify the model or add runs.",
     ),
     (
