@@ -20,6 +20,8 @@ from nightshift.settings import Home
 from nightshift.trainer import CVResult, FindingWarning, TrainResult, train_from_config
 from nightshift.trainer.config import METHODS, STRATEGIES
 
+pytestmark = pytest.mark.slow
+
 TEXT = (Path(__file__).resolve().parent.parent / "docs" / "trainer.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
 #: The keys that a file must be able to have.

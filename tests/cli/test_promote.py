@@ -24,6 +24,8 @@ from nightshift.tracking import registry, versions
 from nightshift.tracking.mlflow_store import Store, open_store
 from tests.tracking.bundles import a_cell, finish, threshold_for
 
+pytestmark = pytest.mark.slow
+
 MODEL = ("motor_bench_001", "anomaly")
 
 

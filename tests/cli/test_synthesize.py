@@ -18,6 +18,8 @@ from nightshift.settings import Home
 from nightshift.stages.recorded import StageContext
 from nightshift.stages.synthesis.chain import run_chain
 
+pytestmark = pytest.mark.slow
+
 
 def planned(home: Home, **options: object) -> Synthesis:
     return plan_synthesis(home, SMALL, SMALL_ROWS, 7, SynthesisOptions.model_validate({**QUICK, **options}))

@@ -29,6 +29,8 @@ from nightshift.tracking.driving_need import need_mb, require_gpu
 from nightshift.tracking.driving_runs import read_run
 from nightshift.tracking.resources import Gpu, GpuHolder
 
+pytestmark = pytest.mark.slow
+
 SUBJECT = "adplanning"
 CUSTOM = """
 algorithm: ppo
@@ -202,7 +204,6 @@ def in_a_process(home: Home, *words: str) -> str:
     return done.stdout
 
 
-@pytest.mark.slow
 def test_a_policy_from_a_config_to_the_registry(
     place: Home, custom: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

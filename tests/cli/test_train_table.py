@@ -19,6 +19,8 @@ from nightshift.settings import Home
 from nightshift.tracking.mlflow_store import open_store
 from nightshift.trainer import load
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, migrated_db: Path) -> Iterator[Home]:

@@ -26,6 +26,8 @@ from nightshift.plan.state import AWAITS, DEVICE, remember
 from nightshift.settings import Home
 from nightshift.tracking.device import Wanted
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     "words",

@@ -17,6 +17,8 @@ from nightshift.simulate.can_drives import make_drives
 from nightshift.simulate.can_signals import MESSAGES, crc8
 from nightshift.simulate.vehicle.cycles import made_cycles
 
+pytestmark = pytest.mark.slow
+
 
 @cache
 def drive(seed: int = 3, attacked: bool = False) -> tuple[Frames, NDArray[np.uint8]]:

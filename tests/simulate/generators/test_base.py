@@ -17,6 +17,8 @@ from nightshift.simulate.generators.limits import rows_outside, within_limits
 from nightshift.simulate.profile import load_profile, profile_names
 from nightshift.simulate.units import UnitColumn, draw_units, unit_columns
 
+pytestmark = pytest.mark.slow
+
 HOME = Home(Path("no-home"))
 PROFILE = load_profile(HOME, "motor_siemens_1la7_001")
 COLUMNS = unit_columns(PROFILE)

@@ -19,6 +19,8 @@ from nightshift.simulate.generators.tvae import Tvae, TvaeLearner
 from nightshift.simulate.profile import load_profile
 from nightshift.simulate.units import SeedUnits, draw_units, split_units, unit_columns
 
+pytestmark = pytest.mark.slow
+
 PROFILE = load_profile(Home(Path("no-home")), "motor_siemens_1la7_001")
 COLUMNS = unit_columns(PROFILE)
 CONTINUOUS = [c.name for c in COLUMNS if not c.discrete]

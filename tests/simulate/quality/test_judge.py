@@ -15,6 +15,8 @@ from nightshift.simulate.quality.report import QualityReport
 from nightshift.simulate.units import SeedUnits, draw_units, split_units
 from tests.simulate.quality.made import motor
 
+pytestmark = pytest.mark.slow
+
 PROFILE = motor()
 SEEDS = (0, 1)
 Tables = dict[int, pd.DataFrame]
