@@ -20,7 +20,7 @@ ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 #: What the server answers while its SQLite is locked; its own clients try again, too.
 _BUSY = 503
 _PAUSES_S = (0.3, 1.0, 3.0, 6.0)
-#: Its requests wait for each other up to SQLite's busy timeout, which it sets to 60 s.
+#: Requests to a server on SQLite that is not ours may wait 60 s for each other (see `prefect_server`).
 PATIENCE_S = 90.0
 # A server that goes down in the middle of its answer leaves a part of it, which is no OSError.
 _NO_ANSWER = (OSError, http.client.HTTPException)

@@ -30,9 +30,7 @@ DOWN_GRACE_S = 45.0
 
 
 def _command(port: int) -> tuple[str, ...]:
-    return processes.python(
-        *("-m", "prefect", "--no-prompt", "server", "start", "--host", HOST, "--port", str(port), "--analytics-off")
-    )
+    return processes.python("-m", "deployments.prefect_server", "--host", HOST, "--port", str(port))
 
 
 _PREFECT = Listener(

@@ -19,8 +19,8 @@ from nightshift.settings import Home
 BATCH_OF = {GPU_POOL: "train-batch/gpu", PI_POOL: "train-batch/pi"}
 #: What checks a bundle on a board, and where boards ask for such runs.
 DEVICE_CHECK, DEVICE_PLACE = "verify-on-device/device", (PI_POOL, "device")
-#: A worker asks every few seconds; a queue that nobody has asked for so long has none. Prefect's server on SQLite may
-#: need a minute to write down that it was asked.
+#: A worker asks every few seconds; a queue that nobody has asked for so long has none. A server on SQLite that is not
+#: ours may need a minute to write down that it was asked (see `prefect_server`).
 POLLED_S = 150.0
 
 

@@ -16,4 +16,4 @@ WORKDIR /srv/nightshift
 VOLUME /srv/nightshift
 EXPOSE 4200 5000
 ENTRYPOINT ["python", "/opt/nightshift/in_home.py"]
-CMD ["prefect", "server", "start", "--host", "0.0.0.0", "--analytics-off"]
+CMD ["python", "-m", "deployments.prefect_server", "--host", "0.0.0.0"]

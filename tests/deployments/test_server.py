@@ -7,8 +7,10 @@ import os
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from support.homes import a_home
 from support.servers import EmptyDatabase
 
 from deployments import processes, server
+from deployments.api import ask
 from deployments.server import ServerInfo, down, ensure_server, ps
 from nightshift.errors import EXIT_UNREACHABLE, ServiceError
 from nightshift.settings import Home
@@ -92,6 +95,28 @@ def test_the_server_keeps_to_its_home_to_the_loopback_and_to_itself(served):
     listening = [c.laddr.ip for c in psutil.Process(served.info.pid).net_connections("tcp") if c.status == "LISTEN"]
     assert listening == ["127.0.0.1"]
     assert os.getsid(served.info.pid) == served.info.pid
+
+
+def test_workers_that_ask_for_runs_at_once_do_not_stop_the_server(served, at_home):
+    """On SQLite it answered nothing for 60 s, within a second of three workers: see `deployments.prefect_server`."""
+    pools = ("at-once-a", "at-once-b", "at-once-c")
+    for pool in pools:
+        ask("work_pools/", {"name": pool, "type": "process"})
+    end = time.monotonic() + 6
+
+    def asks(pool: str) -> list[float]:
+        took = []
+        while time.monotonic() < end:
+            begin = time.monotonic()
+            ask(f"work_pools/{pool}/workers/heartbeat", {"name": "worker"})
+            ask(f"work_pools/{pool}/get_scheduled_flow_runs", {})
+            took.append(time.monotonic() - begin)
+        return took
+
+    with ThreadPoolExecutor(max_workers=6) as workers:
+        took = [found for one in workers.map(asks, pools * 2) for found in one]
+    assert len(took) > 20
+    assert max(took) < 30
 
 
 def test_ps_names_the_server_its_address_and_its_log(served):
