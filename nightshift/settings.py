@@ -24,6 +24,8 @@ HOME_VARIABLE = "NIGHTSHIFT_HOME"
 STORE_VARIABLE = "NIGHTSHIFT_STORE_URL"
 #: MLflow's database, e.g. `postgresql://user:password@host/mlflow`; a secret.
 MLFLOW_DB_VARIABLE = "NIGHTSHIFT_MLFLOW_DB"
+#: The database of searches' studies, of the same form; a secret too.
+STUDY_DB_VARIABLE = "NIGHTSHIFT_STUDY_DB"
 #: Where MLflow keeps artifacts of new experiments.
 MLFLOW_ARTIFACTS_VARIABLE = "NIGHTSHIFT_MLFLOW_ARTIFACTS"
 #: A folder of files named like variables, as Docker and Kubernetes mount secrets.
@@ -43,6 +45,7 @@ SECRETS = (
     "PREFECT_API_AUTH_STRING",
     "PREFECT_API_KEY",
     "PREFECT_SERVER_DATABASE_CONNECTION_URL",
+    STUDY_DB_VARIABLE,
 )
 
 NO_TELEMETRY = {
@@ -140,11 +143,12 @@ class Home:
         It may hold a password: a process gets it by its environment (`MLFLOW_BACKEND_STORE_URI` of `mlflow server`),
         never by its command line, which everybody can read.
         """
-        given = secret(MLFLOW_DB_VARIABLE)
-        if given is None:
-            return f"sqlite:///{self.mlflow_db}"
-        # Which driver a bare `postgresql:` means is SQLAlchemy's to say, and has changed; the extra brings this one.
-        return re.sub("^postgres(ql)?://", "postgresql+psycopg2://", given.get_secret_value())
+        return _database(MLFLOW_DB_VARIABLE, self.mlflow_db)
+
+    @property
+    def studies(self) -> str:
+        """The database of searches' studies: `NIGHTSHIFT_STUDY_DB` when set, else a SQLite file."""
+        return _database(STUDY_DB_VARIABLE, self.root / "experiments" / "searches" / "studies.db")
 
     @property
     def mlflow_uri(self) -> str:
@@ -192,6 +196,15 @@ class Home:
             "OMP_WAIT_POLICY": "PASSIVE",
             **NO_TELEMETRY,
         }
+
+
+def _database(variable: str, file: Path) -> str:
+    """Return the address that a secret holds, else that of a SQLite file."""
+    given = secret(variable)
+    if given is None:
+        return f"sqlite:///{file}"
+    # Which driver a bare `postgresql:` means is SQLAlchemy's to say, and has changed; the extra brings this one.
+    return re.sub("^postgres(ql)?://", "postgresql+psycopg2://", given.get_secret_value())
 
 
 def checkout() -> Path | None:

@@ -50,6 +50,12 @@ class TableOptions(BaseModel):
     storage: str = Field(
         default="", title="Storage", description="Of the search: sqlite:///… or postgresql://…; empty = in the home."
     )
+    pool: str = Field(
+        default="",
+        title="Work pool",
+        description="Whose workers do the search's trials, such as gpu-pool; empty = this run does them.",
+    )
+    workers: int = Field(default=2, ge=1, title="Runs", description="That share the trials on the work pool.")
 
 
 class TableJob(TableOptions):

@@ -18,6 +18,7 @@ from nightshift.trainer.options import Track
 if TYPE_CHECKING:
     from nightshift.trainer.results.result import CVResult, TrainResult
     from nightshift.trainer.search.run import SearchResult
+    from nightshift.trainer.search.watch import Hands
 
 
 @dataclass(frozen=True)
@@ -35,30 +36,25 @@ class TableRun:
     faults: tuple[NightshiftError, ...] = ()
 
 
-def train_table(home: Home, job: TableJob, progress: Any = "auto") -> TableRun:
+def train_table(home: Home, job: TableJob, progress: Any = "auto", hands: Hands | None = None) -> TableRun:
     """Train as a job says, save the model and log the run.
 
     Args:
         home: whose store the run is logged in.
         job: what is asked for.
         progress: "auto", True, False or a function of progress events.
+        hands: has others do the trials of a search, by `join_table_search`.
 
     Raises:
         DataError: for a file that cannot be read, or a table that nothing can be trained on.
         UsageError: for settings that cannot be, a column that is not there.
         TrainingError: when the estimator cannot be fitted.
     """
-    from nightshift.trainer.config import read_config
-
     began = time.perf_counter()
-    told = read_config(job.settings)
-    if not told.get("model"):
-        raise UsageError("no model: expected a name such as lightgbm, got none.", hint="Give --model lightgbm.")
-    saving, track = _saving(told), _track(told.pop("track", None), job)
-    told["progress"] = False if told.pop("verbose", None) is False else progress
+    told, saving, track = _told(job, progress)
     with warnings.catch_warnings():
         _hush_findings()
-        trained, found = _trained(home.root / Path(job.file).expanduser(), job, told)
+        trained, found = _trained(file_of(home, job), job, told, hands)
     result, faults = _kept(trained, saving)
     run_id, more = _logged(home, result, track, job, found)
     faults += more
@@ -77,6 +73,43 @@ def train_table(home: Home, job: TableJob, progress: Any = "auto") -> TableRun:
         exit_code=faults[0].exit_code if faults else 0,
     )
     return TableRun(outcome, result, found, faults)
+
+
+def join_table_search(home: Home, job: TableJob, progress: Any = "auto") -> int:
+    """Do trials of a job's search, which another process has begun; return how many ended here.
+
+    Raises:
+        ConfigError: where the storage has no such study as seen from here, or the file here is another one.
+        NightshiftError: as `train_table`.
+    """
+    from nightshift.trainer.search.run import join_search
+
+    told, _, _ = _told(job, progress)
+    with warnings.catch_warnings():
+        _hush_findings()
+        given, keywords = _search(file_of(home, job), job, told)
+        return join_search(*given, **keywords)
+
+
+def file_of(home: Home, job: TableJob) -> Path:
+    """Return where a job's file lies."""
+    return home.root / Path(job.file).expanduser()
+
+
+def _told(job: TableJob, progress: Any) -> tuple[dict[str, Any], _Saving, Track | None]:
+    """Return the trainer's keywords, and what is done with the result.
+
+    Raises:
+        UsageError: for settings that cannot be.
+    """
+    from nightshift.trainer.config import read_config
+
+    told = read_config(job.settings)
+    if not told.get("model"):
+        raise UsageError("no model: expected a name such as lightgbm, got none.", hint="Give --model lightgbm.")
+    saving, track = _saving(told), _track(told.pop("track", None), job)
+    told["progress"] = False if told.pop("verbose", None) is False else progress
+    return told, saving, track
 
 
 @dataclass(frozen=True)
@@ -110,7 +143,9 @@ def _hush_findings() -> None:
     warnings.simplefilter("ignore", FindingWarning)
 
 
-def _trained(file: Path, job: TableJob, told: dict[str, Any]) -> tuple[TrainResult | CVResult, SearchResult | None]:
+def _trained(
+    file: Path, job: TableJob, told: dict[str, Any], hands: Hands | None
+) -> tuple[TrainResult | CVResult, SearchResult | None]:
     """Search, cross-validate or train once, as the job says.
 
     Raises:
@@ -128,21 +163,29 @@ def _trained(file: Path, job: TableJob, told: dict[str, Any]) -> tuple[TrainResu
         y = source_of(file, job.target, (job.groups, job.times)).column(job.target)
         model, told = with_params(str(told["model"]), told.get("params") or {}, y), _single(told)
         return train_from_parquet(model, file, job.target, groups=job.groups, times=job.times, **told), None
-    rows = rows_of(file, job, asked_of({"limits": told.get("limits")}, {}).settings.limits)
     if not job.search:
+        rows = rows_of(file, job, asked_of({"limits": told.get("limits")}, {}).settings.limits)
         config = {"model": told.pop("model"), "params": told.pop("params", None) or {}}
         return train_from_config(config, rows.X, rows.y, **rows.beside, **told), None
     from nightshift.trainer.search.run import search_model
 
+    given, keywords = _search(file, job, told)
+    found = search_model(*given, hands=hands, **keywords)
+    return found.result, found
+
+
+def _search(file: Path, job: TableJob, told: dict[str, Any]) -> tuple[tuple[Any, Any, Any, Any], dict[str, Any]]:
+    """Return what `search_model` is called with: model, table and space, and its keywords."""
+    from nightshift.trainer.api import with_params
+    from nightshift.trainer.config import asked_of
+
+    rows = rows_of(file, job, asked_of({"limits": told.get("limits")}, {}).settings.limits)
     model = with_params(str(told.pop("model")), told.pop("params", None) or {}, rows.y)
     if told.get("cv") in (None, False):
         told.pop("cv", None)
     name = f"{job.called}.{job.target}.{type(model).__name__}"
-    keywords: dict[str, Any] = {**rows.beside, **told}
-    found = search_model(
-        model, rows.X, rows.y, job.space or None, trials=job.search, storage=job.storage, name=name, **keywords
-    )
-    return found.result, found
+    kept = {"trials": job.search, "storage": job.storage, "name": name}
+    return (model, rows.X, rows.y, job.space or None), {**rows.beside, **told, **kept}
 
 
 def _single(told: dict[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from nightshift.trainer.results.result import CVResult as CVResult
     from nightshift.trainer.results.result import TrainResult as TrainResult
     from nightshift.trainer.search.run import SearchResult as SearchResult
+    from nightshift.trainer.search.run import join_search as join_search
     from nightshift.trainer.search.run import search_model as search_model
 
 _PLACES = {
@@ -34,7 +35,7 @@ _PLACES = {
     "keep.load": ("load",),
     "options": ("Balance", "Checks", "EarlyStopping", "Encode", "Limits", "Split", "Track"),
     "results.result": ("CVResult", "TrainResult"),
-    "search.run": ("SearchResult", "search_model"),
+    "search.run": ("SearchResult", "join_search", "search_model"),
 }
 _MODULE_OF = {name: module for module, names in _PLACES.items() for name in names}
 

@@ -19,17 +19,21 @@ from nightshift.trainer.results.result import CVResult
 from nightshift.trainer.search.space import Range, ranges, usual_space
 from nightshift.trainer.search.study import (
     TrialLine,
+    ask,
+    at_work,
     best_of,
     best_value,
     ended,
     is_alive,
+    is_one_too_many,
     lines,
-    mark,
     open_study,
     reached,
     take_back_cut_off,
+    tell,
     words,
 )
+from nightshift.trainer.search.watch import Hands, watch
 
 if TYPE_CHECKING:
     import optuna
@@ -89,6 +93,7 @@ def search_model(
     prune: bool = True,
     groups: Any = None,
     times: Any = None,
+    hands: Hands | None = None,
     **keywords: Any,
 ) -> SearchResult:
     """Look for the parameters that do best on held-out folds, then cross-validate and refit with them.
@@ -102,10 +107,12 @@ def search_model(
         space: parameter -> {"low": …, "high": …, "log": …, "step": …} or a list of values; None: what is usual for
             the estimator. Bounds that are whole numbers draw whole numbers.
         trials: that are wanted in all, completed or pruned.
-        storage: "sqlite:///path/to/study.db" or "postgresql://…"; "" is a SQLite file in the home.
+        storage: "sqlite:///path/to/study.db" or "postgresql://…"; "" is NIGHTSHIFT_STUDY_DB, else a SQLite file in the
+            home.
         name: of the study within the storage; "" takes the estimator's and the target's.
         prune: whether trials can end early.
         groups, times: as of `train_with_cv`.
+        hands: has other processes do the trials; None: this one does them.
         keywords: those of `train_with_cv`.
 
     Raises:
@@ -115,6 +122,53 @@ def search_model(
         ServiceError: when the storage does not answer.
         TrainingError: when nothing but failing trials is found.
     """
+    found = _begin(model, X, y, space, trials, storage, name, groups=groups, times=times, **keywords)
+    with shown(found.made):
+        return found.run(trials, prune, hands)
+
+
+def join_search(
+    model: Any,
+    X: Any,
+    y: Any,
+    space: Mapping[str, Any] | None = None,
+    *,
+    trials: int,
+    storage: str = "",
+    name: str = "",
+    prune: bool = True,
+    **keywords: Any,
+) -> int:
+    """Do trials of a search that another process has begun, until it has as many as are wanted, and train no best.
+
+    Args:
+        model, X, y, space, trials, storage, name, prune, keywords: of the `search_model` that waits for them.
+
+    Returns:
+        How many trials were completed or pruned here.
+
+    Raises:
+        ConfigError: where the storage has no such study, or it searches otherwise: in other data, for example.
+        NightshiftError: as `search_model`.
+    """
+    found = _begin(model, X, y, space, trials, storage, name, **keywords)
+    with shown(found.made):
+        return found.join(trials, prune)
+
+
+def _begin(
+    model: Any,
+    X: Any,
+    y: Any,
+    space: Mapping[str, Any] | None,
+    trials: int,
+    storage: str,
+    name: str,
+    *,
+    groups: Any = None,
+    times: Any = None,
+    **keywords: Any,
+) -> _Search:
     if trials < 1:
         raise UsageError(f"trials: expected 1 or more, got {trials}.")
     if keywords.get("run_dir") is not None or keywords.get("resume"):
@@ -122,9 +176,7 @@ def search_model(
     given = {"cv": 5, **{key: value for key, value in keywords.items() if key in _NAMED}}
     plain = {key: value for key, value in keywords.items() if key not in _NAMED}
     made = ready(asked_of(given, {"save_model": True, **plain}), model, X, y, groups, times, folds=True)
-    with shown(made):
-        found = _Search(made, _spans(made, space), name or _name_of(made), storage or _default_storage())
-        return found.run(trials, prune)
+    return _Search(made, _spans(made, space), name or _name_of(made), storage or home().studies)
 
 
 @dataclass(frozen=True)
@@ -140,11 +192,14 @@ class _Search:
     name: str
     storage: str
 
-    def run(self, trials: int, prune: bool) -> SearchResult:
-        """Do what trials are left, then train with the best parameters."""
+    def run(self, trials: int, prune: bool, hands: Hands | None = None) -> SearchResult:
+        """Do what trials are left, or have them done, then train with the best parameters."""
         study = self._study()
         with reached(self.storage):
-            self._search(study, trials, prune)
+            if hands is None:
+                self._search(study, trials, prune)
+            elif ended(study) < trials:
+                hands(watch(study, trials, self.made.tell))
             best, told = best_of(study), tuple(lines(study))
         if best is None or best.score is None:
             raise TrainingError(
@@ -164,7 +219,13 @@ class _Search:
             storage=without_credentials(self.storage),
         )
 
-    def _study(self) -> optuna.Study:
+    def join(self, trials: int, prune: bool) -> int:
+        """Do trials beside others, and return how many."""
+        study = self._study(begun=True)
+        with reached(self.storage):
+            return self._search(study, trials, prune)
+
+    def _study(self, begun: bool = False) -> optuna.Study:
         made = self.made
         asked = {
             "data": made.begun.data.result(),
@@ -181,12 +242,14 @@ class _Search:
             maximize=made.scorers.greater_is_better,
             warmup=_WARMUP,
             hint="Give this one another name (name=, or --id), or another storage.",
+            begun=begun,
         )
 
-    def _search(self, study: optuna.Study, trials: int, prune: bool) -> None:
+    def _search(self, study: optuna.Study, trials: int, prune: bool) -> int:
+        """Do trials until there are as many as are wanted, and return how many ended here."""
         import optuna
 
-        failed = 0
+        failed = mine = 0
         while (done := ended(study)) < trials:
             others = take_back_cut_off(study, is_alive)
             if done + others >= trials:
@@ -194,29 +257,48 @@ class _Search:
                 self._tell(done, trials + 1, "")
                 time.sleep(_LOOK_S)
                 continue
-            trial = study.ask()
-            mark(trial)
+            trial = ask(study)
             # By its number: processes that share a study, or go on with it, draw other values for each trial.
             study.sampler = optuna.samplers.TPESampler(seed=self.made.settings.seed + trial.number)
             try:
-                score = self._judged(trial, prune, trials)
+                mine += self._done(study, trial, prune, trials)
             except TrainingError as error:
-                study.tell(trial, state=optuna.trial.TrialState.FAIL)
+                tell(study, trial, state=optuna.trial.TrialState.FAIL)
                 failed += 1
                 self._say(f"trial {trial.number} failed: {error.what}")
                 if failed >= _MOST_FAILED:
                     raise
                 continue
             failed = 0
-            study.tell(trial, score, state=None if score is not None else optuna.trial.TrialState.PRUNED)
-            figure = f"{self.made.scorers.primary} {score:.4g}" if score is not None else "pruned"
-            self._tell(
-                ended(study),
-                trials + 1,
-                f"trial {trial.number}: {figure}; {words(trial.params)}; best so far {best_value(study)}",
-            )
+        return mine
 
-    def _judged(self, trial: optuna.Trial, prune: bool, trials: int) -> float | None:
+    def _done(self, study: optuna.Study, trial: optuna.Trial, prune: bool, trials: int) -> bool:
+        """Judge a trial and tell its figure; False where others have done enough, or this one again, meanwhile.
+
+        Raises:
+            TrainingError: when it cannot be fitted, or has no figure.
+        """
+        from optuna.exceptions import UpdateFinishedTrialError
+        from optuna.trial import TrialState
+
+        try:
+            with at_work(study, trial):
+                enough = is_one_too_many(study, trial, trials)
+                score = None if enough else self._judged(trial, prune)
+                state = TrialState.FAIL if enough else TrialState.PRUNED if score is None else TrialState.COMPLETE
+                if not tell(study, trial, score, state) or enough:
+                    return False
+        except UpdateFinishedTrialError:
+            return False
+        figure = f"{self.made.scorers.primary} {score:.4g}" if score is not None else "pruned"
+        self._tell(
+            ended(study),
+            trials + 1,
+            f"trial {trial.number}: {figure}; {words(trial.params)}; best so far {best_value(study)}",
+        )
+        return True
+
+    def _judged(self, trial: optuna.Trial, prune: bool) -> float | None:
         """Return a trial's figure; None when it was pruned.
 
         Raises:
@@ -317,7 +399,3 @@ def _name_of(made: Ready) -> str:
     from nightshift.trainer.provenance import name_of
 
     return _NOT_IN_NAMES.sub("_", f"{name_of(made.model)}_{made.y_name}").lower()
-
-
-def _default_storage() -> str:
-    return f"sqlite:///{home().root / 'experiments' / 'searches' / 'studies.db'}"

@@ -9,6 +9,7 @@ import fcntl
 import os
 import socket
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nightshift.errors import ConfigError, ServiceError, first_line, without_credentials
+from nightshift.errors import ConfigError, InterruptedTraining, ServiceError, first_line, without_credentials
+from nightshift.settings import STUDY_DB_VARIABLE
 
 if TYPE_CHECKING:
     import optuna
@@ -33,6 +35,8 @@ _UNMARKED = timedelta(minutes=1)
 _WAIT_S = 60
 #: Tries to make a database's tables beside other processes.
 _TRIES = 5
+#: Between two signs of life of a trial in a database, and when after the last one it is held for dead.
+_SIGN_S, _SILENT_S = 30, 120
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ def open_study(
     maximize: bool = True,
     warmup: int = 1,
     hint: str = "Choose another --name for this one.",
+    begun: bool = False,
 ) -> optuna.Study:
     """Open a study, or begin it.
 
@@ -68,14 +73,22 @@ def open_study(
         maximize: whether greater is better.
         warmup: reports of a trial before it can be pruned.
         hint: how another study is begun.
+        begun: whether another process has begun it.
 
     Raises:
-        ConfigError: where a study of this name searches something else, or the address cannot be used.
+        ConfigError: where a study of this name searches something else, or the address cannot be used; for one that
+            should have been begun and was not.
         ServiceError: when the database does not answer.
     """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if begun and not _has(storage, name):
+        raise ConfigError(
+            f"{what} '{name}' is not in {without_credentials(str(storage))}, as this machine sees it.",
+            hint=f"SQLite serves the processes of one machine; for several set {STUDY_DB_VARIABLE} to the same "
+            "postgresql:// address on each.",
+        )
     with reached(storage), _alone(storage):
         study = optuna.create_study(
             study_name=name,
@@ -103,33 +116,99 @@ def mark(trial: optuna.Trial, run_id: str = "") -> None:
         trial.set_user_attr(RUN, run_id)
 
 
+def ask(study: optuna.Study) -> optuna.Trial:
+    """Begin a trial; `at_work` gives the signs of life that Optuna's own loop would, and its warning asks for."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Heartbeat of storage", UserWarning)
+        return study.ask()
+
+
+@contextmanager
+def at_work(study: optuna.Study, trial: optuna.Trial) -> Iterator[None]:
+    """Note on a trial that this process works on it, and let other machines see that it lives while the body runs.
+
+    Where the body is stopped on request, the trial begins again elsewhere, or with the next call.
+    """
+    from optuna.storages import _heartbeat
+
+    storage, number = study._storage, trial._trial_id
+    if isinstance(storage, _heartbeat.BaseHeartbeat) and _heartbeat.is_heartbeat_enabled(storage):
+        # Before the note: who finds the one shall find the other.
+        storage.record_heartbeat(number)
+    mark(trial)
+    try:
+        with _heartbeat.get_heartbeat_thread(number, storage):
+            yield
+    except (InterruptedTraining, KeyboardInterrupt):
+        again(study, study.get_trials(deepcopy=False)[trial.number])
+        raise
+
+
+def tell(
+    study: optuna.Study,
+    trial: optuna.Trial | int,
+    value: float | None = None,
+    state: optuna.trial.TrialState | None = None,
+) -> bool:
+    """Tell how a trial has ended; False when another process has, for it held this one for dead."""
+    from optuna.exceptions import UpdateFinishedTrialError
+
+    try:
+        study.tell(trial, value, state=state)
+    except (ValueError, UpdateFinishedTrialError):
+        return False
+    return True
+
+
+def again(study: optuna.Study, trial: optuna.trial.FrozenTrial, kept: tuple[str, ...] = ()) -> None:
+    """Have a trial that was cut off begin again with the same settings, unless another process has done so."""
+    from optuna.trial import TrialState
+
+    if tell(study, trial.number, state=TrialState.FAIL):
+        notes = {name: trial.user_attrs[name] for name in kept if name in trial.user_attrs}
+        study.enqueue_trial(trial.params, user_attrs=notes)
+
+
+def is_one_too_many(study: optuna.Study, trial: optuna.Trial, trials: int) -> bool:
+    """Whether enough trials were begun before this one: processes that look in one moment may each begin the last."""
+    from optuna.trial import TrialState
+
+    live = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, TrialState.WAITING)
+    return sum(one.number < trial.number for one in study.get_trials(deepcopy=False, states=live)) >= trials
+
+
 def take_back_cut_off(
     study: optuna.Study, is_alive: Callable[[int, datetime], bool], kept: tuple[str, ...] = ()
 ) -> int:
     """Have trials whose process has died begin again with the same settings.
+
+    Those of other machines are known to live in a database alone, by the signs that `at_work` gives.
 
     Args:
         is_alive: whether a process of that number was there at some moment, and is.
         kept: notes that the new trial takes over.
 
     Returns:
-        How many trials of this machine others are working on.
+        How many trials others are working on, as far as that is known.
     """
     import optuna
+    from optuna.storages._heartbeat import is_heartbeat_enabled
 
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        optuna.storages.fail_stale_trials(study)
     others = 0
     for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
         host, pid = trial.user_attrs.get(_HOST), int(trial.user_attrs.get(_PID, 0))
         began = (trial.datetime_start or datetime.now()).astimezone()
         if host not in (None, socket.gethostname()):
+            others += is_heartbeat_enabled(study._storage)
             continue
         fresh = pid == 0 and datetime.now().astimezone() - began < _UNMARKED
         if fresh or (pid not in (0, os.getpid()) and is_alive(pid, began)):
             others += 1
             continue
-        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-        notes = {name: trial.user_attrs[name] for name in kept if name in trial.user_attrs}
-        study.enqueue_trial(trial.params, user_attrs=notes)
+        again(study, trial, kept)
     return others
 
 
@@ -185,22 +264,44 @@ def _storage(where: Path | str) -> BaseStorage:
 
         where.parent.mkdir(parents=True, exist_ok=True)
         return JournalStorage(JournalFileBackend(str(where)))
-    from optuna.storages import RDBStorage
-
     if where.startswith(_SQLITE):
-        return RDBStorage(where, engine_kwargs={"connect_args": {"timeout": _WAIT_S}})
+        return _database(where, connect_args={"timeout": _WAIT_S})
     import sqlalchemy.exc
 
     left = _TRIES
     while True:
         try:
-            return RDBStorage(where, engine_kwargs={"pool_pre_ping": True})
+            return _database(where, pool_pre_ping=True)
         except (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError):
             # Another process makes the tables at this moment.
             left -= 1
             if not left:
                 raise
             time.sleep(1.0)
+
+
+def _database(where: str, **engine: Any) -> BaseStorage:
+    import optuna
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.storages.RDBStorage(
+            where,
+            engine_kwargs=engine,
+            heartbeat_interval=_SIGN_S,
+            grace_period=_SILENT_S,
+            heartbeat_stale_trial_callback=lambda study, trial: study.enqueue_trial(trial.params),
+        )
+
+
+def _has(where: Path | str, name: str) -> bool:
+    """Whether a study is there; makes no file."""
+    import optuna
+
+    if isinstance(where, str) and where.startswith(_SQLITE) and not Path(where.removeprefix(_SQLITE)).is_file():
+        return False
+    with reached(where):
+        return name in optuna.get_all_study_names(_storage(where))
 
 
 @contextmanager
