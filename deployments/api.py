@@ -22,6 +22,8 @@ _BUSY = 503
 _PAUSES_S = (0.3, 1.0, 3.0, 6.0)
 #: Requests to a server on SQLite that is not ours may wait 60 s for each other (see `prefect_server`).
 PATIENCE_S = 90.0
+#: A server that is started again while runs go on has this long.
+OUTAGE_S = 600.0
 # A server that goes down in the middle of its answer leaves a part of it, which is no OSError.
 _NO_ANSWER = (OSError, http.client.HTTPException)
 

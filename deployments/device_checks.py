@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import time
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from deployments.api import ENDED, ask
+from deployments.runs import begin, call_off, message_of, states_of
 from deployments.workers import DEVICE_CHECK, DEVICE_PLACE, Trouble, troubles
 from nightshift.edge.manifest import CHECK_ARTIFACT, DeviceCheck
 from nightshift.errors import first_line
@@ -21,7 +21,6 @@ logger = logging.getLogger("nightshift")
 _POLL_S = 1.0
 #: How often it is asked whether a board is still there.
 _LOOK_S = 10.0
-_AT_ONCE = 200
 #: So long one check may take. The flow ends itself before: this is for a board that went away in the middle of it.
 CEILING_S = 1_200.0
 
@@ -51,19 +50,15 @@ def ask_board(wanted: Wanted, *, for_run: str = "", url: str = "") -> str:
         ServiceError: when the server does not answer, or has no such deployment.
     """
     _, found = ask(f"deployments/name/{DEVICE_CHECK}", url=url)
-    body = {
-        "name": f"{wanted.name} v{wanted.version}",
-        "parameters": {
-            "name": wanted.name,
-            "bundle_id": wanted.bundle_id,
-            "folder": wanted.folder,
-            "store_key": f"models/{wanted.bundle_id}",
-            "architecture": wanted.architecture,
-        },
-        "idempotency_key": f"{for_run or uuid.uuid4()}-{wanted.bundle_id}",
-        "tags": ["nightshift"],
+    parameters = {
+        "name": wanted.name,
+        "bundle_id": wanted.bundle_id,
+        "folder": wanted.folder,
+        "store_key": f"models/{wanted.bundle_id}",
+        "architecture": wanted.architecture,
     }
-    return str(ask(f"deployments/{found['id']}/create_flow_run", body, url=url)[1]["id"])
+    key = f"{for_run}-{wanted.bundle_id}" if for_run else ""
+    return begin(found["id"], f"{wanted.name} v{wanted.version}", parameters, key=key, url=url)
 
 
 def answers(
@@ -93,7 +88,7 @@ def answers(
     """
     left, looked, there, clock = dict(asked), 0.0, time.monotonic(), _Clock(ceiling_s)
     while left:
-        states = _states(tuple(left), url)
+        states = states_of(left, url)
         for run_id, state in states.items():
             if state["type"] in ENDED:
                 yield left.pop(run_id), _found(run_id, state, url)
@@ -112,17 +107,6 @@ def answers(
             yield from ((wanted, str(trouble)) for wanted in left.values())
             return
         time.sleep(_POLL_S if left else 0.0)
-
-
-def call_off(run_ids: Iterable[str], url: str = "") -> None:
-    """Call off flow runs that nobody waits for any more.
-
-    Raises:
-        ServiceError: when the server does not answer.
-    """
-    for run_id in run_ids:
-        state = {"type": "CANCELLING", "name": "Cancelling", "message": "Nobody waits for it any more."}
-        ask(f"flow_runs/{run_id}/set_state", {"state": state}, accept=(404,), url=url)
 
 
 class _Clock:
@@ -156,17 +140,6 @@ class _Clock:
         return late
 
 
-def _states(run_ids: tuple[str, ...], url: str) -> dict[str, dict[str, Any]]:
-    """Return the states of flow runs; one that is gone has crashed."""
-    found: dict[str, dict[str, Any]] = {}
-    for first in range(0, len(run_ids), _AT_ONCE):
-        some = run_ids[first : first + _AT_ONCE]
-        runs = {r["id"]: r for r in ask("flow_runs/filter", {"flow_runs": {"id": {"any_": some}}}, url=url)[1]}
-        gone = {"type": "CRASHED", "message": "its flow run was deleted"}
-        found |= {run_id: runs[run_id]["state"] if run_id in runs else gone for run_id in some}
-    return found
-
-
 def _found(run_id: str, state: Mapping[str, Any], url: str) -> DeviceCheck | str:
     """Return what a flow run has left with the server, or why it has left nothing."""
     wanted = {"flow_run_id": {"any_": [run_id]}, "key": {"any_": [CHECK_ARTIFACT]}}
@@ -178,5 +151,5 @@ def _found(run_id: str, state: Mapping[str, Any], url: str) -> DeviceCheck | str
             return DeviceCheck.model_validate_json(rows[0]["check"])
         except (ValueError, LookupError, TypeError) as error:
             return f"what the board has told cannot be read: {first_line(error)}."
-    said = str(state.get("message") or "").removeprefix("Flow run encountered an exception: ").strip().splitlines()
-    return f"the check {str(state['type']).lower()}" + (f": {said[0][:500]}" if said else "")
+    why = message_of(state)
+    return f"the check {str(state['type']).lower()}" + (f": {why}" if why else "")

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from deployments import pools
 from deployments.api import ask
 from deployments.processes import at_s
-from nightshift.errors import NightshiftError
+from nightshift.errors import NightshiftError, ServiceError
 from nightshift.plan.fleet import GPU_POOL, PI_POOL
 from nightshift.settings import Home
 
@@ -55,6 +55,23 @@ def troubles(home: Home, places: Iterable[tuple[str, str]], url: str = "") -> tu
     """
     found = (_trouble(home, pool, queue, url) for pool, queue in dict.fromkeys(places))
     return tuple(trouble for trouble in found if trouble)
+
+
+class NobodyTakesError(ServiceError):
+    """Runs that are given to a work pool would wait for ever."""
+
+
+def require_workers(home: Home, places: Iterable[tuple[str, str]], url: str = "") -> None:
+    """See that runs on these (pool, queue) would begin; see `troubles`.
+
+    Raises:
+        NobodyTakesError: with what stands in the way, and the commands that mend it.
+        ServiceError: when the server does not answer.
+    """
+    found = troubles(home, places, url)
+    if found:
+        what = " ".join(trouble.what[:1].upper() + trouble.what[1:] for trouble in found)
+        raise NobodyTakesError(f"{what} Nothing was started.", hint=" ".join(dict.fromkeys(t.hint for t in found)))
 
 
 def _trouble(home: Home, pool: str, queue: str, url: str) -> Trouble | None:

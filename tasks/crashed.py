@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from deployments.api import RefusedError, ask
+from deployments.api import OUTAGE_S, RefusedError, ask
 from nightshift.errors import ServiceError, UsageError
 from nightshift.plan.fleet import Filters
 from nightshift.plan.fleet_run import FleetOptions, FleetStart, read_start
@@ -15,8 +15,6 @@ from nightshift.settings import Home
 
 logger = logging.getLogger("nightshift")
 
-#: A server that is started again meanwhile has this long.
-OUTAGE_S = 600.0
 _PAUSE_S = 2.0
 _NOT_FOUND = 404
 _STOPPING = ("CANCELLING", "CANCELLED")

@@ -8,11 +8,13 @@ from dataclasses import replace
 
 from prefect import task
 
+from deployments.search_pool import hands_of
+from nightshift.data.shared_tables import table_here
 from nightshift.errors import InterruptedTraining
 from nightshift.plan.table import TableJob, TableOptions, TableOutcome
 from nightshift.progress import ProgressEvent, Sink
 from nightshift.settings import home
-from nightshift.stages.estimator import TableRun, train_table
+from nightshift.stages.estimator import TableRun, file_of, join_table_search, train_table
 from tasks import logs
 from tasks.artifacts import ProgressBar, key_of, never_fatal, show_findings
 from tasks.signals import StopOnSignal
@@ -39,7 +41,7 @@ def fit_table(job: TableJob) -> TableOutcome:
         NightshiftError: when nothing can be trained, or the model cannot be saved.
     """
     with ProgressBar(job) as bar, StopOnSignal() as stop:
-        run = train_table(home(), job, sink_of(bar, stop.asked))
+        run = train_table(home(), job, sink_of(bar, stop.asked), hands_of(home(), job))
         bar.done()
     show_findings(job, _TRAIN, run.result.findings)
     for finding in run.result.findings:
@@ -50,6 +52,22 @@ def fit_table(job: TableJob) -> TableOutcome:
             raise fault
         logger.warning("%s: %s", job.name, fault)
     return run.outcome
+
+
+@task(name="search-table", task_run_name="search-table")
+def search_table(job: TableJob, store_key: str) -> int:
+    """Do trials of a search beside other runs, and return how many ended here.
+
+    Raises:
+        InterruptedTraining: when it was asked to stop.
+        NightshiftError: when there is no such study as seen from here, or trials keep failing.
+    """
+    with ProgressBar(job) as bar, StopOnSignal() as stop, table_here(home(), file_of(home(), job), store_key) as file:
+        own = job.model_copy(update={"file": str(file), "subject": job.called})
+        done = join_table_search(home(), own, sink_of(bar, stop.asked))
+        bar.done()
+    logger.info("%s: %d trials ended here", job.name, done)
+    return done
 
 
 def sink_of(bar: Sink, stopped: Callable[[], bool]) -> Sink:

@@ -16,8 +16,9 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.runtime import deployment, flow_run
 
-from deployments.api import ENDED, PATIENCE_S, ask
+from deployments.api import ENDED, OUTAGE_S, PATIENCE_S, ask
 from deployments.processes import at_s
+from deployments.runs import message_of
 from deployments.workers import BATCH_OF, Trouble, troubles
 from nightshift.errors import NightshiftError, ServiceError
 from nightshift.plan.batch import BatchOptions, BatchOutcome, CellRef
@@ -29,7 +30,6 @@ from nightshift.plan.options import TrainOptions, settings_of
 from nightshift.plan.outcome import CellOutcome
 from nightshift.settings import home
 from tasks.batch import outcome_of_run
-from tasks.crashed import OUTAGE_S
 from tasks.fleet_progress import progress_of, watcher
 from tasks.signals import StopOnSignal
 
@@ -395,6 +395,5 @@ def _train_options(options: TrainOptions, refs: Sequence[CellRef], families: Seq
 
 def _why(given: _Given) -> str:
     """Return why a batch ended without its outcome: the state and the first line of its message."""
-    said = str((given.state.get("state") or {}).get("message") or "")
-    lines = said.removeprefix("Flow run encountered an exception: ").strip().splitlines()
-    return ": ".join(part for part in (given.kind.lower(), lines[0][:300].rstrip(".") if lines else "") if part)
+    parts = (given.kind.lower(), message_of(given.state.get("state")))
+    return ": ".join(part for part in parts if part)

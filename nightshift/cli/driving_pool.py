@@ -47,7 +47,7 @@ def cancel(home: Home, run: RunView) -> None:
     Raises:
         ServiceError: when Prefect does not answer, or has no flow run that trains this run alone.
     """
-    from deployments.device_checks import call_off
+    from deployments.runs import call_off
 
     flow = _flow_of(run, _flows(home) or ())
     hint = f"On that machine: nightshift driving stop {run.run_id}."

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nightshift.cli.extras import need
 from nightshift.cli.parser import add_command
 from nightshift.cli.plan import add_filters, filters_of, show_plan
-from nightshift.errors import EXIT_OK, ConfigError, ServiceError, UsageError
+from nightshift.errors import EXIT_OK, ConfigError, UsageError
 
 if TYPE_CHECKING:
     from nightshift.plan.fleet import Filters, FleetPlan
@@ -182,13 +182,16 @@ def _run(home: Home, plan: FleetPlan, filters: dict[str, Any], options: FleetOpt
     """Run the flow in this process and return the exit code.
 
     Raises:
-        ServiceError: when a pool that has cells has no worker.
+        NobodyTakesError: when a pool that has cells has no worker.
         NightshiftError: when something other than single cells fails.
     """
     from nightshift.cli.running import begin, interrupted, ours
 
     begin(home, _heading(plan), verbose=verbose)
-    _check_workers(home, plan)
+    from deployments.workers import require_workers
+    from nightshift.plan.fanout import to_run
+
+    require_workers(home, [(cell.pool, cell.queue) for cell in to_run(plan)])
     from flows.fleet import train_fleet
     from nightshift.plan.fleet_run import FleetFailedError
     from tasks.fleet_progress import watcher
@@ -221,16 +224,6 @@ def _heading(plan: FleetPlan) -> str:
     machines = len({cell.subject for cell in cells})
     about = f"about {seconds(plan.estimated_s)} one after the other" if plan.estimated_s else "nothing to train"
     return f"{bold('the fleet')}: {len(cells)} of {len(plan.cells)} cells, {machines} machines, {about}"
-
-
-def _check_workers(home: Home, plan: FleetPlan) -> None:
-    from deployments.workers import troubles
-    from nightshift.plan.fanout import to_run
-
-    found = troubles(home, [(cell.pool, cell.queue) for cell in to_run(plan)])
-    if found:
-        what = " ".join(trouble.what[:1].upper() + trouble.what[1:] for trouble in found)
-        raise ServiceError(f"{what} Nothing was started.", hint=" ".join(dict.fromkeys(t.hint for t in found)))
 
 
 def print_outcome(home: Home, outcome: FleetOutcome) -> None:

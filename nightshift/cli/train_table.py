@@ -35,6 +35,7 @@ def add_train_table(commands: Any) -> None:
             "--set test_size=0.3",
             "nightshift train-table data.csv --target y --config train.yaml",
             "nightshift train-table data.csv --target y --model lightgbm --search 40      # again: goes on",
+            "nightshift train-table data.csv --target y --model lightgbm --search 40 --pool gpu-pool --workers 4",
         ),
     )
     parser.add_argument("file", metavar="FILE", help="CSV (any separator), Parquet, or a folder of Parquet files")
@@ -64,6 +65,10 @@ def add_train_table(commands: Any) -> None:
         metavar="URL",
         help="of the search: sqlite:///… or postgresql://…; several may share it",
     )
+    parser.add_argument(
+        "--pool", default="", metavar="NAME", help="work pool whose workers do the search's trials, such as gpu-pool"
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="runs on the pool that share the trials (default: 2)")
     parser.add_argument("--id", default="", metavar="NAME", help="of the run in MLflow (default: the file's name)")
     parser.add_argument("--seed", type=int, metavar="N", help="of the split and the fit (default: 42)")
     parser.add_argument("--n-jobs", type=int, metavar="N", help="processes that train folds (default: 1)")
@@ -86,6 +91,10 @@ def _train_table(arguments: argparse.Namespace) -> int:
         raise UsageError(
             f"--search is {arguments.search}: expected the number of trials wanted.", hint="For example --search 40."
         )
+    if arguments.workers is not None and (arguments.workers < 1 or not arguments.pool):
+        raise UsageError(
+            f"--workers is {arguments.workers}: expected 1 or more, with --pool.", hint="For example --pool gpu-pool."
+        )
     job = TableJob(
         file=str(Path(arguments.file).expanduser().absolute()),
         target=arguments.target,
@@ -99,10 +108,13 @@ def _train_table(arguments: argparse.Namespace) -> int:
         search=arguments.search,
         space=read_yaml(Path(arguments.space).expanduser()) if arguments.space else {},
         storage=arguments.storage,
+        pool=arguments.pool,
+        workers=arguments.workers or 2,
     )
+    from deployments.search_pool import hands_of
     from nightshift.stages.estimator import train_table
 
-    ended = train_table(home, job)
+    ended = train_table(home, job, hands=hands_of(home, job))
     if ended.found is not None:
         print_trials(ended.found)
     print(ended.result.summary())

@@ -134,7 +134,8 @@ def _board(home: Home) -> tuple[str, str]:
 
 
 def _on_boards(home: Home, wanted: Sequence[Wanted], url: str) -> Generator[Found, None, None]:
-    from deployments.device_checks import answers, ask_board, call_off
+    from deployments.device_checks import answers, ask_board
+    from deployments.runs import call_off
 
     left: dict[str, Wanted] = {}
     try:

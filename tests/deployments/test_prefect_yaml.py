@@ -24,6 +24,7 @@ FLOWS = (
     machine.train_machine,
     synthesize.synthesize_machine,
     estimator.train_estimator,
+    estimator.search_estimator,
     fleet.train_fleet,
     promote.promote_model,
     verify.verify_on_device,
@@ -77,6 +78,7 @@ def test_every_entrypoint_is_a_module_and_names_a_flow(declared):
 def test_every_flow_is_declared_once_and_trainings_for_each_of_their_pools(declared):
     names = [f"{flow_of(d['entrypoint']).name}/{d['name']}" for d in declared["deployments"]]
     own = {"train-batch": ("gpu", "pi"), "train-fleet": ("nightly",), "verify-on-device": ("device",)}
+    own |= {"search-estimator": ("gpu", "local", "pi")}
     own |= dict.fromkeys(("train", "train-machine"), ("gpu", "local"))
     assert sorted(names) == sorted(f"{flow.name}/{name}" for flow in FLOWS for name in own.get(flow.name, ("local",)))
 
