@@ -204,7 +204,8 @@ class SearchPool:
             self._waits_since = now
         elif now - self._looked > _LOOK_S:
             self._looked = now
-            if not troubles(self._home, [(place.pool, place.queue)], place.url):
+            found = troubles(self._home, [(place.pool, place.queue)], place.url)
+            if not found:
                 self._waits_since = now
             elif now - self._waits_since > self._dead.pending_s:
-                require_workers(self._home, [(place.pool, place.queue)], place.url)
+                raise NobodyTakesError(found[0].what, hint=f"{found[0].hint} {_GOES_ON}")

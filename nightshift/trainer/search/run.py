@@ -122,7 +122,8 @@ def search_model(
         ServiceError: when the storage does not answer.
         TrainingError: when nothing but failing trials is found.
     """
-    found = _begin(model, X, y, space, trials, storage, name, groups=groups, times=times, **keywords)
+    told = {"storage": storage, "name": name, "groups": groups, "times": times, **keywords}
+    found = _begin(model, X, y, space, trials, **told)
     with shown(found.made):
         return found.run(trials, prune, hands)
 
@@ -134,15 +135,13 @@ def join_search(
     space: Mapping[str, Any] | None = None,
     *,
     trials: int,
-    storage: str = "",
-    name: str = "",
     prune: bool = True,
     **keywords: Any,
 ) -> int:
     """Do trials of a search that another process has begun, until it has as many as are wanted, and train no best.
 
     Args:
-        model, X, y, space, trials, storage, name, prune, keywords: of the `search_model` that waits for them.
+        model, X, y, space, trials, prune, keywords: of the `search_model` that waits for them.
 
     Returns:
         How many trials were completed or pruned here.
@@ -151,7 +150,7 @@ def join_search(
         ConfigError: where the storage has no such study, or it searches otherwise: in other data, for example.
         NightshiftError: as `search_model`.
     """
-    found = _begin(model, X, y, space, trials, storage, name, **keywords)
+    found = _begin(model, X, y, space, trials, **keywords)
     with shown(found.made):
         return found.join(trials, prune)
 
@@ -162,9 +161,9 @@ def _begin(
     y: Any,
     space: Mapping[str, Any] | None,
     trials: int,
-    storage: str,
-    name: str,
     *,
+    storage: str = "",
+    name: str = "",
     groups: Any = None,
     times: Any = None,
     **keywords: Any,
