@@ -166,6 +166,9 @@ def test_a_secret_is_read_from_the_environment_else_from_its_file(
     monkeypatch.setenv("NIGHTSHIFT_SECRETS_DIR", str(tmp_path))
     assert "hidden" not in repr(secret("NIGHTSHIFT_MLFLOW_DB"))
     assert home.mlflow_uri == "postgresql+psycopg2://me:hidden@place/mlflow"
+    assert home.studies == f"sqlite:///{home.root / 'experiments' / 'searches' / 'studies.db'}"
+    monkeypatch.setenv("NIGHTSHIFT_STUDY_DB", "postgres://me:hidden@place/studies")
+    assert home.studies == "postgresql+psycopg2://me:hidden@place/studies"
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of the environment")
     use_home(home.root)
     assert os.environ["AWS_SECRET_ACCESS_KEY"] == "of the environment"

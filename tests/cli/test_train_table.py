@@ -121,6 +121,12 @@ def test_a_search_goes_on_and_its_best_is_trained_and_logged(
         (("--target", "fuel", "--model", "ridge", "--balance", "smote"), EXIT_USAGE, "y holds numbers"),
         (("--target", "fuel", "--model", "ridge", "--resume"), EXIT_USAGE, "expected the run_dir"),
         (("--target", "fuel", "--model", "ridge", "--search", "-1"), EXIT_USAGE, "--search is -1"),
+        (
+            ("--target", "fuel", "--model", "ridge", "--pool", "gpu-pool"),
+            EXIT_USAGE,
+            "none is asked for. Give --search",
+        ),
+        (("--target", "fuel", "--model", "ridge", "--workers", "2"), EXIT_USAGE, "expected 1 or more, with --pool"),
         (("--target", "holes", "--model", "ridge"), EXIT_BLOCKED, "Input y contains NaN"),
     ],
 )
