@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 #: Trials that are not pruned: there is no median before.
 FIRST_TRIALS = 4
 RUN = "run"
-_PID, _HOST, _ASKED = "pid", "host", "asked"
+_PID, _HOST, _ASKED, _BEGUN = "pid", "host", "asked", "begun"
+#: So often a trial is begun whose process ends before it.
+_MOST_BEGUN = 3
 _SQLITE = "sqlite:///"
 #: How long a trial may stand without a note of its process: it is begun first, and noted then.
 _UNMARKED = timedelta(minutes=1)
@@ -165,8 +167,15 @@ def again(study: optuna.Study, trial: optuna.trial.FrozenTrial, kept: tuple[str,
     from optuna.trial import TrialState
 
     if tell(study, trial.number, state=TrialState.FAIL):
+        _enqueue(study, trial, kept)
+
+
+def _enqueue(study: optuna.Study, trial: optuna.trial.FrozenTrial, kept: tuple[str, ...] = ()) -> None:
+    begun = int(trial.user_attrs.get(_BEGUN, 1))
+    # It may be what ends the processes, by its memory for example; with notes of its own it goes on, and comes further.
+    if kept or begun < _MOST_BEGUN:
         notes = {name: trial.user_attrs[name] for name in kept if name in trial.user_attrs}
-        study.enqueue_trial(trial.params, user_attrs=notes)
+        study.enqueue_trial(trial.params, user_attrs={**notes, _BEGUN: begun + 1})
 
 
 def is_one_too_many(study: optuna.Study, trial: optuna.Trial, trials: int) -> bool:
@@ -290,7 +299,7 @@ def _database(where: str, **engine: Any) -> BaseStorage:
             engine_kwargs=engine,
             heartbeat_interval=_SIGN_S,
             grace_period=_SILENT_S,
-            heartbeat_stale_trial_callback=lambda study, trial: study.enqueue_trial(trial.params),
+            heartbeat_stale_trial_callback=_enqueue,
         )
 
 

@@ -141,6 +141,19 @@ def test_a_trial_that_was_cut_off_begins_again_with_its_parameters(tmp_path: Pat
     assert dict(again.params) == dict(cut_off.params)
 
 
+def test_a_trial_that_ends_each_of_its_processes_is_given_up(tmp_path: Path) -> None:
+    searched(tmp_path, 1)
+    study = study_of(tmp_path)
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    waiting = []
+    for _ in range(3):
+        begin(study, gone.pid, socket.gethostname())
+        take_back_cut_off(study, is_alive)
+        waiting.append(len(study.get_trials(states=(optuna.trial.TrialState.WAITING,))))
+    assert waiting == [1, 1, 0]
+
+
 def test_a_trial_of_another_machine_is_waited_for_while_it_gives_signs_of_life(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
