@@ -131,9 +131,10 @@ class SearchPool:
             raise UnknownNameError("work pool", job.pool, places)
         chosen = places[job.pool]
         require_workers(home, [(job.pool, chosen["work_queue_name"])], url)
-        return _Place(chosen["id"], job.pool, chosen["work_queue_name"], url, self._parameters())
+        return _Place(chosen["id"], job.pool, chosen["work_queue_name"], url, self.parameters())
 
-    def _parameters(self) -> dict[str, Any]:
+    def parameters(self) -> dict[str, Any]:
+        """Return what the runs are asked for; brings the table into the shared store where there is one."""
         home, job = self._home, self._job
         path, settings = file_of(home, job), dict(job.settings)
         model = settings.pop("model", None)

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from support.away import Answer, Loss, answering
+from support.homes import a_home
 from support.trainer_files import write_table
 
 from deployments import search_pool
-from deployments.search_pool import hands_of
+from deployments.search_pool import SearchPool, hands_of
 from deployments.workers import NobodyTakesError
+from nightshift.data.shared_tables import table_here
 from nightshift.errors import InterruptedTraining, ServiceError, TrainingError, UsageError
-from nightshift.plan.table import TableJob
-from nightshift.settings import Home
+from nightshift.plan.table import TableJob, TableOptions
+from nightshift.settings import STORE_VARIABLE, Home
+from nightshift.stages.estimator import file_of, join_table_search, train_table
+from tasks.estimator import job_of
 
 
 class Server:
@@ -164,3 +169,27 @@ def test_what_cannot_be_asked_for_is_refused_before_anything(home: Home, monkeyp
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     with pytest.raises(ServiceError, match="no Prefect server runs"):
         hands(lambda _note: 4)
+
+
+@pytest.mark.slow
+def test_a_machine_with_another_home_and_without_the_file_does_the_trials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(STORE_VARIABLE, str(tmp_path / "store"))
+    with a_home(tmp_path / "own") as own:
+        settings = {"model": "ridge", "cross_validation": 3, "save_model": False}
+        asked = job(own, settings=settings, search=3, storage=f"sqlite:///{tmp_path / 'study.db'}", track=False)
+
+        def hands(look: Callable[[str], int]) -> None:
+            told = SearchPool(own, asked).parameters()
+            assert not Path(told["file"]).is_absolute()
+            key = told.pop("store_key")
+            with a_home(tmp_path / "other") as other:
+                there = job_of(**{**told, "options": TableOptions.model_validate(told["options"])})
+                with table_here(other, file_of(other, there), key) as file:
+                    assert join_table_search(other, there.model_copy(update={"file": str(file)}), False) == 3
+            assert look("") == 0
+
+        run = train_table(own, asked, False, hands)
+    assert run.found is not None
+    assert len(run.found.trials) == 3
