@@ -67,7 +67,7 @@ def land_table(
     import pandas as pd
 
     target = str(y.name)
-    _hold_table(home, subject, target)
+    hold_table(home, subject, target)
     fitted = np.concatenate([parts["train"], parts["val"]])
     metadata = _described(subject, target, [_sensor(X[name], fitted) for name in X.columns], classes, source, details)
     run = np.arange(len(X)) if groups is None else pd.factorize(groups, use_na_sentinel=False)[0]
@@ -78,13 +78,12 @@ def land_table(
     return land(home, frames, metadata, event=False, check=refuse_blockers)
 
 
-def is_flag(categories: tuple[str, ...]) -> bool:
-    """Whether a column of these categories holds flags."""
-    return categories == FLAG
+def hold_table(home: Home, subject: str, target: str) -> None:
+    """Refuse an id under which other data lie: the table would take their place.
 
-
-def _hold_table(home: Home, subject: str, target: str) -> None:
-    """Refuse an id under which other data lie: the table would take their place."""
+    Raises:
+        UsageError: for it, and for an id that is none.
+    """
     check_subject(subject)
     try:
         metadata = open_dataset(home, subject, current(home, subject)).metadata
@@ -95,8 +94,13 @@ def _hold_table(home: Home, subject: str, target: str) -> None:
     if metadata.truths[0].name != target:
         raise UsageError(
             f"'{subject}' is a table whose target is '{metadata.truths[0].name}', got '{target}'.",
-            hint=f"Give it a name of its own, such as --id {subject[:40]}_2.",
+            hint="Give it a name of its own with --id, or leave the model out of the registry with --no-register.",
         )
+
+
+def is_flag(categories: tuple[str, ...]) -> bool:
+    """Whether a column of these categories holds flags."""
+    return categories == FLAG
 
 
 def _described(
@@ -111,7 +115,7 @@ def _described(
         truth = TruthColumn(name=target, role="class" if classes else "value", classes=classes)
         return Metadata(
             subject=subject,
-            group=ESTIMATOR,
+            group="estimator",
             time_kind=TimeKind.NONE,
             time_unit="none",
             sensors=tuple(sensors),

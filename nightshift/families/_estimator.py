@@ -234,7 +234,8 @@ def _fitted_rows(data: Dataset, role: Role) -> tuple[pd.DataFrame, pd.Series[Any
     columns = columns_of(data)
     nothing = np.full(len(columns), np.nan, np.float32)
     windows = [window_of(data, part, columns) for part in ("train", "val")]
-    if not np.isfinite(windows[0]).any():
+    coded = np.array([bool(column.categories) for column in columns])
+    if not (np.isfinite(windows[0]) & ((windows[0] >= 0) | ~coded)).any():
         raise DataError(f"no column of '{data.subject}' has a value in train.", hint="Give another file.")
     truth = data.metadata.truth(role)
     name = truth.name if truth else ""

@@ -150,7 +150,9 @@ def _notes(data: Dataset, fitted: EstimatorModel) -> list[str]:
     details = data.metadata.provenance.details
     notes = [f"Rows were parted as {details['parted']}."] if details.get("parted") else []
     if details.get("joined"):
-        notes.append("The model was fitted on train and val together, as cross-validation ends: test alone is new to it.")
+        notes.append(
+            "The model was fitted on train and val together, as cross-validation ends: test alone is new to it."
+        )
     if np.isfinite(fitted.fill).any():
         notes.append("The model takes no gaps: a missing number is taken for the train rows' median.")
     return notes

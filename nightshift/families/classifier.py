@@ -1,4 +1,4 @@
-"""Which class is a row of a table of? Any classifier that the trainer knows, on a table that `train-table` landed."""
+"""Which class is a row of a table of? Any classifier that the trainer knows, on tables that have landed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which number belongs to a row of a table? Any regressor that the trainer knows, on a table that `train-table` landed."""
+"""Which number belongs to a row of a table? Any regressor that the trainer knows, on tables that have landed."""
 
 from __future__ import annotations
 

@@ -19,9 +19,7 @@ _OF_A_VALUE = ("rmse", "mae", "r2", "mape_pct", "bias")
 _HIGHER = ("macro_f1", "accuracy", "balanced_accuracy", "f1_", "recall_", "precision_", "r2")
 
 
-def value_row(
-    who: str, kind: Literal["model", "baseline"], part: str, truth: Floats, predicted: Floats
-) -> ScoreRow:
+def value_row(who: str, kind: Literal["model", "baseline"], part: str, truth: Floats, predicted: Floats) -> ScoreRow:
     """Return one line of the metrics table: `(n,)` truth and answers, in the target's unit."""
     every = regression.metrics(truth, truth, predicted)
     return ScoreRow(who=who, kind=kind, part=part, metrics={name: every[name] for name in _OF_A_VALUE})
@@ -32,9 +30,7 @@ def evaluation(problem: str, rows: list[ScoreRow]) -> Evaluation:
     if problem == "classification":
         return kinds_judge.evaluation(rows)
     chosen = regression.PROBLEM
-    return Evaluation(
-        problem=problem, primary=chosen.primary, higher_is_better=chosen.higher_is_better, rows=rows
-    )
+    return Evaluation(problem=problem, primary=chosen.primary, higher_is_better=chosen.higher_is_better, rows=rows)
 
 
 def findings(judged: Evaluation, *, max_gap: float, wanted: Mapping[str, float]) -> list[Finding]:

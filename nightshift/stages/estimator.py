@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from nightshift.errors import NightshiftError, ServiceError, TransientError, Usa
 from nightshift.files import disk_full
 from nightshift.plan.table import TableJob, TableOutcome
 from nightshift.settings import Home
+from nightshift.stages.estimator_register import Registration, hold, register_table
 from nightshift.stages.estimator_rows import is_parquet, rows_of
 from nightshift.trainer.options import Track
 
@@ -26,12 +27,14 @@ class TableRun:
 
     Attributes:
         found: by the search, where one was asked for.
+        registration: of the model, where that is asked for.
         faults: what went wrong after the fit, such as a model that could not be saved: they cost no result.
     """
 
     outcome: TableOutcome
     result: TrainResult | CVResult
     found: SearchResult | None = None
+    registration: Registration = field(default_factory=Registration)
     faults: tuple[NightshiftError, ...] = ()
 
 
@@ -55,6 +58,8 @@ def train_table(home: Home, job: TableJob, progress: Any = "auto") -> TableRun:
     if not told.get("model"):
         raise UsageError("no model: expected a name such as lightgbm, got none.", hint="Give --model lightgbm.")
     saving, track = _saving(told), _track(told.pop("track", None), job)
+    if job.registry and track is not None and track.mlflow:  # the registry is MLflow's
+        hold(home, job)
     told["progress"] = False if told.pop("verbose", None) is False else progress
     with warnings.catch_warnings():
         _hush_findings()
@@ -62,6 +67,10 @@ def train_table(home: Home, job: TableJob, progress: Any = "auto") -> TableRun:
     result, faults = _kept(trained, saving)
     run_id, more = _logged(home, result, track, job, found)
     faults += more
+    done = Registration()
+    if run_id and job.registry:
+        done = register_table(home, job, result, found.best if found else {})
+    faults += done.faults
     outcome = TableOutcome(
         subject=job.called,
         model=result.about.name,
@@ -72,11 +81,14 @@ def train_table(home: Home, job: TableJob, progress: Any = "auto") -> TableRun:
         findings=tuple(sorted({finding.code for finding in result.findings})),
         saved=str(result.saved or ""),
         run_id=run_id,
+        registered=done.cell.name if done.cell and done.version else "",
+        version=done.version,
+        gate=done.gate,
         reason=" ".join(str(fault) for fault in faults),
         seconds=time.perf_counter() - began,
         exit_code=faults[0].exit_code if faults else 0,
     )
-    return TableRun(outcome, result, found, faults)
+    return TableRun(outcome, result, found, done, faults)
 
 
 @dataclass(frozen=True)
