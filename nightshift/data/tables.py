@@ -82,7 +82,8 @@ def hold_table(home: Home, subject: str, target: str) -> None:
     """Refuse an id under which other data lie: the table would take their place.
 
     Raises:
-        UsageError: for it, and for an id that is none.
+        UsageError: for an id that is none, or of other data than a table.
+        UnknownNameError: for a table with another target.
     """
     check_subject(subject)
     try:
@@ -91,10 +92,13 @@ def hold_table(home: Home, subject: str, target: str) -> None:
         return
     if metadata.group != ESTIMATOR:
         raise UsageError(f"'{subject}' holds data of a {metadata.group}, no table.", hint="Give another --id.")
-    if metadata.truths[0].name != target:
-        raise UsageError(
-            f"'{subject}' is a table whose target is '{metadata.truths[0].name}', got '{target}'.",
-            hint="Give it a name of its own with --id, or leave the model out of the registry with --no-register.",
+    present = metadata.truths[0].name
+    if present != target:
+        raise UnknownNameError(
+            f"target of the table '{subject}':",
+            target,
+            [present],
+            hint="For another target give the table another name with --id, or leave the model out with --no-register.",
         )
 
 

@@ -12,7 +12,7 @@ from nightshift.data.groups import group_of
 from nightshift.data.store import subjects, versions
 from nightshift.data.tables import land_table
 from nightshift.data.validate import validate
-from nightshift.errors import BlockedError, DataError, NightshiftError, UsageError
+from nightshift.errors import BlockedError, DataError, NightshiftError, UnknownNameError, UsageError
 from nightshift.settings import Home
 
 PARTS = {"train": np.arange(140), "val": np.arange(140, 160), "test": np.arange(160, 200)}
@@ -85,7 +85,7 @@ def test_what_has_no_place_in_a_bundle_is_refused_whole(
 def test_other_data_keep_their_name(home: Home) -> None:
     landed(home)
     table = tables.made(200)
-    with pytest.raises(UsageError, match="'shop' is a table whose target is 'y', got 'v'"):
+    with pytest.raises(UnknownNameError, match=r"unknown target of the table 'shop': 'v'.*y"):
         land_table(home, "shop", table.drop(columns=["y", "v"]), table["v"], PARTS)
     from support.machine import land_demo
 
