@@ -53,7 +53,7 @@ class EstimatorConfig(FamilyConfig):
         params: of the model.
         settings: other keys of a training file that say how it is fitted: balance, early_stopping, encode, scale, …;
             how rows are parted was settled when the table was landed.
-        refit: fit on train and val together, as a cross-validation ends, where nothing is stopped by val.
+        refit: fit on train and val together, as a cross-validation ends, where nothing is stopped or chosen by val.
     """
 
     model: str = "lightgbm"
@@ -173,13 +173,16 @@ def train(data: Dataset, config: EstimatorConfig, ctx: RunContext, role: Role) -
     """
     from nightshift.trainer.api import train_model, with_params
     from nightshift.trainer.checks.telling import FindingWarning
-    from nightshift.trainer.config import read_config
+    from nightshift.trainer.config import PLAIN, read_config, settings_of
 
     X, y, first = _fitted_rows(data, role)
-    rows = np.arange(len(y))
+    rows, run = np.arange(len(y)), np.concatenate([data.runs("train"), data.runs("val")])
     keywords = {key: value for key, value in read_config(config.settings).items() if key != "save_model"}
-    joined = config.refit and not keywords.get("early_stopping")
-    parts = (rows, rows[:0], rows[:0]) if joined else (rows[:first], rows[first:], rows[:0])
+    plain = {key: value for key, value in keywords.items() if key in PLAIN}
+    asked = settings_of({key: value for key, value in keywords.items() if key not in PLAIN}, plain)
+    joined = config.refit and asked.early_stopping is None and asked.balance.method != "threshold"
+    # In the table's own order, in which a cross-validation's refit saw them: a bootstrap draws by place.
+    parts = (np.argsort(run, kind="stable"), rows[:0], rows[:0]) if joined else (rows[:first], rows[first:], rows[:0])
     keywords["limits"] = {"threads": ctx.threads, "device": config.device, **(keywords.get("limits") or {})}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FindingWarning)

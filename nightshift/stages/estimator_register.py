@@ -173,7 +173,16 @@ def _parts(result: Result, rows: Rows) -> dict[str, NDArray[np.int64]]:
         raise DataError("no rows were left out to judge it by.", hint="Give a test_size above 0.")
     train, val = cut.train, cut.validation
     if not len(val):
-        chosen = np.random.default_rng(result.settings.seed).permutation(len(train))
-        size = max(1, round(_VAL_SHARE * len(train)))
-        val, train = np.sort(train[chosen[:size]]), np.sort(train[chosen[size:]])
+        val, train = _set_aside(train, rows, result.settings.seed)
     return {"train": train, "val": val, "test": cut.test}
+
+
+def _set_aside(train: NDArray[np.int64], rows: Rows, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Part a share of the rows from the others, what belongs together as a whole."""
+    import pandas as pd
+
+    groups = rows.beside.get("groups")
+    unit = train if groups is None else pd.factorize(groups.iloc[train], use_na_sentinel=False)[0]
+    units = np.random.default_rng(seed).permutation(np.unique(unit))
+    chosen = np.isin(unit, units[: max(1, round(_VAL_SHARE * len(units)))])
+    return train[chosen], train[~chosen]
