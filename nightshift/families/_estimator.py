@@ -146,9 +146,10 @@ def answers_of(data: Dataset, part: str, role: Role, classes: tuple[str, ...]) -
     if role == "value":
         return data.truth(part, role)
     column = data.metadata.truth(role)
-    names = data.frame(part)[column.name] if column else []
+    if column is None:
+        raise DataError(f"'{data.subject}' holds no classes.", hint="Train a regressor.")
     code = {name: place for place, name in enumerate(classes)}
-    return np.array([code.get(str(name), -1) for name in names], np.int64)
+    return np.array([code.get(str(name), -1) for name in data.frame(part)[column.name]], np.int64)
 
 
 def samples_of(interface: Interface, data: Dataset, part: str, role: Role) -> Samples:
@@ -206,7 +207,9 @@ def model_of(result: TrainResult | CVResult, data: Dataset, role: Role) -> Estim
             f"{result.about.name} tells no probabilities, which the bundle of a classifier answers with.",
             hint="Take logistic or random_forest; --no-register keeps it as it is.",
         )
-    outputs = (Output(name="value", dtype="float32", shape=("batch",), meaning=f"`{result.about.y_name}`"),)
+    outputs: tuple[Output, ...] = (
+        Output(name="value", dtype="float32", shape=("batch",), meaning=f"`{result.about.y_name}`"),
+    )
     classes: tuple[str, ...] = ()
     scale = 1.0
     if role == "class":

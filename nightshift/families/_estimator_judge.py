@@ -153,6 +153,9 @@ def _notes(data: Dataset, fitted: EstimatorModel) -> list[str]:
         notes.append(
             "The model was fitted on train and val together, as cross-validation ends: test alone is new to it."
         )
+    coded = [place for place, column in enumerate(fitted.interface.columns) if column.categories]
+    if (data.matrix("train")[:, coded] < 0).any():
+        notes.append("A missing word is taken for one that was never seen, by the bundle as in these figures.")
     if np.isfinite(fitted.fill).any():
         notes.append("The model takes no gaps: a missing number is taken for the train rows' median.")
     return notes

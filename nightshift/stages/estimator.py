@@ -1,4 +1,4 @@
-"""Trains on a file: CSV or Parquet in, a saved model and a logged run out."""
+"""Trains on a file: CSV or Parquet in, a saved model, a logged run and a registered version out."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class TableRun:
 
 
 def train_table(home: Home, job: TableJob, progress: Any = "auto") -> TableRun:
-    """Train as a job says, save the model and log the run.
+    """Train as a job says, save the model, log the run and register the model.
 
     Args:
         home: whose store the run is logged in.
@@ -48,7 +48,7 @@ def train_table(home: Home, job: TableJob, progress: Any = "auto") -> TableRun:
 
     Raises:
         DataError: for a file that cannot be read, or a table that nothing can be trained on.
-        UsageError: for settings that cannot be, a column that is not there.
+        UsageError: for settings that cannot be, a column that is not there, a name that other data have.
         TrainingError: when the estimator cannot be fitted.
     """
     from nightshift.trainer.config import read_config
