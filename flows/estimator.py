@@ -22,7 +22,7 @@ StoreKey = Annotated[str, Field(title="Store key")]
 def train_estimator(
     file: File, target: Column, model: Model = "lightgbm", options: TableOptions = TableOptions()
 ) -> TableOutcome | State[Any]:
-    """Train an estimator on a table: parted without leaks, prepared and balanced in its folds, saved, logged in MLflow.
+    """Train an estimator on a table: parted without leaks, prepared in its folds, saved, logged, registered.
 
     Args:
         file: CSV or Parquet on the machine that trains; relative to its home.

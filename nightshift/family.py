@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 #: name -> array; the same names as the bundle's inputs or outputs.
 Arrays = Mapping[str, NDArray[Any]]
 
-Need = Literal["labels", "rul", "runs", "clock", "scenarios", "fuel", "carbon", "behaviour", "odd"]
+Need = Literal["labels", "rul", "runs", "clock", "scenarios", "fuel", "carbon", "behaviour", "odd", "class", "value"]
 
 
 class FamilyConfig(BaseModel):

@@ -34,7 +34,7 @@ def job_of(file: str, target: str, model: str, options: TableOptions) -> TableJo
 
 @task(name="train-table", task_run_name="train-table")
 def fit_table(job: TableJob) -> TableOutcome:
-    """Train, save and log; what fails after the fit ends the task only when there is no model for it.
+    """Train, save, log and register; what fails after the fit ends the task only when there is no model for it.
 
     Raises:
         InterruptedTraining: when it was asked to stop.
@@ -47,6 +47,8 @@ def fit_table(job: TableJob) -> TableOutcome:
     for finding in run.result.findings:
         logger.warning("%s: %s", job.name, finding.line())
     show_result(job, run)
+    if run.outcome.version:
+        logger.info("%s: version %d; %s", run.outcome.registered, run.outcome.version, run.outcome.gate)
     for fault in run.faults:
         if not run.outcome.saved:
             raise fault

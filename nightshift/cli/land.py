@@ -137,7 +137,7 @@ def _what_trains(home: Home, subject: str) -> str:
     metadata = open_dataset(home, subject).metadata
     if metadata.group == MACHINE:
         return f"nightshift train-machine --machine {subject}"
-    named = "" if subject == SUBJECTS[metadata.group] else f" --subject {subject}"
+    named = "" if subject == SUBJECTS.get(metadata.group) else f" --subject {subject}"
     if metadata.group == DRIVING:
         return f"nightshift train ppo{named}"
     known = (families.get(name) for name in families.names())

@@ -100,6 +100,10 @@ def _examples(chosen: _Chosen | None) -> tuple[str, ...]:
     if chosen.group == "driving":
         named = "driving" if chosen.whole else chosen.names[0]
         return (*train_driving.EXAMPLES[named], "nightshift driving resume ppo_v1      # goes on with a run")
+    if chosen.group == "estimator":
+        return (
+            f"nightshift train {chosen.names[0]} --subject shop --model random_forest      # a table that has landed",
+        )
     if chosen.group != "vehicle":
         return _MACHINE_EXAMPLES
     named = "vehicle" if chosen.whole else chosen.names[0]
@@ -111,9 +115,10 @@ def _family_help(chosen: _Chosen | None) -> str:
     machine = "classification, rul, anomaly or forecast (of a machine)"
     vehicle = "tcn, lstm_ae, behaviour, carbon or, for all four, vehicle"
     driving = "ppo, sac, bc, gail, cimrl (or hybrid) or, for all five, driving; mlagents"
+    table = "classifier or regressor (of a table that `train-table` landed)"
     if chosen is None:
-        return f"{machine}; {vehicle}; {driving}"
-    return {"vehicle": vehicle, "driving": driving}.get(chosen.group, machine)
+        return f"{machine}; {vehicle}; {driving}; {table}"
+    return {"vehicle": vehicle, "driving": driving, "estimator": table}.get(chosen.group, machine)
 
 
 def _common(parser: argparse.ArgumentParser, chosen: _Chosen | None) -> None:
@@ -123,6 +128,9 @@ def _common(parser: argparse.ArgumentParser, chosen: _Chosen | None) -> None:
     elif chosen is not None and chosen.group == "driving":
         train_driving.add_options(parser)
         target = "vehicle"
+    elif chosen is not None and chosen.group == "estimator":
+        add_subject(parser, required=False, help="the table's name")
+        target = "server"
     else:
         add_subject(parser, required=False, help="the machine's id" if chosen else "the machine's or vehicle's id")
         target = "pi" if chosen else "pi, of a vehicle vehicle"

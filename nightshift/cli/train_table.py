@@ -25,7 +25,8 @@ def add_train_table(commands: Any) -> None:
         "train-table",
         "train an estimator on a CSV or Parquet file",
         about="Train a model on any table: rows are parted without leaks, columns prepared, classes balanced in the "
-        "train rows alone, every part scored, the model saved and the run logged in MLflow. Text, flags and few whole "
+        "train rows alone, every part scored, the model saved, the run logged in MLflow, the model registered as any "
+        "other: judged beside baselines, exported to ONNX, held against the champion. Text, flags and few whole "
         "numbers in the target are classes, other numbers are values.",
         examples=(
             "nightshift train-table data.csv --target y --model lightgbm",
@@ -69,12 +70,21 @@ def add_train_table(commands: Any) -> None:
         "--pool", default="", metavar="NAME", help="work pool whose workers do the search's trials, such as gpu-pool"
     )
     parser.add_argument("--workers", type=int, metavar="N", help="runs on the pool that share the trials (default: 2)")
-    parser.add_argument("--id", default="", metavar="NAME", help="of the run in MLflow (default: the file's name)")
+    parser.add_argument(
+        "--id",
+        default="",
+        metavar="NAME",
+        help="of the table in the registry and the run in MLflow (default: the file's)",
+    )
     parser.add_argument("--seed", type=int, metavar="N", help="of the split and the fit (default: 42)")
     parser.add_argument("--n-jobs", type=int, metavar="N", help="processes that train folds (default: 1)")
     parser.add_argument("--run-dir", default="", metavar="FOLDER", help="keeps what has ended, to go on from")
     parser.add_argument("--resume", action="store_true", help="go on with what lies in --run-dir")
-    parser.add_argument("--no-track", action="store_true", help="log nothing in MLflow")
+    parser.add_argument("--no-track", action="store_true", help="log nothing in MLflow, and register nothing")
+    parser.add_argument("--no-register", action="store_true", help="keep the model out of the registry")
+    parser.add_argument(
+        "--device-class", default="server", metavar="NAME", help="that it is registered for (default: server)"
+    )
     parser.set_defaults(run=_train_table)
 
 
@@ -103,6 +113,8 @@ def _train_table(arguments: argparse.Namespace) -> int:
         settings=asked(arguments),
         subject=arguments.id,
         track=not arguments.no_track,
+        registry=not arguments.no_register,
+        device_class=arguments.device_class,
         run_dir=arguments.run_dir,
         resume=arguments.resume,
         search=arguments.search,
@@ -118,6 +130,11 @@ def _train_table(arguments: argparse.Namespace) -> int:
     if ended.found is not None:
         print_trials(ended.found)
     print(ended.result.summary())
+    done = ended.registration
+    if done.cell is not None and done.version:
+        from nightshift.cli.closing import print_closing
+
+        print_closing(home, done.cell, done.ending)
     if ended.outcome.run_id:
         print(f"\nMLflow run {ended.outcome.run_id}; `nightshift up` shows it.")
     for fault in ended.faults:

@@ -12,9 +12,9 @@ from nightshift.data.remote import open_remote
 from nightshift.data.store import METADATA, folder_of
 from nightshift.settings import Home
 
-MACHINE, VEHICLE, DRIVING = "machine", "vehicle", "driving"
+MACHINE, VEHICLE, DRIVING, ESTIMATOR = "machine", "vehicle", "driving", "estimator"
 #: group -> the device class that its models are built for.
-TARGETS = {MACHINE: "pi", VEHICLE: "vehicle", DRIVING: "vehicle"}
+TARGETS = {MACHINE: "pi", VEHICLE: "vehicle", DRIVING: "vehicle", ESTIMATOR: "server"}
 #: group -> the subject that is meant where none is named.
 SUBJECTS = {VEHICLE: "carla_synthetic", DRIVING: "adplanning"}
 

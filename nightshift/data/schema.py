@@ -14,8 +14,9 @@ PARTS = ("train", "val", "test")
 TIME, RUN, LABEL, RUL, VEHICLE = "time", "run", "failure_status", "rul", "vehicle"
 RESERVED = (TIME, RUN, LABEL, RUL)
 
-#: What a column of truth tells: fuel rate, CO2 rate, kind of driving, or what is odd about a row.
-TruthRole = Literal["fuel", "carbon", "behaviour", "odd"]
+#: What a column of truth tells: fuel rate, CO2 rate, kind of driving, or what is odd about a row; of a table the class
+#: or the value of its target.
+TruthRole = Literal["fuel", "carbon", "behaviour", "odd", "class", "value"]
 
 _SUBJECT = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 #: A file beside the rows: a path below the dataset's folder, of plain names.
@@ -91,7 +92,7 @@ class Derived(Strict):
 
 
 class TruthColumn(Strict):
-    """One column that a model answers and is never given; a vehicle's data have them.
+    """One column that a model answers and is never given; a vehicle's data have them, and a table has one.
 
     Attributes:
         name: its column.
@@ -107,7 +108,7 @@ class TruthColumn(Strict):
 
     @model_validator(mode="after")
     def _kinds_are_named(self) -> Self:
-        if (self.role in ("behaviour", "odd")) != bool(self.classes):
+        if (self.role in ("behaviour", "odd", "class")) != bool(self.classes):
             raise ValueError(f"column '{self.name}': a kind has classes, a number has none")
         if self.name in (*RESERVED, VEHICLE):
             raise ValueError(f"column '{self.name}': the name is reserved")
@@ -157,14 +158,15 @@ class Metadata(Strict):
         official_test: the test part is a published one (C-MAPSS): headline figures use the last row of each run.
         parts: figures per part.
         group: which families the data are for. A vehicle's rows name their vehicle in a column `vehicle`, and each
-            run is one trip. A row of `driving` is a scenario.
+            run is one trip. A row of `driving` is a scenario. Rows of `estimator`, a table, are independent: a run is
+            what holds some of them together, else one row.
         truths: columns that models answer, in order.
         files: what lies beside the rows, name -> SHA-256.
     """
 
     format: Literal[1] = 1
     subject: str
-    group: Literal["machine", "vehicle", "driving"] = "machine"
+    group: Literal["machine", "vehicle", "driving", "estimator"] = "machine"
     truths: tuple[TruthColumn, ...] = ()
     files: dict[FileName, str] = Field(default_factory=dict)
     title: str = ""

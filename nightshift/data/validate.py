@@ -37,6 +37,8 @@ _NEEDS = {
     "carbon": ("no CO2 rate in {source}.", "Land trips with a fuel reading, or `nightshift simulate vehicle`."),
     "scenarios": ("{source} holds no driving scenarios.", "Land some: `nightshift simulate driving`."),
     "behaviour": ("no kind of driving in {source}.", "Land trips with that column, or `nightshift simulate vehicle`."),
+    "class": ("the target of {source} holds numbers, no classes.", "Train a regressor."),
+    "value": ("the target of {source} holds classes, no numbers.", "Train a classifier."),
 }
 _ORDER = (Severity.BLOCKER, Severity.WARNING, Severity.TIP)
 
@@ -61,6 +63,9 @@ def validate(data: Dataset, needs: frozenset[str] = frozenset(), family: str = "
     elif data.metadata.group == "driving":
         # Rows are scenarios: they have no order, no sensors that could fail, and few of them are many.
         found += check_driving(rows)
+    elif data.metadata.group == "estimator":
+        # The trainer looks at a table itself: at its columns, its target and its parts.
+        found += [*few_rows(rows), *_drift(data)]
     else:
         found += [*check_order(rows), *check_sensors(rows), *_drift(data)]
         found += check_labels(rows) if "labels" in needs & data.metadata.offers else []

@@ -104,7 +104,7 @@ class Graph:
         for node in model.graph.node:
             clone = onnx.NodeProto()
             clone.CopyFrom(node)
-            clone.name = f"{prefix}/{node.name}"
+            clone.name = f"{prefix}/{node.name}" if node.name else self.fresh("n")
             clone.ClearField("input")
             clone.ClearField("output")
             clone.input.extend(local(n) for n in node.input)
@@ -112,8 +112,11 @@ class Graph:
             self._nodes.append(clone)
         return {o.name: local(o.name) for o in model.graph.output}
 
-    def build(self) -> onnx.ModelProto:
+    def build(self, opset: int = OPSET) -> onnx.ModelProto:
         """Assemble and check the model.
+
+        Args:
+            opset: of the graphs that were taken in, where that is an older one.
 
         Raises:
             onnx.checker.ValidationError: when a node is malformed.
@@ -121,7 +124,7 @@ class Graph:
         graph = helper.make_graph(self._published_nodes(), self.name, self._inputs, self._outputs, self._initializers)
         model = helper.make_model(
             graph,
-            opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ML_OPSET)],
+            opset_imports=[helper.make_opsetid("", opset), helper.make_opsetid("ai.onnx.ml", ML_OPSET)],
             producer_name="nightshift",
         )
         model.ir_version = IR_VERSION

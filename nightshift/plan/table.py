@@ -32,6 +32,8 @@ class TableOptions(BaseModel):
     )
     subject: str = Field(default="", title="Name", description="Of the run in MLflow; empty = the file's name.")
     track: bool = Field(default=True, title="Log in MLflow")
+    registry: bool = Field(default=True, title="Register", description="As any other model; where it is logged.")
+    device_class: str = Field(default="server", title="Device class", description="It is registered for, such as pi.")
     run_dir: str = Field(
         default="", title="Run folder", description="Keeps what has ended, to go on from; empty = none."
     )
@@ -98,7 +100,10 @@ class TableOutcome(BaseModel):
         scores: part -> metric -> figure.
         saved: folder of the model, "" where it is not saved.
         run_id: of MLflow, "" where it is not logged.
-        reason: why it is not saved or not logged, "" where all went well.
+        registered: name in the registry, "" where it is not registered.
+        version: there.
+        gate: what the gate said.
+        reason: why it is not saved, logged or registered, "" where all went well.
         exit_code: of the command.
     """
 
@@ -113,6 +118,9 @@ class TableOutcome(BaseModel):
     findings: tuple[str, ...] = ()
     saved: str = ""
     run_id: str = ""
+    registered: str = ""
+    version: int = 0
+    gate: str = ""
     reason: str = ""
     seconds: float = 0.0
     exit_code: int = EXIT_OK

@@ -1,10 +1,10 @@
-"""Trains on a file: CSV or Parquet in, a saved model and a logged run out."""
+"""Trains on a file: CSV or Parquet in, a saved model, a logged run and a registered version out."""
 
 from __future__ import annotations
 
 import time
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from nightshift.errors import NightshiftError, ServiceError, TransientError, Usa
 from nightshift.files import disk_full
 from nightshift.plan.table import TableJob, TableOutcome
 from nightshift.settings import Home
+from nightshift.stages.estimator_register import Registration, hold, register_table
 from nightshift.stages.estimator_rows import is_parquet, rows_of
 from nightshift.trainer.options import Track
 
@@ -27,17 +28,19 @@ class TableRun:
 
     Attributes:
         found: by the search, where one was asked for.
+        registration: of the model, where that is asked for.
         faults: what went wrong after the fit, such as a model that could not be saved: they cost no result.
     """
 
     outcome: TableOutcome
     result: TrainResult | CVResult
     found: SearchResult | None = None
+    registration: Registration = field(default_factory=Registration)
     faults: tuple[NightshiftError, ...] = ()
 
 
 def train_table(home: Home, job: TableJob, progress: Any = "auto", hands: Hands | None = None) -> TableRun:
-    """Train as a job says, save the model and log the run.
+    """Train as a job says, save the model, log the run and register the model.
 
     Args:
         home: whose store the run is logged in.
@@ -47,17 +50,23 @@ def train_table(home: Home, job: TableJob, progress: Any = "auto", hands: Hands 
 
     Raises:
         DataError: for a file that cannot be read, or a table that nothing can be trained on.
-        UsageError: for settings that cannot be, a column that is not there.
+        UsageError: for settings that cannot be, a column that is not there, a name that other data have.
         TrainingError: when the estimator cannot be fitted.
     """
     began = time.perf_counter()
     told, saving, track = _told(job, progress)
+    if job.registry and track is not None and track.mlflow:  # the registry is MLflow's
+        hold(home, job)
     with warnings.catch_warnings():
         _hush_findings()
         trained, found = _trained(file_of(home, job), job, told, hands)
     result, faults = _kept(trained, saving)
     run_id, more = _logged(home, result, track, job, found)
     faults += more
+    done = Registration()
+    if run_id and job.registry:
+        done = register_table(home, job, result, found.best if found else {})
+    faults += done.faults
     outcome = TableOutcome(
         subject=job.called,
         model=result.about.name,
@@ -68,11 +77,14 @@ def train_table(home: Home, job: TableJob, progress: Any = "auto", hands: Hands 
         findings=tuple(sorted({finding.code for finding in result.findings})),
         saved=str(result.saved or ""),
         run_id=run_id,
+        registered=done.cell.name if done.cell and done.version else "",
+        version=done.version,
+        gate=done.gate,
         reason=" ".join(str(fault) for fault in faults),
         seconds=time.perf_counter() - began,
         exit_code=faults[0].exit_code if faults else 0,
     )
-    return TableRun(outcome, result, found, faults)
+    return TableRun(outcome, result, found, done, faults)
 
 
 def join_table_search(home: Home, job: TableJob, progress: Any = "auto") -> int:

@@ -23,6 +23,7 @@ _OWN_ANSWERS = {
     "behaviour": "what kind of driving it sees",
     "carbon": "how much CO2 it emits",
 }
+_TABLES = {"classifier": "which class a row is of", "regressor": "which number belongs to a row"}
 _LABELS = {
     "given": "Labels were given with the data.",
     "from_rul": "Labels follow from the remaining useful life and the horizon.",
@@ -37,10 +38,9 @@ def model_card(manifest: BundleManifest, evaluation: Evaluation) -> str:
 
 
 def _lines(manifest: BundleManifest, evaluation: Evaluation) -> Iterator[str]:
-    answer = _OWN_ANSWERS.get(manifest.family) or _ANSWERS.get(manifest.problem, manifest.problem)
-    kind = "vehicle" if manifest.family in _OWN_ANSWERS else "machine"
-    if manifest.problem == "control":
-        kind = "scenarios"
+    own = {**_OWN_ANSWERS, **_TABLES}
+    answer = own.get(manifest.family) or _ANSWERS.get(manifest.problem, manifest.problem)
+    kind = _kind(manifest)
     yield f"# {manifest.subject}: {manifest.family} for {manifest.target}"
     yield ""
     yield f"Answers, for the {kind} `{manifest.subject}`: {answer}."
@@ -55,6 +55,14 @@ def _lines(manifest: BundleManifest, evaluation: Evaluation) -> Iterator[str]:
     yield from _served(manifest)
     yield from _variants(manifest)
     yield from _limits(manifest, evaluation)
+
+
+def _kind(manifest: BundleManifest) -> str:
+    if manifest.problem == "control":
+        return "scenarios"
+    if manifest.family in _TABLES:
+        return "table"
+    return "vehicle" if manifest.family in _OWN_ANSWERS else "machine"
 
 
 def _metrics(manifest: BundleManifest, evaluation: Evaluation) -> Iterator[str]:
@@ -150,7 +158,8 @@ def _limits(manifest: BundleManifest, evaluation: Evaluation) -> Iterator[str]:
     if manifest.problem == "control":
         yield "- Scored in closed loop in simulation; nothing is claimed for a real vehicle, nor for other scenarios."
     else:
-        yield f"- Trained on one machine's data; nothing is claimed for another than `{manifest.subject}`."
+        of = "one table" if manifest.family in _TABLES else "one machine's data"
+        yield f"- Trained on {of}; nothing is claimed for another than `{manifest.subject}`."
     yield "- The files under `native/` are the training library's own; serving needs none of them."
     for note in manifest.notes:
         yield f"- {note}"

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from nightshift.errors import (
     BlockedError,
@@ -41,6 +41,7 @@ class StageContext:
         should_stop: true when a stage should record its checkpoint and stop.
         threads: processor threads that the job may use.
         live: whether MLflow shows the epochs of a training while it runs.
+        fit: takes the place of the family's own training, with its arguments: the model has been trained elsewhere.
     """
 
     home: Home
@@ -48,6 +49,7 @@ class StageContext:
     should_stop: Callable[[], bool] = lambda: False
     threads: int = 2
     live: bool = True
+    fit: Callable[..., Any] | None = None
 
     def work(self, job: Job) -> Path:
         """Return the job's work folder."""

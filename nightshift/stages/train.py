@@ -26,7 +26,7 @@ def run(cell: Cell, ctx: StageContext) -> StageResult:
     with LiveMetrics(ctx.home, cell) if ctx.live else nullcontext() as live:
         told = replace(ctx, progress=fan_out(ctx.progress, live)) if live else ctx
         given = run_context(cell, told, "train")
-        fitted = family.train(data, config_of(cell), given)
+        fitted = (ctx.fit or family.train)(data, config_of(cell), given)
     native = ctx.work(cell) / "native"
     fresh = ctx.work(cell) / "native.new"
     shutil.rmtree(fresh, ignore_errors=True)

@@ -4,7 +4,9 @@ The rows are those of the challenger's test part that are later than all that th
 the edge runtime, as on a device. Where rows have no clock, "later" has no meaning: the same dataset is compared on its
 whole test part, another one not at all. Trips of vehicles are cut by vehicle and not by time: the same dataset's test
 part holds none that the champion has seen, whenever they were driven; of another one's the trips count that are not
-among those that the champion was fitted or stopped on, told by what their rows hold, and no vehicle of such a trip.
+among those that the champion was fitted or stopped on, told by what their rows hold, and no vehicle of such a trip. Of
+a table likewise: of another one, or of the same one parted otherwise, the rows count that it was not fitted or stopped
+on, and none that belongs to such a row.
 
 A forecast is judged as a procedure, refitted at each origin, and what ships is then refitted up to the newest row: on
 the same dataset no row is later than that. So the statistics of both backtests are compared there, and on newer data
@@ -26,7 +28,7 @@ from numpy.typing import NDArray
 
 from nightshift import families
 from nightshift.data.dataset import Dataset
-from nightshift.data.groups import DRIVING, VEHICLE
+from nightshift.data.groups import DRIVING, ESTIMATOR, VEHICLE
 from nightshift.data.schema import TIME, TimeKind
 from nightshift.data.store import open_dataset
 from nightshift.edge.manifest import BundleManifest
@@ -146,6 +148,8 @@ def _unseen(home: Home, data: Dataset, samples: Samples, champion: Contender) ->
     clocked = data.metadata.time_kind is TimeKind.CALENDAR
     if same and (data.metadata.group == VEHICLE or not clocked):
         return np.ones(len(samples.unit), dtype=bool)
+    if data.metadata.group == ESTIMATOR:
+        return _other_rows(home, data, champion)
     if not clocked:
         raise NotComparableError("rows have no clock and the data is another: which are new cannot be said")
     if data.metadata.group == VEHICLE:
@@ -177,6 +181,35 @@ def _other_trips(home: Home, data: Dataset, samples: Samples, champion: Contende
     if not keep.any():
         raise NotComparableError("every trip of the test part is of its training, or of a vehicle of it")
     return keep
+
+
+def _other_rows(home: Home, data: Dataset, champion: Contender) -> NDArray[np.bool_]:
+    """Mark the rows of a table that the champion was neither fitted nor stopped on, nor any row that belongs to one."""
+    try:
+        theirs = open_dataset(home, data.subject, champion.manifest.fingerprints.dataset)
+        roles = {sensor.name: sensor.role for sensor in theirs.metadata.sensors}
+        names = [s.name for s in data.metadata.sensors if roles.get(s.name) == s.role]
+        if not names:
+            raise NotComparableError("the table that it was trained on has other columns")
+        seen = np.concatenate([_table_codes(theirs, part, names) for part in ("train", "val")])
+    except TransientError:
+        raise
+    except NightshiftError as error:
+        why = f"the table that it was trained on cannot be read, so which rows are new is not known ({error.what})"
+        raise NotComparableError(why) from error
+    run = data.runs("test")
+    keep = ~np.isin(run, run[np.isin(_table_codes(data, "test", names), seen)])
+    if not keep.any():
+        raise NotComparableError("every row of the test part is of its training, or belongs to one that is")
+    return keep
+
+
+def _table_codes(data: Dataset, part: str, names: list[str]) -> NDArray[np.uint64]:
+    """Return a hash of each row's inputs and answer, `(rows,)`; parts count runs anew, so these say nothing."""
+    import pandas as pd
+
+    asked = [*names, *(truth.name for truth in data.metadata.truths)]
+    return np.asarray(pd.util.hash_pandas_object(data.frame(part, asked), index=False), np.uint64)
 
 
 def known_trips(data: Dataset, theirs: Dataset) -> NDArray[np.int64]:

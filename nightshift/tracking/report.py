@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightshift import families
-from nightshift.data.groups import DRIVING, VEHICLE
+from nightshift.data.groups import DRIVING, ESTIMATOR, VEHICLE
 from nightshift.edge.manifest import BundleManifest
 from nightshift.errors import DataError, NightshiftError
 from nightshift.family import FamilyConfig, time_limit_s
@@ -32,6 +32,9 @@ from nightshift.tracking.driving_pictures import episodes_of
 from nightshift.tracking.results import CellResult, aims, family_rank, read_result, standing
 from nightshift.tracking.text import number, seconds, size
 from nightshift.tracking.unversioned import failure_of
+
+#: Data without an order -> what their rows are called.
+_ONLY_ROWS = {DRIVING: "scenarios", ESTIMATOR: "rows"}
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -141,8 +144,8 @@ def _dataset(home: Home, cell: Cell) -> dict[str, Any]:
     metadata = Metadata.model_validate_json(path.read_bytes())
     trips = metadata.group == VEHICLE
     header = ["part", "rows", "trips" if trips else "runs", "first", "last", *([] if trips else ["positive rows"])]
-    if metadata.group == DRIVING:
-        header = ["part", "scenarios"]
+    if metadata.group in _ONLY_ROWS:
+        header = ["part", _ONLY_ROWS[metadata.group]]
     rows = [
         (name, f"{p.rows:,}", f"{p.runs:,}", p.first or "", p.last or "", number(p.positives))[: len(header)]
         for name, p in metadata.parts.items()
@@ -155,9 +158,12 @@ def _trains(home: Home, subject: str) -> str:
     from nightshift.data.store import open_dataset
 
     try:
-        group: str = open_dataset(home, subject).metadata.group
+        metadata = open_dataset(home, subject).metadata
+        group: str = metadata.group
     except NightshiftError:
         group = ""
+    if group == ESTIMATOR:
+        return f"nightshift train {'classifier' if metadata.truth('class') else 'regressor'} --subject {subject}"
     if group in (VEHICLE, DRIVING):
         return f"nightshift train {group} --subject {subject}"
     return f"nightshift train-machine --machine {subject}"

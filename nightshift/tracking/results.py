@@ -30,6 +30,7 @@ LOWER_IS_BETTER = (
 _FAMILY_ORDER = (
     *("classification", "rul", "anomaly", "forecast", "tcn", "lstm_ae", "behaviour", "carbon"),
     *("ppo", "sac", "bc", "gail", "cimrl"),
+    *("classifier", "regressor"),
 )
 
 

@@ -38,7 +38,7 @@ def run(place: Home, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[i
 def test_folds_are_trained_saved_and_logged(place: Home, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(place.root / "experiments", ignore_errors=True)
     words = ("--target", "label", "--model", "logistic", "--cv", "3", "--balance", "smote", "--id", "shop")
-    code, out, err = run(place, capsys, *words)
+    code, out, err = run(place, capsys, *words, "--no-register")
     assert code == EXIT_OK, err
     assert "3 folds of the train rows" in out
     assert "mean ± spread" in out
@@ -90,7 +90,15 @@ def test_a_search_goes_on_and_its_best_is_trained_and_logged(
     space = tmp_path / "space.yaml"
     space.write_text("alpha: [0.001, 1000000.0]\n")
     words = ("--target", "fuel", "--model", "ridge", "--search", "4", "--space", str(space), "--cv", "3")
-    storage = ("--storage", f"sqlite:///{tmp_path / 'study.db'}", "--set", "scoring=rmse", "--id", "found")
+    storage = (
+        "--storage",
+        f"sqlite:///{tmp_path / 'study.db'}",
+        "--set",
+        "scoring=rmse",
+        "--id",
+        "found",
+        "--no-register",
+    )
     code, out, err = run(place, capsys, *words, *storage)
     assert code == EXIT_OK, err
     assert "search found.fuel.Ridge: 4 trials" in out

@@ -9,6 +9,7 @@ from support.driven import small_roads
 from support.family_runs import Trained, small_context
 from support.homes import a_home
 from support.machine import land_demo
+from support.tables import small_table
 from support.vehicles import small_vehicles
 
 from nightshift import families
@@ -40,6 +41,12 @@ def driving_data(session_home: Home) -> Dataset:
     return small_roads(session_home)
 
 
+@pytest.fixture(scope="session")
+def table_data(session_home: Home) -> Dataset:
+    """A table with a class and a value to answer."""
+    return small_table(session_home)
+
+
 @pytest.fixture
 def data_of(request: pytest.FixtureRequest) -> Callable[[str], Dataset]:
     """What returns the small dataset of a group of families."""
@@ -47,7 +54,11 @@ def data_of(request: pytest.FixtureRequest) -> Callable[[str], Dataset]:
 
 
 def _data_of(request: pytest.FixtureRequest, group: str) -> Dataset:
-    fixture = {"vehicle": "vehicle_data", "driving": "driving_data"}.get(group, "small_data")
+    fixture = {
+        "vehicle": "vehicle_data",
+        "driving": "driving_data",
+        "estimator": "table_data",
+    }.get(group, "small_data")
     data: Dataset = request.getfixturevalue(fixture)
     return data
 

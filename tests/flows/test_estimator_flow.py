@@ -34,6 +34,17 @@ def test_a_run_ends_with_its_scores_and_a_saved_and_logged_model(served, runs):
     assert logged.info.run_name == "shop"
 
 
+def test_the_model_is_registered_like_any(served, runs):
+    outcome = runs["first"]["outcome"]
+    assert (outcome["registered"], outcome["version"], outcome["reason"]) == ("shop.classifier.server", 1, "")
+    assert outcome["gate"]
+    bundle = served.home.models / "classifier" / "shop" / "server" / "v1" / "model.onnx"
+    assert bundle.is_file()
+    with served.inside():
+        version = open_store(served.home).client.get_model_version("shop.classifier.server", "1")
+    assert version.tags["nightshift.state"] == "ready"
+
+
 def test_the_ui_shows_a_finished_bar_the_summary_and_the_scores(served, runs):
     shown = served.artifacts(runs["first"]["id"])
     assert shown["shop-table-progress"]["data"] == 100

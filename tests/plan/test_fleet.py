@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from support import vehicles
+from support import tables, vehicles
 from support.datasets import calendar_rows, describe
 
 from nightshift import families
@@ -73,6 +73,8 @@ def test_each_group_s_families_are_planned_for_its_own_data_and_devices_alone(ho
     assert {c.pool for c in plan.cells if c.subject == vehicles.SUBJECT} == {"gpu-pool"}
     asked = plan_of(home, families=("tcn", "rul"), targets=("vehicle",))
     assert [(c.subject, c.family) for c in asked.cells] == [(vehicles.SUBJECT, "tcn")]
+    tables.small_table(home)
+    assert plan_of(home).cells == plan.cells, "nobody trains a table by night"
     named = FleetConfig(machines=("pump_1", vehicles.SUBJECT), families=("tcn",))
     assert [c.name for c in plan_of(home, named).cells] == [f"{vehicles.SUBJECT}.tcn.vehicle"]
 

@@ -12,15 +12,18 @@ from nightshift.data.dataset import Dataset
 from nightshift.family import Family, FamilyConfig, RunContext, time_limit_s
 from nightshift.plan.config import packaged_configs, resolve
 from nightshift.settings import Home
-from support import driven
+from support import driven, tables
 
 #: What the vehicle families are trained with in tests, over their YAML.
 _SMALL_WINDOWS = {"window_rows": 20, "stride_rows": 10}
+_FEW_TREES = {"params": {"n_estimators": 10}}
 SMALL: dict[str, dict[str, Any]] = {
     "tcn": {**_SMALL_WINDOWS, "epochs": 3, "channels": 8, "blocks": 3},
     "lstm_ae": {**_SMALL_WINDOWS, "epochs": 3, "hidden": 12, "latent": 6},
     "behaviour": _SMALL_WINDOWS,
     "carbon": _SMALL_WINDOWS,
+    "classifier": _FEW_TREES,
+    "regressor": _FEW_TREES,
 }
 
 
@@ -42,6 +45,8 @@ def small_context(home: Home, family: str, folder: Path) -> tuple[FamilyConfig, 
         resolved = resolve(home, driven.SUBJECT, family, "vehicle", params=driven.SMALL[family])
     elif group == "vehicle":
         resolved = resolve(home, "small_vehicles", family, "vehicle", params=SMALL[family])
+    elif group == "estimator":
+        resolved = resolve(home, tables.SUBJECT, family, "server", params=SMALL[family])
     else:
         resolved = resolve(home, "demo_motor", family, "pi", file=packaged_configs() / "demo.yaml")
     folder.mkdir(parents=True, exist_ok=True)

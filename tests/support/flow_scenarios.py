@@ -239,7 +239,7 @@ def estimator(home: Home) -> list[dict[str, Any]]:
     from nightshift.plan.table import TableOptions
     from tests.support.trainer_files import write_table
 
-    write_table(home.tmp)
+    write_table(home.tmp, dates=False)
     file = str((home.tmp / "data.csv").relative_to(home.root))
     options = TableOptions(settings={"cross_validation": 3}, subject="shop")
     return [

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from support import vehicles
+from support import tables, vehicles
 from support.homes import a_home
 from support.machine import land_demo
 
 from nightshift.data.dataset import Dataset
 from nightshift.data.schema import TimeKind
 from nightshift.data.store import land
+from nightshift.data.tables import land_table
 from nightshift.edge.manifest import BundleManifest, Column, Interface, Output
 from nightshift.edge.runtime import Model
 from nightshift.edge.signature import KEY_VARIABLE
@@ -278,3 +279,32 @@ def test_trips_of_the_champions_training_are_left_out_wherever_they_are_now_and_
     again = land(place, parts | {"test": old["train"]}, vehicles.metadata())
     with pytest.raises(NotComparableError, match="every trip of the test part"):
         _unseen(place, again, trips_of(again), champion)
+
+
+def a_table(place: Home, rows: dict[str, np.ndarray], groups: np.ndarray | None = None) -> Dataset:
+    table = tables.made()
+    held = None if groups is None else pd.Series(groups)
+    return land_table(place, "table", table.drop(columns=["y", "v"]), table["v"], rows, groups=held)
+
+
+def test_rows_of_a_table_that_the_champion_was_trained_on_are_left_out_wherever_they_are_now(
+    place: Home, tmp_path: Path
+) -> None:
+    first = a_table(place, {"train": np.arange(300), "val": np.arange(300, 350), "test": np.arange(350, 450)})
+    champion = trained_on(first, tmp_path)
+    samples = Samples({}, {}, np.zeros(100, np.str_), np.zeros(100))
+    assert _unseen(place, first, samples, champion).all()
+    parted = {"train": np.arange(200), "val": np.arange(200, 250), "test": np.arange(310, 410)}
+    keep = _unseen(place, a_table(place, parted), samples, champion)
+    assert keep.tolist() == (np.arange(310, 410) >= 350).tolist()
+    # Rows of one car belong together: one of them that is known makes all of it known.
+    cars = np.arange(500) // 30
+    keep = _unseen(place, a_table(place, parted, cars), samples, champion)
+    assert keep.tolist() == (cars[310:410] > cars[349]).tolist()
+    known = a_table(place, {**parted, "test": np.arange(250, 350)})
+    with pytest.raises(NotComparableError, match="every row of the test part is of its training"):
+        _unseen(place, known, samples, champion)
+    prints = champion.manifest.fingerprints.model_copy(update={"dataset": "f" * 64})
+    gone = replace(champion, manifest=champion.manifest.model_copy(update={"fingerprints": prints}))
+    with pytest.raises(NotComparableError, match="the table that it was trained on cannot be read"):
+        _unseen(place, known, samples, gone)
