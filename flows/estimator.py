@@ -11,6 +11,7 @@ from pydantic import Field
 from nightshift.errors import InterruptedTraining
 from nightshift.plan.table import TableOptions, TableOutcome
 from tasks.estimator import fit_table, job_of, search_table
+from tasks.version import version
 
 File = Annotated[str, Field(title="File", examples=["tables/data.parquet"])]
 Column = Annotated[str, Field(title="Target", examples=["y"])]
@@ -40,9 +41,12 @@ def train_estimator(
     """
     job = job_of(file, target, model, options)
     try:
-        return fit_table(job)
+        outcome = fit_table(job)
     except InterruptedTraining:
         return Cancelled(message="Stopped on request.")
+    if outcome.registered:
+        version(outcome.subject)
+    return outcome
 
 
 @flow(name="search-estimator", persist_result=True, result_serializer="json")

@@ -133,7 +133,9 @@ def _train_table(arguments: argparse.Namespace) -> int:
     done = ended.registration
     if done.cell is not None and done.version:
         from nightshift.cli.closing import print_closing
+        from nightshift.cli.land import keep_version
 
+        keep_version(home, done.cell.subject)
         print_closing(home, done.cell, done.ending)
     if ended.outcome.run_id:
         print(f"\nMLflow run {ended.outcome.run_id}; `nightshift up` shows it.")

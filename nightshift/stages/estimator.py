@@ -12,7 +12,7 @@ from nightshift.errors import NightshiftError, ServiceError, TransientError, Usa
 from nightshift.files import disk_full
 from nightshift.plan.table import TableJob, TableOutcome
 from nightshift.settings import Home
-from nightshift.stages.estimator_register import Registration, hold, register_table
+from nightshift.stages.estimator_register import Registration, hold, register_table, stamp_of
 from nightshift.stages.estimator_rows import is_parquet, rows_of
 from nightshift.trainer.options import Track
 
@@ -59,13 +59,15 @@ def train_table(home: Home, job: TableJob, progress: Any = "auto", hands: Hands 
         hold(home, job)
     with warnings.catch_warnings():
         _hush_findings()
-        trained, found = _trained(file_of(home, job), job, told, hands)
+        file = file_of(home, job)
+        as_read = stamp_of(file)
+        trained, found = _trained(file, job, told, hands)
     result, faults = _kept(trained, saving)
     run_id, more = _logged(home, result, track, job, found)
     faults += more
     done = Registration()
     if run_id and job.registry:
-        done = register_table(home, job, result, found.best if found else {})
+        done = register_table(home, job, result, found.best if found else {}, as_read)
     faults += done.faults
     outcome = TableOutcome(
         subject=job.called,

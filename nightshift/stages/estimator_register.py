@@ -53,7 +53,15 @@ class Registration:
     faults: tuple[NightshiftError, ...] = ()
 
 
-def register_table(home: Home, job: TableJob, result: Result, best: Mapping[str, Any]) -> Registration:
+def stamp_of(file: Path) -> tuple[tuple[str, int, int], ...]:
+    """Return name, bytes and time of change in ns of a file, or of those in a folder; () when it is not there."""
+    files = sorted(one for one in file.rglob("*") if one.is_file()) if file.is_dir() else [file] * file.is_file()
+    return tuple((one.name, one.stat().st_size, one.stat().st_mtime_ns) for one in files)
+
+
+def register_table(
+    home: Home, job: TableJob, result: Result, best: Mapping[str, Any], as_read: tuple[tuple[str, int, int], ...]
+) -> Registration:
     """Land a job's table in the parts that the training made, and run the chain on the trained model.
 
     Args:
@@ -61,10 +69,11 @@ def register_table(home: Home, job: TableJob, result: Result, best: Mapping[str,
         job: that was trained.
         result: of the training.
         best: parameters that a search has found.
+        as_read: `stamp_of` its file before the training read it.
     """
     cell: Cell | None = None
     try:
-        data = _landed(home, job, result)
+        data = _landed(home, job, result, as_read)
         family = "classifier" if result.about.classes else "regressor"
         flags = _config_of(job, result, best)
         cell = make_cell(home, data.subject, family, job.device_class, dataset=data.fingerprint, flags=flags)
@@ -138,7 +147,7 @@ def _is_joined(result: Result) -> bool:
     return isinstance(result, CVResult) or not len(result.split.validation)
 
 
-def _landed(home: Home, job: TableJob, result: Result) -> Dataset:
+def _landed(home: Home, job: TableJob, result: Result, as_read: tuple[tuple[str, int, int], ...]) -> Dataset:
     from nightshift.data.tables import land_table
 
     file = home.root / Path(job.file).expanduser()
@@ -148,6 +157,8 @@ def _landed(home: Home, job: TableJob, result: Result) -> Dataset:
             f"{file.name} has {len(rows.y):,} rows, the model was trained on {result.about.n_rows:,}.",
             hint="Train on a file that stays as it is, and that fits into memory.",
         )
+    if stamp_of(file) != as_read:
+        raise DataError(f"{file.name} has changed since the model was trained.", hint="Give the command again.")
     parts = _parts(result, rows)
     return land_table(
         home,

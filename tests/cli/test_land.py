@@ -14,7 +14,6 @@ from nightshift.errors import EXIT_BLOCKED, EXIT_OK, EXIT_USAGE
 from nightshift.settings import Home
 
 #: DVC's own use of pygtrie.
-pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise:DeprecationWarning")
 
 MAPPING = """
 machine: pump_7

@@ -10,11 +10,7 @@ from nightshift.data.store import open_dataset
 from nightshift.driving import landing, made
 from nightshift.settings import Home
 
-# DVC's own dependency warns of its next version.
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise:DeprecationWarning"),
-]
+pytestmark = pytest.mark.slow
 
 SMALL = ["simulate", "driving", "--kinds", "curve,merge", "--scenarios", "6", "--no-event"]
 

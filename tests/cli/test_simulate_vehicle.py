@@ -11,7 +11,6 @@ from nightshift.settings import Home
 from nightshift.simulate.vehicle.files import Manifest, PartFigures
 
 # DVC's own dependency warns of its next version.
-pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise:DeprecationWarning")
 
 SMALL = ["simulate", "vehicle", "--episodes", "12", "--minutes", "6", "--no-event"]
 

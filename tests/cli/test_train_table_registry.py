@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from nightshift.cli.app import main
 from nightshift.data.store import open_dataset, subjects
 from nightshift.edge.cli import predict
 from nightshift.errors import EXIT_BLOCKED, EXIT_CELL_FAILED, EXIT_OK, EXIT_USAGE
+from nightshift.plan.table import TableJob
 from nightshift.settings import Home
+from nightshift.stages.estimator import train_table
 from nightshift.tracking import versions
 from nightshift.tracking.mlflow_store import open_store
 from nightshift.trainer import load
@@ -165,6 +168,16 @@ def test_what_cannot_be_registered_is_refused_before_training(
     shown = capsys.readouterr()
     assert said in shown.err
     assert "Scores" not in shown.out
+
+
+def test_a_file_that_changes_under_the_training_is_not_landed(home: Home) -> None:
+    file = tables.write(home.root, "v")
+    job = TableJob(file=str(file), target="v", settings={"model": "ridge"})
+    run = train_table(home, job, lambda event: os.utime(file, ns=(1, 1)))
+    (fault,) = run.faults
+    assert "not registered: " in str(fault)
+    assert "has changed since the model was trained" in str(fault)
+    assert (subjects(home), run.outcome.version) == ((), 0)
 
 
 def test_no_register_leaves_nothing_behind(home: Home, capsys: pytest.CaptureFixture[str]) -> None:

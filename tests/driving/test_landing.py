@@ -29,7 +29,6 @@ from nightshift.tracking.versioning import restore_version, version_subject
 
 SMALL = MadeSet(("curve", "intersection"), scenarios=8, seed=3)
 # DVC's own dependency warns of its next version.
-dvc = pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise:DeprecationWarning")
 
 
 def a_recording(recording: str, number: int) -> Scenario:
@@ -251,7 +250,6 @@ def test_machines_that_share_a_store_have_the_files_too(
         assert len(ScenarioBank.open(data).scenarios("train")) == 3
 
 
-@dvc
 def test_an_old_version_comes_back_from_dvc_with_its_files(home: Home, tmp_path: Path) -> None:
     fingerprint = recorded_set(home, tmp_path, three_recordings())
     assert version_subject(home, "ngsim").findings == ()

@@ -33,7 +33,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(1200),
     # DVC's use of pygtrie.
-    pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise:DeprecationWarning"),
 ]
 
 AFTER_S = 5.0

@@ -19,7 +19,6 @@ from nightshift.tracking.versioning import checkout, version_folder
 
 pytestmark = [
     pytest.mark.scale,
-    pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise:DeprecationWarning"),
 ]
 
 

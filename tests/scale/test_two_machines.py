@@ -24,7 +24,6 @@ from tests.scale.conftest import Postgres
 pytestmark = [
     pytest.mark.scale,
     pytest.mark.timeout(900),
-    pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise:DeprecationWarning"),
 ]
 
 

@@ -28,8 +28,6 @@ from nightshift.tracking.mlflow_store import Store, open_store
 from nightshift.tracking.versioning import version_subject
 from tests.tracking.bundles import a_cell, finish
 
-pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise:DeprecationWarning")
-
 SMALL = {"reference_rows": 200, "n_trees": 10, "window_rows": 2}
 
 

@@ -19,8 +19,6 @@ from nightshift.tracking.registry import Registered, register
 from tests.tracking import bundles
 from tests.tracking.cells import a_cell, a_manifest
 
-pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise:DeprecationWarning")
-
 
 @pytest.fixture(scope="module")
 def registered(tmp_path_factory: pytest.TempPathFactory, migrated_db: Path) -> Iterator[tuple[Home, Store, Registered]]:

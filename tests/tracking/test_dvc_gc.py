@@ -10,8 +10,6 @@ from nightshift.settings import Home
 from nightshift.tracking import dvc_gc, versioning
 from nightshift.tracking.unversioned import dvc_file
 
-pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise:DeprecationWarning")
-
 ONE, TWO = "1" * 64, "2" * 64
 
 

@@ -27,9 +27,7 @@ from nightshift.tracking.mlflow_store import open_store
 from nightshift.tracking.pruning import Pruned, look, prune
 from tests.tracking.bundles import a_cell, finish, threshold_for
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise:DeprecationWarning"),
-]
+pytestmark = []
 
 LIMITS = RetentionSettings(versions=1, data_versions=1)
 

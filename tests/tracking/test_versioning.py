@@ -20,7 +20,6 @@ from nightshift.tracking.unversioned import failure_of, outstanding
 
 pytestmark = [
     # DVC's tries ask pygtrie for a value in a way that pygtrie wants spelled otherwise.
-    pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise:DeprecationWarning"),
 ]
 
 FP1, FP2 = "1" * 64, "2" * 64
