@@ -97,6 +97,8 @@ class CimrlConfig(ImitationConfig, PpoConfig):
     method: Method = "finetune"
     compare: bool = True
     num_envs: int = Field(default=128, ge=1)
+    # With so narrow a spread a step of PPO's usual rate moves the actions by more than the spread: it undoes the clone.
+    learning_rate: float = Field(default=1e-4, gt=0)
     n_steps: int = Field(default=64, ge=2)
     n_epochs: int = Field(default=4, ge=1)
     log_std: float = Field(default=-2.5, ge=-5, le=1)
