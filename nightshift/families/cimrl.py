@@ -1,8 +1,8 @@
 """How is it to drive? As experts do, and better: imitation combined with reinforcement, in two ways.
 
-`finetune` clones the experts into a policy and goes on with PPO: the critic alone at first, with an imitation term that
-fades. `recovery` is the method proper: an imitative mixture proposes candidate trajectories, a task critic and a risk
-critic judge them, and where no candidate is safe the one of least risk is taken.
+`finetune` clones the experts into a policy and goes on with PPO: the critic alone at first, then held to the clone
+where it drives, less and less. `recovery` is the method proper: an imitative mixture proposes candidate trajectories, a
+task critic and a risk critic judge them, and where no candidate is safe the one of least risk is taken.
 
 Source:
     CIMRL (arXiv 2406.08878) and Recovery RL (arXiv 2010.15920); fine-tuning as in BC-SAC (arXiv 2212.11419).
@@ -34,10 +34,9 @@ if TYPE_CHECKING:
 
     from nightshift.data.dataset import Dataset
     from nightshift.driving.imitate.decider import Decider
-    from nightshift.driving.imitate.demonstrations import Demonstrations
+    from nightshift.driving.imitate.finetune import FinetuneLearner
     from nightshift.driving.imitate.recovery import RecoveryLearner
     from nightshift.driving.learn.field import Field as Roads
-    from nightshift.driving.learn.ppo import PpoLearner
     from nightshift.nets.policy import Policy
 
 Method = Literal["finetune", "recovery"]
@@ -98,6 +97,8 @@ class CimrlConfig(ImitationConfig, PpoConfig):
     method: Method = "finetune"
     compare: bool = True
     num_envs: int = Field(default=128, ge=1)
+    # With so narrow a spread a step of PPO's usual rate moves the actions by more than the spread: it undoes the clone.
+    learning_rate: float = Field(default=1e-4, gt=0)
     n_steps: int = Field(default=64, ge=2)
     n_epochs: int = Field(default=4, ge=1)
     log_std: float = Field(default=-2.5, ge=-5, le=1)
@@ -253,17 +254,14 @@ def _total_steps(config: CimrlConfig) -> int:
 def _trained(begun: Begun, config: CimrlConfig, ctx: RunContext) -> CimrlModel:
     """Train by the config's own method alone."""
     with preparing(begun, ctx, _total_steps(config)) as recorder:
-        experts = experts_of(begun, config, ctx, "train", log=recorder.say)
         modes = 1 if config.method == "finetune" else config.modes
-        first = _cloned(begun, config, ctx, experts, modes=modes, log=recorder.say)
+        first = _cloned(begun, config, ctx, modes=modes, log=recorder.say)
     if config.method == "finetune":
-        return _finetuned(begun, config, ctx, experts, first)
+        return _finetuned(begun, config, ctx, first)
     return _recovered(begun, config, ctx, first)
 
 
-def _cloned(
-    begun: Begun, config: CimrlConfig, ctx: RunContext, experts: Demonstrations, modes: int, log: Callable[[str], None]
-) -> Policy:
+def _cloned(begun: Begun, config: CimrlConfig, ctx: RunContext, modes: int, log: Callable[[str], None]) -> Policy:
     """Return the imitative policy: the config's checkpoint where it has the shape, else cloned from it or the experts.
 
     Raises:
@@ -272,31 +270,31 @@ def _cloned(
     from nightshift.driving.learn.beginnings import start_file, start_name
     from nightshift.driving.learn.checkpointing import LAST, load_for
 
-    shape, held_back = shape_of(config, modes), experts_of(begun, config, ctx, "val", log=log)
-    learnt, facts = experts, {}
     if begun.goes_on:
         # Of its shape is all that matters: the learner goes on with the weights that it left.
         return load_for(begun.folder.checkpoints / LAST, begun.facts.layout, proposing=True)[0]
+    shape, first, facts = shape_of(config, modes), None, {}
     if config.init_from:
         home = begun.folder.home
         file, name = start_file(home, config.init_from), start_name(home, config.init_from)
         first, found = load_for(file, begun.facts.layout, name=name)
         if first.shape == shape:
             return first
-        # Of another shape: what it does where the experts were, it is taught to do in this one.
-        learnt, held_back = distilled(first, experts), distilled(first, held_back)
         facts["init_from"] = [found.fingerprint, found.meta.get("step", 0)]
+    learnt, held_back = (experts_of(begun, config, ctx, part, log=log) for part in ("train", "val"))
+    if first is not None:
+        # Of another shape: what it does where the experts were, it is taught to do in this one.
+        learnt, held_back = distilled(first, learnt), distilled(first, held_back)
     return cloned(Cloning(begun, shape, (learnt, held_back), config, config.clone_epochs, facts), ctx, log)
 
 
-def _finetuned(
-    begun: Begun, config: CimrlConfig, ctx: RunContext, experts: Demonstrations, imitative: Policy
-) -> CimrlModel:
-    def make(roads: Roads) -> PpoLearner:
-        from nightshift.driving.imitate.finetune import finetune_learner
+def _finetuned(begun: Begun, config: CimrlConfig, ctx: RunContext, imitative: Policy) -> CimrlModel:
+    def make(roads: Roads) -> FinetuneLearner:
+        from nightshift.driving.imitate.finetune import FinetuneLearner
 
-        settings = ppo_settings(config)
-        return finetune_learner(roads, imitative, experts, config.finetune, settings, seed=ctx.seed, device=ctx.device)
+        return FinetuneLearner(
+            roads, imitative, config.finetune, ppo_settings(config), seed=ctx.seed, device=ctx.device
+        )
 
     held = train_on_world(begun, config, ctx, make, config.rollout)
     return CimrlModel(held.interface, held.policy, held.settings, "finetune")

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from support.driven import small_roads
 from support.homes import a_home
 from support.imitated import answers, curve, interrupted, trained
@@ -93,6 +94,34 @@ def test_a_recovery_run_that_was_interrupted_ends_as_one_that_was_not(
     again = interrupted(place, roads, "cimrl", tmp_path / "again", questions[0] - 2, run_id="again", **RECOVERY)
     assert curve(place, "again") == curve(place, "whole")
     assert np.array_equal(answers(again), answers(recovering[0]))
+
+
+def test_a_finetune_run_that_was_interrupted_is_held_to_the_clone_that_it_began_with(
+    place: Home, roads: Dataset, tmp_path: Path
+) -> None:
+    settings = {"method": "finetune", "compare": False, "total_steps": 1_024}
+    whole, _ = trained(place, roads, "cimrl", tmp_path / "held", run_id="held", **settings)
+    told = RunFolder(place, "held-again").logs / "metrics.jsonl"
+    with pytest.raises(InterruptedTraining, match="after 512 of 1,024 steps"):
+        trained(
+            place,
+            roads,
+            "cimrl",
+            tmp_path / "again",
+            run_id="held-again",
+            # The clone's row, and two of which the second one has moved off it.
+            stop=lambda: told.exists() and len(told.read_text(encoding="utf-8").splitlines()) == 3,
+            **settings,
+        )
+    again, _ = trained(place, roads, "cimrl", tmp_path / "again", run_id="held-again", **settings)
+    rows = curve(place, "held-again")
+    assert rows == curve(place, "held")
+    assert [row["more"]["anchor_weight"] for row in rows[1:]] == pytest.approx([2.325, 1.65, 0.975, 0.3])
+    ended = [
+        read_policy(RunFolder(place, run).checkpoints / "last.pt")[0].state_dict() for run in ("held", "held-again")
+    ]
+    assert all(torch.equal(weights, ended[1][name]) for name, weights in ended[0].items())
+    assert np.array_equal(answers(again), answers(whole))
 
 
 def test_one_departure_from_a_mode_is_not_felt_as_a_jerk() -> None:

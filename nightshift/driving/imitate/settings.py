@@ -38,18 +38,16 @@ class FinetuneSettings(BaseModel):
     Attributes:
         warm_up: share of all steps in which only the critic learns.
         critic_epochs: passes over a rollout while it does: what it has not learnt by then undoes what was cloned.
-        weight: of the imitation term at first.
-        fades: share of all steps after which it is gone.
-        batch_size: demonstrations behind each minibatch's term.
+        anchor_weight_start, anchor_weight_end: of the squared distance between the policy's mean action and the
+            clone's, in the states that the policy drives through, at the first step and at the last; a line between.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     warm_up: float = Field(default=0.2, ge=0, lt=1)
     critic_epochs: int = Field(default=10, ge=1)
-    weight: float = Field(default=0.1, ge=0)
-    fades: float = Field(default=0.5, gt=0, le=1)
-    batch_size: int = Field(default=512, ge=1)
+    anchor_weight_start: float = Field(default=3.0, ge=0)
+    anchor_weight_end: float = Field(default=0.3, ge=0)
 
 
 class RecoverySettings(BaseModel):

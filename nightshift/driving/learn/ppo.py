@@ -139,7 +139,7 @@ class FieldPPO(PPO):
         n, sums, steps, kl = len(data["returns"]), torch.zeros(6, device=self.device), 0, 0.0
         for _ in range(self._epochs()):
             for rows in torch.split(torch.randperm(n).to(self.device), self.batch_size):
-                loss, told = self._loss({name: values[rows] for name, values in data.items()})
+                loss, told = self._loss({name: values[rows] for name, values in data.items()}, rows)
                 sums += told
                 steps += 1
                 kl = float(told[3]) if self.target_kl is not None else 0.0
@@ -169,8 +169,8 @@ class FieldPPO(PPO):
                 remaining = max(1.0 - self.num_timesteps / self.settings.total_steps, 0.0)
                 self.nets.log_std.clamp_(max=end + (begin - end) * remaining)
 
-    def _loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the loss of a minibatch, and what is told of it."""
+    def _loss(self, batch: dict[str, Tensor], rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss of a minibatch, which are these rows of the rollout, and what is told of it."""
         nets, clip = self.nets, self.settings.clip_range
         advantages = batch["advantages"]
         if len(advantages) > 1:
@@ -184,7 +184,7 @@ class FieldPPO(PPO):
         log_ratio = nets.log_prob(mean, batch["actions"]) - batch["log_probs"]
         ratio = log_ratio.exp()
         policy_loss = -torch.min(advantages * ratio, advantages * ratio.clamp(1.0 - clip, 1.0 + clip)).mean()
-        penalty = nothing if self.hooks.penalty is None else self.hooks.penalty(nets, batch["observations"])
+        penalty = nothing if self.hooks.penalty is None else self.hooks.penalty(mean, rows)
         loss = loss + policy_loss - self.ent_coef * nets.entropy() + penalty
         with torch.no_grad():
             kl = (ratio - 1.0 - log_ratio).mean()

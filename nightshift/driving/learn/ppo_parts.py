@@ -79,14 +79,15 @@ class Hooks:
 
     Attributes:
         rollout: called with each rollout before its advantages are taken; may change its rewards, or learn from it.
-        penalty: (policy, observations `(n, …)`) -> a scalar that is added to the loss.
+        penalty: (mean actions `(n, 2)`, rows `(n,)` of the flattened rollout that they are of) -> a scalar that is
+            added to the loss.
         actor_frozen: whether only the critic learns now.
         critic_epochs: passes over a rollout while it does; None: as many as ever.
         figures: more figures to tell.
     """
 
     rollout: Callable[[Rollout], None] | None = None
-    penalty: Callable[[ActorCritic, Tensor], Tensor] | None = None
+    penalty: Callable[[Tensor, Tensor], Tensor] | None = None
     actor_frozen: Callable[[], bool] = lambda: False
     critic_epochs: int | None = None
     figures: Callable[[], Mapping[str, float]] = lambda: {}

@@ -165,7 +165,7 @@ def test_hooks_change_rewards_penalise_and_freeze_the_actor() -> None:
         ToyField(8),
         PPO_TOY,
         seed=1,
-        hooks=Hooks(rollout=nothing, penalty=lambda nets, seen: 100.0 * (nets.mean(seen) - 0.5).square().mean()),
+        hooks=Hooks(rollout=nothing, penalty=lambda mean, _rows: 100.0 * (mean - 0.5).square().mean()),
     )
     for _ in range(6):
         pulled.advance()
