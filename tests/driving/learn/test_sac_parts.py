@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from support.toy_field import LONGEST, ToyField
 
-from nightshift.driving.learn.sac import SacLearner
+from nightshift.driving.learn.sac import SacLearner, policy_of_sac
 from nightshift.driving.learn.sac_parts import SacSettings
 
 SETTINGS = SacSettings(
@@ -62,3 +62,31 @@ def test_what_follows_the_end_by_the_clock_is_guessed_and_never_reached_over() -
         np.testing.assert_allclose(float(found.discounts[i]), gamma**n, rtol=1e-6)
         np.testing.assert_array_equal(found.next_observations[i].numpy(), replay.next_observations[i + n - 1, 0])
     assert not found.dones.any()
+
+
+def test_the_spreads_bound_falls_along_a_line_wherever_a_run_goes_on() -> None:
+    settings = replace(SETTINGS, total_steps=256, log_std_end=-3.0)
+    assert [settings.widest(steps) for steps in (0, 128, 256, 512)] == [-1.5, -2.25, -3.0, -3.0]
+    assert replace(settings, log_std_end=None).widest(256) == -1.5
+    learner = SacLearner(ToyField(8), settings, seed=1)
+    learner.advance()
+    learner.advance()
+    again = SacLearner(ToyField(8), settings, seed=2)
+    again.load_state_dict(learner.state_dict())
+    again.advance()
+    assert again.model.actor.log_std_init == settings.widest(128) == -2.25
+
+
+def test_what_is_judged_is_the_average_of_the_last_updates() -> None:
+    learner, now = SacLearner(ToyField(8), replace(SETTINGS, first_steps=0, average=0.15), seed=1), []
+    for _ in range(4):
+        now.append(policy_of_sac(learner.model, learner.settings).mean.weight.detach().numpy().copy())
+        learner.advance()
+    now.append(policy_of_sac(learner.model, learner.settings).mean.weight.detach().numpy().copy())
+    # The first updates forget sooner: 1/11 of the old one is kept, then 2/12, then 0.15.
+    wanted = now[0]
+    for i, later in enumerate(now[1:], 1):
+        kept = min(0.15, i / (i + 10))
+        wanted = kept * wanted + (1 - kept) * later
+    np.testing.assert_allclose(learner.policy().mean.weight.detach().numpy(), wanted, rtol=1e-4, atol=1e-7)
+    assert np.abs(wanted - now[-1]).max() > 1e-5
