@@ -53,9 +53,8 @@ def test_what_follows_the_end_by_the_clock_is_guessed_and_never_reached_over() -
     learner.advance()
     replay, gamma = cast(Any, learner.model.replay_buffer), SETTINGS.gamma
     assert np.flatnonzero(replay.timeouts[: replay.pos, 0]).tolist() == [LONGEST - 1]
-    rows = np.arange(LONGEST)
-    found, rewards = replay._get_samples(rows), replay.rewards[:, 0]
-    for i in rows:
+    found, rewards = replay._get_samples(np.arange(LONGEST)), replay.rewards[:, 0]
+    for i in range(LONGEST):
         n = min(3, LONGEST - i)
         wanted = sum(gamma**k * rewards[i + k] for k in range(n))
         np.testing.assert_allclose(float(found.rewards[i]), wanted, rtol=1e-5)
