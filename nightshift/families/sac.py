@@ -27,12 +27,16 @@ class SacConfig(DrivingConfig):
 
     Attributes:
         buffer_size: transitions that are kept to learn from; `batch_size` of them are drawn for a gradient step.
-        learning_starts: steps of all environments together, with random actions, before the first update.
+        learning_starts: steps of all environments together, by the policy as it begins, before the first update.
         train_freq: decisions of each environment between updates.
         gradient_steps: of an update.
+        n_steps: decisions whose rewards are taken as they were, before the critics' guess of what follows.
         tau: share by which the target critics follow the critics.
         target_entropy: that the policy is held at, per number of an action.
         ent_coef: weight of the entropy at the start; it is learned.
+        log_std: the logarithm of the actions' spread, where [-1, 1] is the range, stays below this at the start.
+        log_std_end: and below a line from `log_std` to this at the end; None: below `log_std` to the end.
+        average: share of the old one that the averaged policy, which is judged and kept, keeps at each update.
     """
 
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -50,12 +54,16 @@ class SacConfig(DrivingConfig):
     }
 
     buffer_size: int = Field(default=300_000, ge=1)
-    learning_starts: int = Field(default=10_000, ge=0)
+    learning_starts: int = Field(default=5_000, ge=0)
     train_freq: int = Field(default=8, ge=1)
     gradient_steps: int = Field(default=8, ge=1)
+    n_steps: int = Field(default=3, ge=1)
     tau: float = Field(default=0.005, gt=0, le=1)
-    target_entropy: float = -1.0
-    ent_coef: float = Field(default=0.05, gt=0)
+    target_entropy: float = -2.0
+    ent_coef: float = Field(default=0.02, gt=0)
+    log_std: float = Field(default=-1.5, ge=-5, le=1)
+    log_std_end: float | None = Field(default=-3.0, ge=-10, le=1)
+    average: float = Field(default=0.97, ge=0, lt=1)
 
 
 class SacFamily(DrivingFamily):
@@ -86,20 +94,25 @@ class SacFamily(DrivingFamily):
 
 def sac_settings(config: SacConfig) -> Any:
     """Return what the learner is told."""
-    from nightshift.driving.learn.sac import SacSettings
+    from nightshift.driving.learn.sac_parts import SacSettings
 
     return SacSettings(
         replay_size=config.buffer_size,
-        random_steps=config.learning_starts,
+        first_steps=config.learning_starts,
         minibatch=config.batch_size,
         drive_steps=config.train_freq,
         gradient_steps=config.gradient_steps,
+        n_steps=config.n_steps,
         hidden=config.hidden,
         learning_rate=config.learning_rate,
         gamma=config.gamma,
         tau=config.tau,
         entropy=config.target_entropy,
         entropy_weight=config.ent_coef,
+        log_std=config.log_std,
+        log_std_end=config.log_std_end,
+        average=config.average,
+        total_steps=config.total_steps,
     )
 
 

@@ -10,8 +10,6 @@ from nightshift.data.store import open_dataset
 from nightshift.settings import Home
 from nightshift.simulate.vehicle.files import Manifest, PartFigures
 
-# DVC's own dependency warns of its next version.
-
 SMALL = ["simulate", "vehicle", "--episodes", "12", "--minutes", "6", "--no-event"]
 
 

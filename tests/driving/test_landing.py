@@ -28,7 +28,6 @@ from nightshift.settings import STORE_VARIABLE, Home
 from nightshift.tracking.versioning import restore_version, version_subject
 
 SMALL = MadeSet(("curve", "intersection"), scenarios=8, seed=3)
-# DVC's own dependency warns of its next version.
 
 
 def a_recording(recording: str, number: int) -> Scenario:

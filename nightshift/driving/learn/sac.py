@@ -7,7 +7,6 @@ Source:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -17,43 +16,22 @@ from stable_baselines3.common.logger import Logger
 
 from nightshift.driving.learn.checkpointing import REPLAY, LearnerState, to_arrays, to_tensors
 from nightshift.driving.learn.field import Field, Floats, Tally
+from nightshift.driving.learn.sac_parts import SacNetworks, SacSettings
 from nightshift.nets.policy import Policy, PolicyShape
 
 #: Arrays of SB3's replay buffer, `(rows, envs, …)`.
 _REPLAY = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 
 
-@dataclass(frozen=True)
-class SacSettings:
-    """As SB3 has them, but for the names that say what is counted.
+class SacLearner:
+    """SAC as the loop wants it (`learn.loop.Learner`).
+
+    The policy that it tells of is the average over the last updates, as PPO's is: see there.
 
     Attributes:
-        replay_size: transitions that are kept.
-        random_steps: environment steps with random actions, before the first update (SB3's `learning_starts`).
-        minibatch: transitions of a gradient step (SB3's `batch_size`).
-        drive_steps: decisions of each environment between updates (SB3's `train_freq`).
-        gradient_steps: of an update.
-        hidden: units of each hidden layer, of the policy and of the critics.
-        learning_rate, gamma, tau: as SB3's.
-        entropy: that the policy is held at, per action; SB3's target entropy is this times the actions.
-        entropy_weight: at the start; SB3 begins at 1, where actions of any kind are worth more than metres.
+        begun: whether it begins from a policy.
+        average: that policy's weights.
     """
-
-    replay_size: int = 300_000
-    random_steps: int = 5_000
-    minibatch: int = 2048
-    drive_steps: int = 8
-    gradient_steps: int = 8
-    hidden: tuple[int, ...] = (128, 128)
-    learning_rate: float = 3e-4
-    gamma: float = 0.99
-    tau: float = 0.005
-    entropy: float = -1.0
-    entropy_weight: float = 0.05
-
-
-class SacLearner:
-    """SAC as the loop wants it (`learn.loop.Learner`)."""
 
     def __init__(
         self,
@@ -75,26 +53,32 @@ class SacLearner:
         """
         self.field, self.settings = field, settings
         self.model = SAC(
-            "MlpPolicy",
+            SacNetworks,
             cast(Any, field),
             learning_rate=settings.learning_rate,
             buffer_size=settings.replay_size,
-            learning_starts=settings.random_steps,
+            learning_starts=settings.first_steps,
             batch_size=settings.minibatch,
             tau=settings.tau,
             gamma=settings.gamma,
             train_freq=settings.drive_steps,
             gradient_steps=settings.gradient_steps,
+            n_steps=settings.n_steps,
             ent_coef=f"auto_{settings.entropy_weight}",
             target_entropy=cast(Any, settings.entropy * float(field.action_space.shape[0])),
-            policy_kwargs={"net_arch": list(settings.hidden), "optimizer_kwargs": {"fused": True}},
+            policy_kwargs={
+                "net_arch": list(settings.hidden),
+                "log_std_init": settings.log_std,
+                "optimizer_kwargs": {"fused": True},
+            },
             seed=seed,
             device=device,
         )
         self.model.set_logger(Logger(None, []))
         self.begun = begin is not None
-        if begin is not None:
-            _put_policy(self.model, begin)
+        # Else one that keeps its speed and follows the route, about: what an action adds to.
+        _put_policy(self.model, begin or Policy(_shape_of(self.model, settings), settings.log_std))
+        self.average = {name: weights.clone() for name, weights in _actor(self.model).items()}
         self.tally = Tally()
         self._last: Floats | None = None
 
@@ -105,16 +89,20 @@ class SacLearner:
 
     def advance(self) -> None:
         """Drive some steps into the replay buffer, and learn from it."""
+        self.model.actor.log_std_init = self.settings.widest(self.steps)
         for _ in range(self.settings.drive_steps):
             self._drive()
-        if self.steps >= self.settings.random_steps:
+        if self.steps >= self.settings.first_steps:
             self.model.train(self.settings.gradient_steps, self.settings.minibatch)
+            self._take_into_average()
 
     def _drive(self) -> None:
         if self._last is None:
             self._last = self.field.reset().copy()
         replay, place = cast(Any, self.model.replay_buffer), cast(Any, self.model.replay_buffer).pos
-        action = self._action(self._last)
+        with torch.no_grad():
+            drawn = self.model.actor(torch.from_numpy(self._last).to(self.model.device))
+        action = cast(Floats, drawn.cpu().numpy())
         replay.observations[place] = self._last
         happened = self.field.advance(action)
         done = happened.terminated | happened.truncated
@@ -127,14 +115,12 @@ class SacLearner:
         self._last = happened.observation.copy()
         self.model.num_timesteps += self.field.num_envs
 
-    def _action(self, observation: Floats) -> Floats:
-        shape = (self.field.num_envs, *self.field.action_space.shape)
-        # One that begins from a policy fills its buffer with what that does.
-        if self.steps < self.settings.random_steps and not self.begun:
-            return np.random.uniform(-1.0, 1.0, shape).astype(np.float32)
-        with torch.no_grad():
-            drawn = self.model.actor(torch.from_numpy(observation).to(self.model.device))
-        return cast(Floats, drawn.cpu().numpy())
+    def _take_into_average(self) -> None:
+        updates = self.model._n_updates / self.settings.gradient_steps
+        # Of the first updates it forgets the beginning sooner.
+        kept = min(self.settings.average, updates / (updates + 10.0))
+        for name, weights in _actor(self.model).items():
+            self.average[name].lerp_(weights, 1.0 - kept)
 
     def figures(self) -> Mapping[str, float]:
         """Return the figures of episodes since the last call, and of the last update."""
@@ -146,8 +132,10 @@ class SacLearner:
         return {**self.tally.take(), **figures}
 
     def policy(self) -> Policy:
-        """Return the policy as it is now, a copy on the CPU."""
-        return policy_of_sac(self.model, self.settings)
+        """Return the averaged policy, a copy on the CPU."""
+        policy = policy_of_sac(self.model, self.settings)
+        policy.load_state_dict(self.average)
+        return policy
 
     def state_dict(self) -> LearnerState:
         """Return weights, optimisers, replay buffer and environments."""
@@ -161,6 +149,7 @@ class SacLearner:
             "steps": model.num_timesteps,
             "updates": model._n_updates,
             "last": self._last,
+            "average": {name: weights.numpy() for name, weights in self.average.items()},
             "entropy_weight": weight.detach().cpu().numpy(),
             REPLAY: {name: getattr(replay, name)[:filled] for name in _REPLAY},
             "place": [replay.pos, replay.full],
@@ -188,6 +177,7 @@ class SacLearner:
         model.logger.name_to_value.update(more["told"])
         model.num_timesteps, model._n_updates = int(more["steps"]), int(more["updates"])
         self._last = more["last"]
+        self.average = {name: torch.from_numpy(weights) for name, weights in more["average"].items()}
 
 
 #: Names of SB3's layers -> names in `nets.policy.Policy`.
@@ -196,18 +186,25 @@ _LAYERS = {"latent_pi.": "trunk.", "mu.": "mean.", "log_std.": "log_std."}
 
 def policy_of_sac(model: SAC, settings: SacSettings) -> Policy:
     """Return SB3's actor as a policy of our own, on the CPU."""
-    inputs, actions = cast(Any, model.observation_space).shape[0], cast(Any, model.action_space).shape[0]
-    shape = PolicyShape(observation=inputs, actions=actions, hidden=settings.hidden, activation="relu", head="squashed")
     with torch.random.fork_rng(devices=[]):
-        policy = Policy(shape)
-    held = {
+        policy = Policy(_shape_of(model, settings))
+    policy.load_state_dict(_actor(model))
+    return policy.eval()
+
+
+def _actor(model: SAC) -> dict[str, torch.Tensor]:
+    """Return the weights of SB3's actor under our own names, on the CPU."""
+    return {
         ours + name.removeprefix(theirs): weights.detach().cpu()
         for name, weights in model.actor.state_dict().items()
         for theirs, ours in _LAYERS.items()
         if name.startswith(theirs)
     }
-    policy.load_state_dict(held)
-    return policy.eval()
+
+
+def _shape_of(model: SAC, settings: SacSettings) -> PolicyShape:
+    inputs, actions = cast(Any, model.observation_space).shape[0], cast(Any, model.action_space).shape[0]
+    return PolicyShape(observation=inputs, actions=actions, hidden=settings.hidden, activation="relu", head="squashed")
 
 
 def _put_policy(model: SAC, policy: Policy) -> None:

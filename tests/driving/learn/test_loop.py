@@ -67,7 +67,9 @@ def run(
         settings = PpoSettings(total_steps=plan.total_steps, rollout_steps=16, minibatch=64, epochs=2, hidden=(8,))
         learner = PpoLearner(ToyField(16), settings, seed=1, begin=begin)
     else:
-        sac = SacSettings(replay_size=900, random_steps=160, minibatch=32, hidden=(8,), gradient_steps=2)
+        sac = SacSettings(
+            total_steps=20_000, replay_size=900, first_steps=160, minibatch=32, hidden=(8,), gradient_steps=2
+        )
         learner = SacLearner(ToyField(8), sac, seed=1)
     with threads(1), RunRecorder(folder, file, total_steps=plan.total_steps) as recorder:
         return learn(learner, plan, judge, recorder, facts, should_stop)
