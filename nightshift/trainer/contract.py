@@ -323,12 +323,14 @@ class Scored:
         metrics: by name; None where undefined.
         prediction: (n,) classes or values.
         probability: (n, classes); None where the estimator tells none.
+        undefined: why the metric that decides is None, "" where it is not.
     """
 
     metrics: Scores
     prediction: Values
     probability: Floats | None
     seconds: float
+    undefined: str = ""
 
 
 @dataclass(frozen=True)

@@ -29,10 +29,11 @@ def table_of(X: Any, y: Any, model: Any = None, groups: Any = None, times: Any =
         TableError: for input that nothing can be trained on; says what, what was expected, and what was given.
     """
     refuse.container(X, "X")
-    X = _two_dimensional(X)
+    X = two_dimensional(X)
     refuse.dimensions(X.shape)
     refuse.container(y, "y")
     refuse.lengths(X=X.shape[0], y=_length(y, "y"), groups=_length(groups, "groups"), times=_length(times, "times"))
+    refuse.orders(X=X, y=y, groups=groups, times=times)
     columns = _checked(X)
     target = target_of(y, model)
     return Table(
@@ -56,7 +57,7 @@ def is_sparse(X: Any) -> bool:
     return hasattr(X, "tocsr")
 
 
-def _two_dimensional(X: Any) -> Any:
+def two_dimensional(X: Any) -> Any:
     """Return X as a DataFrame, CSR matrix or ndarray; those pass as they are."""
     if is_frame(X):
         return X
