@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
@@ -17,6 +17,7 @@ from nightshift.trainer.options import (
     Checks,
     EarlyStopping,
     Encode,
+    GivenFolds,
     Limits,
     Method,
     Settings,
@@ -48,7 +49,7 @@ class Asked:
 
     Attributes:
         splitter: of scikit-learn, or (train, validation, test) row numbers; None: the settings' split.
-        folds: a splitter of scikit-learn; None: the settings' number of folds.
+        folds: a splitter of scikit-learn, or `GivenFolds`; None: the settings' number of folds.
         scoring: as given.
         track: where the result is logged; a callable is handed the result.
         progress: "auto", whether there is any, or a sink.
@@ -98,7 +99,9 @@ def asked_of(given: Mapping[str, Any], plain: Mapping[str, Any]) -> Asked:
     plain = {name: value for name, value in plain.items() if value is not None}
     split, splitter = _split(given.get("split", "auto"), given.get("strategy", "auto"), plain)
     cv = given.get("cv")
-    folds = None if cv is None or isinstance(cv, bool | Integral) else _a_splitter(cv, "cv")
+    folds = None if cv is None or isinstance(cv, bool | Integral) else _folds(cv)
+    if isinstance(folds, GivenFolds) and isinstance(given.get("split", "auto"), str) and "test_size" not in plain:
+        split = split.model_copy(update={"test_size": 0.0})  # the pairs say of each row what it is for
     scoring = given.get("scoring")
     values = {
         "split": split,
@@ -159,16 +162,34 @@ def _split(split: Any, strategy: str, plain: Mapping[str, Any]) -> tuple[Split, 
         return _option("split", Split, split), None
     if isinstance(split, tuple | list) and len(split) in (2, 3):
         return Split(), tuple(split)
-    return Split(), _a_splitter(split, "split")
+    return Split(), _a_splitter(split)
 
 
-def _a_splitter(value: Any, keyword: str) -> Any:
+def _a_splitter(value: Any) -> Any:
     if not (hasattr(value, "split") and hasattr(value, "get_n_splits")):
-        wanted = (
-            "a number of folds" if keyword == "cv" else "a strategy, a Split, (train, validation, test) row numbers"
-        )
-        raise UsageError(f"{keyword}: expected {wanted} or a splitter of scikit-learn, got {_short(value)}.")
+        wanted = "a strategy, a Split, (train, validation, test) row numbers or a splitter of scikit-learn"
+        raise UsageError(f"split: expected {wanted}, got {_short(value)}.")
     return value
+
+
+def _folds(cv: Any) -> Any:
+    """Return a splitter as it is, and pairs of row numbers as `GivenFolds`.
+
+    Raises:
+        UsageError: for what is neither.
+    """
+    if hasattr(cv, "split") and hasattr(cv, "get_n_splits"):
+        return cv
+    wrong = UsageError(
+        f"cv: expected a number of folds, a splitter of scikit-learn, or (train, held out) pairs of row numbers, got "
+        f"{_short(cv)}."
+    )
+    if isinstance(cv, str | bytes | Mapping) or not isinstance(cv, Iterable):
+        raise wrong
+    pairs = tuple(cv)
+    if not pairs or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
+        raise wrong
+    return GivenFolds(pairs)
 
 
 def _short(value: Any) -> str:

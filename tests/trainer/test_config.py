@@ -104,7 +104,7 @@ def test_one_thing_told_twice_is_refused(given: dict[str, Any], plain: dict[str,
         ({"checks": "eror"}, {}, "'error'"),
         ({"scale": "maybe"}, {}, "unknown scale"),
         ({"cv": 1}, {}, "2 folds or more, got 1"),
-        ({"cv": "five"}, {}, "splitter of scikit-learn, got 'five'"),
+        ({"cv": "five"}, {}, "pairs of row numbers, got 'five'"),
         ({"split": 3}, {}, "got 3"),
         ({"split": np.arange(500)}, {}, "got array.{70,80}…"),
         ({"limits": 3}, {}, "expected Limits"),
@@ -166,6 +166,22 @@ def test_a_file_that_cannot_be_used_is_refused(tmp_path: Path, text: str, says: 
         read_config(path)
     with pytest.raises(NightshiftError, match=r"gone\.yaml"):
         read_config(tmp_path / "gone.yaml")
+
+
+def test_pairs_of_row_numbers_are_folds_and_leave_no_test_out_unless_one_is_asked_for() -> None:
+    rows = np.arange(12)
+    pairs = list(KFold(3).split(rows))
+    for cv in (pairs, iter(pairs), KFold(3).split(rows), tuple(pairs)):
+        asked = asked_of({"cv": cv}, {})
+        assert [pair[1].tolist() for pair in asked.folds.pairs] == [pair[1].tolist() for pair in pairs]
+        assert asked.settings.split.test_size == 0
+    assert asked_of({"cv": pairs}, {"test_size": 0.3}).settings.split.test_size == 0.3
+    assert asked_of({"cv": pairs, "split": Split()}, {}).settings.split.test_size == 0.2
+    for wrong in ([], [1, 2], "5", {"a": 1}, 5.0, [(1, 2, 3)], [pairs[0], 3]):
+        with pytest.raises(
+            UsageError, match=r"cv: expected a number of folds, a splitter .* or \(train, held out\) pairs"
+        ):
+            asked_of({"cv": wrong}, {})
 
 
 def test_objects_that_no_setting_can_hold_are_kept_beside() -> None:

@@ -14,6 +14,7 @@ from sklearn.datasets import make_classification
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.model_selection import KFold
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
@@ -36,6 +37,18 @@ def data(rows: int = 240, weights: list[float] | None = None) -> tuple[Any, Any]
     X, y = make_classification(rows, 6, n_informative=4, class_sep=1.2, weights=weights, random_state=0)
     X[:, 5] = np.arange(rows)  # names the row
     return X, y
+
+
+def test_the_callers_own_folds_give_what_a_splitter_gives_and_are_gone_on_with(tmp_path: Path) -> None:
+    X, y = data()
+    given: dict[str, Any] = {**QUIET, "test_size": 0, "run_dir": tmp_path / "run"}
+    own = train_with_cv(LogisticRegression(), X, y, cv=KFold(4).split(X), **given)
+    theirs = train_with_cv(LogisticRegression(), X, y, cv=KFold(4), **QUIET, test_size=0)
+    assert own.scores == theirs.scores
+    again = train_with_cv(LogisticRegression(), X, y, cv=list(KFold(4).split(X)), **given, resume=True)
+    assert again.scores == own.scores
+    with pytest.raises(TrainingError, match="holds another run: pairs"):
+        train_with_cv(LogisticRegression(), X, y, cv=KFold(3).split(X), **given, resume=True)
 
 
 def test_a_fold_without_a_figure_is_told_and_left_out_of_the_mean() -> None:

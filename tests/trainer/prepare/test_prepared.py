@@ -220,8 +220,8 @@ def typed(dtype: str, gaps: bool) -> pd.DataFrame:
 @pytest.mark.parametrize(
     "dtype",
     [
-        "bool[pyarrow]", "string[pyarrow]", "int64[pyarrow]", "double[pyarrow]", "Int64", "boolean", "Float64", "string",
-        "category", "dictionary", "decimal", "days",
+        "bool[pyarrow]", "string[pyarrow]", "int64[pyarrow]", "double[pyarrow]", "Int64", "boolean", "Float64",
+        "string", "category", "dictionary", "decimal", "days",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("wants", [LINEAR, TREES], ids=["linear", "trees"])
