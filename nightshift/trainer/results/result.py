@@ -110,20 +110,25 @@ class _Result:
         fix(self)
 
     def predict(self, X: Any) -> Values:
-        """Return classes or values `(n,)` of rows like those trained on."""
-        import numpy as np
+        """Return classes or values `(n,)` of rows like those trained on; a frame's columns may stand in any order.
 
-        return np.asarray(self.model.predict(X))
+        Raises:
+            TableError: for rows that do not fit; see `answers.rows_like`.
+        """
+        from nightshift.trainer.answers import predicted
+
+        return predicted(self.model, X, self.about)
 
     def predict_proba(self, X: Any) -> Values:
         """Return probabilities `(n, classes)`.
 
         Raises:
+            TableError: for rows that do not fit.
             AttributeError: by scikit-learn's custom, when the estimator tells none.
         """
-        import numpy as np
+        from nightshift.trainer.answers import probabilities
 
-        return np.asarray(self.model.predict_proba(X))
+        return probabilities(self.model, X, self.about)
 
     def save(self, path: str | Path | None = None, format: Format | None = None) -> Path:
         """Write the model with its manifest into a folder, and return it.
