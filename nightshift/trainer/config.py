@@ -330,7 +330,7 @@ class _File(BaseModel):
     imbalance_handling: Any = None
     early_stopping: Any = None
     save_model: Any = None
-    save_path: Any = None
+    save_path: Path | None = None
     verbose: Any = None
     strategy: Any = None
     split: Any = None
@@ -361,6 +361,8 @@ def read_config(path: str | Path | Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: for a file that cannot be read, or a key that is not known.
     """
+    if not isinstance(path, Mapping | str | Path):
+        raise ConfigError(f"config: expected a YAML file or a mapping of its keys, got {_short(path)}.")
     if isinstance(path, Mapping):
         values, where = dict(path), "config"
     else:

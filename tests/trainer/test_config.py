@@ -145,6 +145,11 @@ def test_a_file_of_the_eleven_keys_means_what_the_keywords_mean(tmp_path: Path) 
     assert not wanted.verbose
 
 
+def test_what_is_no_config_is_refused() -> None:
+    with pytest.raises(ConfigError, match="expected a YAML file or a mapping of its keys, got 3"):
+        read_config(3)  # type: ignore[arg-type]
+
+
 def test_a_file_saves_unless_it_says_otherwise() -> None:
     assert read_config({}) == {"save_model": True}
     assert read_config({"cross_validation": 3})["cv"] == 3
@@ -156,14 +161,26 @@ def test_a_file_saves_unless_it_says_otherwise() -> None:
         ("test_sise: 0.1", "unknown key 'test_sise'.*'test_size'"),
         ("cross_validation: {fold: 3}", "cross_validation.fold.*'folds'"),
         ("- 1", "must hold a mapping"),
-        ("a: [", "not valid YAML"),
+        (
+            "a: [",
+            r"train\.yaml.* YAML: line 1, column 5: expected the node content, .*, in 'a: \['\. Mend it there\.$",
+        ),
+        ("model: x\n\ttest_size: 0.2", "line 2, column 1: found character '.t' that cannot start any token"),
+        ("seeds: 2\nseeds: 3", "line 2, column 1: the key 'seeds' stands twice"),
+        ("model: a: b", "line 1, column 9: mapping values are not allowed here"),
+        ("model: *a", "line 1, column 8: found undefined alias"),
+        ("model: !!python/name:os.system x", "line 1, column 8: could not determine a constructor"),
+        ("model: \x07", "special characters are not allowed"),
+        ("params: 3", "'params': Input should be a valid dictionary, got 3"),
+        ("save_path: [1]", r"'save_path': Input is not a valid path.*, got \[1\]"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused(tmp_path: Path, text: str, says: str) -> None:
     path = tmp_path / "train.yaml"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(ConfigError, match=says):
+    with pytest.raises(ConfigError, match=says) as caught:
         read_config(path)
+    assert "\n" not in str(caught.value)
     with pytest.raises(NightshiftError, match=r"gone\.yaml"):
         read_config(tmp_path / "gone.yaml")
 
