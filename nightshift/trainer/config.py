@@ -93,6 +93,11 @@ def settings_of(given: Mapping[str, Any], plain: Mapping[str, Any]) -> Settings:
 def asked_of(given: Mapping[str, Any], plain: Mapping[str, Any]) -> Asked:
     """Return the settings, and what is no part of them; see `settings_of`."""
     for name in plain:
+        if name in ("sample_weight", "class_weight"):
+            raise UsageError(
+                f"{name}= is not taken: expected balance= for rare classes, got {name}=.",
+                hint="Give balance='class_weight', or set the estimator's own class_weight.",
+            )
         if name not in PLAIN:
             raise UnknownNameError("keyword", name, {*PLAIN, *given})
     # None is "not said", as scikit-learn has it.
@@ -235,7 +240,7 @@ def _balance(balance: Any, plain: Mapping[str, Any]) -> Balance:
 
 def _seed(seed: Any, plain: Mapping[str, Any]) -> Any:
     if "random_state" not in plain:
-        return seed
+        return _SEED if seed is None else seed
     if seed != _SEED:
         raise _both("seed", "random_state")
     return plain["random_state"]

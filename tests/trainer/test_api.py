@@ -286,6 +286,17 @@ print(sorted({name.partition('.')[0] for name in sys.modules} & set(sys.argv[1:]
     assert told.stdout.split() == ["[]", "[]"]
 
 
+def test_a_result_is_one_line_in_a_list_and_none_is_the_usual_seed(tmp_path: Path) -> None:
+    X, y = table()
+    result = train_model(LogisticRegression(), X, y, seed=None, **QUIET)  # type: ignore[arg-type]
+    assert result.settings.seed == 42
+    told = f"f1 {result.scores['test']['f1']:.4g} on test"
+    assert repr(result) == f"<TrainResult LogisticRegression: 200 rows × 6 columns, {told}>"
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"no model can be saved in '.*file'"):
+        result.save(tmp_path / "file" / "model")
+
+
 def test_the_three_usual_trainings() -> None:
     X, y = table(300)
     forest = train_model(RandomForestClassifier(20), X, y, test_size=0.2, random_state=42, **QUIET)

@@ -113,6 +113,7 @@ def test_one_thing_told_twice_is_refused(given: dict[str, Any], plain: dict[str,
         ({}, {"test_size": 1.5}, "less than 1, got 1.5"),
         ({}, {"random_state": "x"}, "got 'x'"),
         ({"seed": 2**32}, {}, "less than 4294967296"),
+        ({}, {"sample_weight": [1]}, "sample_weight= is not taken.*balance='class_weight'"),
     ],
 )
 def test_what_cannot_be_is_refused_with_the_nearest_name(given: Any, plain: Any, says: str) -> None:

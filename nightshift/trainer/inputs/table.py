@@ -58,13 +58,15 @@ def is_sparse(X: Any) -> bool:
 
 
 def two_dimensional(X: Any) -> Any:
-    """Return X as a DataFrame, CSR matrix or ndarray; those pass as they are."""
+    """Return X as a DataFrame, CSR matrix or ndarray; those pass as they are. What is masked is missing."""
     if is_frame(X):
         return X
     if is_sparse(X):
-        return X.tocsr()
+        return _matrix(X.tocsr())
     if hasattr(X, "to_pandas"):  # Polars, Arrow
         return X.to_pandas()
+    if isinstance(X, np.ma.MaskedArray):  # as an array it would lose its mask, and hold what lies under it
+        return X.astype(np.float64).filled(np.nan)
     try:
         values = np.asarray(X)
     except ValueError:
@@ -77,6 +79,13 @@ def two_dimensional(X: Any) -> Any:
         except (TypeError, ValueError):
             return values
     return values
+
+
+def _matrix(X: Any) -> Any:
+    """Return scipy's sparse arrays as matrices of the same memory: CatBoost knows those alone."""
+    from scipy import sparse
+
+    return X if isinstance(X, sparse.spmatrix) else sparse.csr_matrix(X)
 
 
 def _length(given: Any, name: str) -> int | None:

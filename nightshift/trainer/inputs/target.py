@@ -103,8 +103,13 @@ def _array(y: Any) -> NDArray[Any]:
 
 
 def _of_sequence(y: Any) -> NDArray[Any]:
+    if isinstance(y, np.ma.MaskedArray):
+        _present(np.ma.getmaskarray(y).reshape(len(y), -1).any(axis=1))
     try:
-        return np.asarray(y)
+        values = np.asarray(y)
+        # An array of texts is what numpy makes of numbers among texts, too.
+        texts = isinstance(y, list | tuple) and values.dtype.kind in "US" and not all(isinstance(one, str) for one in y)
+        return np.array(y, object) if texts and values.ndim == 1 else values
     except ValueError:
         raise TableError("y has rows of different length. Expected one value a row, got a ragged list.") from None
 

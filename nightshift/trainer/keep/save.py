@@ -62,9 +62,13 @@ def save(result: TrainResult | CVResult, path: str | Path | None = None, format:
         raise UsageError(f"format: expected 'skops', 'native' or 'joblib', got {format!r}.")
     # "." and ".." have no name that a number could be added to.
     place = Path(os.path.abspath(_default(result) if path is None else Path(path).expanduser()))
-    place.parent.mkdir(parents=True, exist_ok=True)
     made = place.parent / f".{place.name}.{os.getpid()}.{secrets.token_hex(4)}"
-    made.mkdir()
+    try:
+        made.mkdir(parents=True)
+    except OSError as error:
+        raise UsageError(
+            f"no model can be saved in '{place.parent}': {error.strerror}.", hint="Give a folder that you may write to."
+        ) from None
     try:
         kept = _write_model(result.model, made, format)
         (made / SUMMARY).write_text(f"{replace(result, saved=place).summary()}\n", encoding="utf-8")

@@ -76,7 +76,7 @@ class SeedResult:
         fix(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class _Result:
     """What both results hold.
 
@@ -180,11 +180,19 @@ class _Result:
 
         return to_html(_either(self))
 
+    def __repr__(self) -> str:
+        """One line: a list of results, or a debugger, shows it; all rows and settings would fill pages."""
+        about = self.about
+        part = next((one for one in ("test", "held_out", "validation", "train") if one in self.scores), "")
+        value = self.scores.get(part, {}).get(about.primary)
+        figure = "" if value is None else f", {about.primary} {value:.4g} on {part.replace('_', ' ')}"
+        return f"<{type(self).__name__} {about.name}: {about.n_rows:,} rows × {len(about.columns):,} columns{figure}>"
+
     def __str__(self) -> str:
         return self.summary()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainResult(_Result):
     """One split, one model.
 
@@ -215,7 +223,7 @@ class CurvePoint:
     spread: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CVResult(_Result):
     """Folds, and a model refitted on all their rows.
 

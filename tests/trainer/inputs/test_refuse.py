@@ -85,6 +85,7 @@ BAD: dict[str, tuple[Any, Any, str]] = {
     "two columns of y": (X, np.c_[Y, Y], r"y should be a 1d array, got an array of shape \(30, 2\)"),
     "dates in y": (X, pd.date_range("2020", periods=N), "y has dtype datetime64"),
     "mixed y": (X, np.array(["a", 1] * 15, object), r"y has mixed types.*'a' \(str\) and '1' \(int\)"),
+    "a list of numbers and text": (X, [1] * 15 + ["b"] * 15, r"y has mixed types.*got '1' \(int\) and 'b' \(str\)"),
 }
 
 
