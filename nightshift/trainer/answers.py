@@ -118,7 +118,7 @@ def _table(rows: Any) -> Any:
 
 def _unnamed(rows: pd.DataFrame, trained: Trained) -> bool:
     """Return whether a frame has numbers for names, as one made of an array has, and the model's columns have not."""
-    return rows.columns.tolist() == list(range(rows.shape[1])) and str(0) not in trained.columns
+    return str(0) not in trained.columns and list(map(str, rows.columns)) == list(map(str, range(rows.shape[1])))
 
 
 def _by_name(rows: pd.DataFrame, trained: Trained) -> Any:

@@ -156,3 +156,10 @@ def test_sparse_rows_and_numbered_columns_are_answered() -> None:
     numbered = train_model(LogisticRegression(), pd.DataFrame(X), Y, **QUIET)
     for given in (pd.DataFrame(X[:4]), X[:4], pd.DataFrame(X[:4])[[2, 0, 1]]):
         assert numbered.predict(given).tolist() == numbered.model.predict(pd.DataFrame(X[:4])).tolist()
+
+
+def test_a_gap_is_answered_by_a_net_whose_train_rows_had_none() -> None:
+    import torch
+
+    result = train_model(torch.nn.Linear(3, 2), X, Y, **QUIET)
+    assert np.isfinite(result.predict_proba(np.full((2, 3), np.nan))).all()

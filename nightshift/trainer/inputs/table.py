@@ -66,7 +66,7 @@ def two_dimensional(X: Any) -> Any:
     if hasattr(X, "to_pandas"):  # Polars, Arrow
         return X.to_pandas()
     if isinstance(X, np.ma.MaskedArray):  # as an array it would lose its mask, and hold what lies under it
-        return X.astype(np.float64).filled(np.nan)
+        return np.ma.filled(X.astype(np.float64), np.nan)
     try:
         values = np.asarray(X)
     except ValueError:

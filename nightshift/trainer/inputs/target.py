@@ -104,7 +104,7 @@ def _array(y: Any) -> NDArray[Any]:
 
 def _of_sequence(y: Any) -> NDArray[Any]:
     if isinstance(y, np.ma.MaskedArray):
-        _present(np.ma.getmaskarray(y).reshape(len(y), -1).any(axis=1))
+        _present(np.asarray(np.ma.getmaskarray(y).reshape(len(y), -1).any(axis=1)))
     try:
         values = np.asarray(y)
         # An array of texts is what numpy makes of numbers among texts, too.
