@@ -131,7 +131,7 @@ def _rows_of(side: Any, n_rows: int, of: str) -> Ints:
         odd = int(rows.min()) if rows.min() < 0 else int(rows.max())
         raise TableError(
             f"{of}: expected row numbers from 0 to {n_rows - 1}, got {odd}.",
-            hint="A splitter is handed the rows that are not test: give test_size=0 to hand it all.",
+            hint="" if of.startswith("cv") else "It is handed the rows that are not test: test_size=0 hands it all.",
         )
     return rows.astype(np.int64)
 
