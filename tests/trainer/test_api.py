@@ -293,7 +293,7 @@ def test_a_result_is_one_line_in_a_list_and_none_is_the_usual_seed(tmp_path: Pat
     told = f"f1 {result.scores['test']['f1']:.4g} on test"
     assert repr(result) == f"<TrainResult LogisticRegression: 200 rows × 6 columns, {told}>"
     (tmp_path / "file").write_text("", encoding="utf-8")
-    with pytest.raises(UsageError, match=r"no model can be saved in '.*file'"):
+    with pytest.raises(TrainingError, match=r"no model can be saved in '.*file'"):
         result.save(tmp_path / "file" / "model")
 
 
