@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,6 +72,20 @@ def test_a_kept_model_answers_the_same(fitted: tuple[TabularModel, list[Progress
     loaded = TabularModel.load(tmp_path)
     assert loaded.notes == model.notes
     np.testing.assert_array_equal(loaded.answer(table().tuning), model.answer(table().tuning))
+
+
+def test_packages_are_read_once_and_members_are_not_measured(
+    fitted: tuple[TabularModel, list[ProgressEvent]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from autogluon.core.models import AbstractModel
+
+    done: list[str] = []
+    monkeypatch.setattr(importlib.metadata, "distributions", lambda: done.append("packages") or ())
+    monkeypatch.setattr(AbstractModel, "_get_memory_size", lambda _self: done.append("memory") or 0)
+    fitted[0].save(tmp_path)
+    loaded = TabularModel.load(tmp_path)
+    assert loaded.predictor.model_names(persisted=True)
+    assert not done
 
 
 def test_bagging_keeps_runs_whole_and_stays_within_the_target(tmp_path: Path) -> None:
