@@ -55,6 +55,7 @@ __all__ = [
     "Track",
     "TrainResult",
     "TrainedModel",
+    "join_search",
     "load",
     "search_model",
     "train_from_config",
