@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from nightshift.errors import ConfigError
+from nightshift.errors import ConfigError, first_line
 
 # What an OSError says when nothing more can be written, and waiting does not help.
 _FULL = {
@@ -28,6 +28,8 @@ _FLOAT = re.compile(
 )
 
 
+#: Characters of a line that an error shows.
+_SHOWN = 80
 #: A config is read by people; a file beyond this is something else, and would take minutes to parse.
 _MAX_YAML_BYTES = 1_000_000
 
@@ -139,12 +141,22 @@ def parse_yaml(text: str, name: str) -> Any:
             # Its errors show the place too, and its word is the one that counts.
             return careful(text).get_single_data()
     except yaml.YAMLError as error:
-        raise ConfigError(f"{name} is not valid YAML: {error}.", hint="Mend the line named.") from error
+        raise ConfigError(f"{name} is not valid YAML: {_place_of(error, text)}.", hint="Mend it there.") from error
     except (ValueError, LookupError, AttributeError, TypeError, ArithmeticError) as error:
         # PyYAML's constructors let these out: a 13th month, a number of 5,000 digits, `!!int abc`.
-        raise ConfigError(f"{name} holds a value that cannot be read: {error}.", hint="Mend it.") from error
+        raise ConfigError(f"{name} holds a value that cannot be read: {first_line(error)}.", hint="Mend it.") from error
     except RecursionError:
         raise ConfigError(f"{name} is nested too deeply.", hint="A config has a few levels.") from None
+
+
+def _place_of(error: Exception, text: str) -> str:
+    """Return in one line where YAML is broken, what is wrong, and the line where that began; PyYAML tells it in six."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    if mark is None or problem is None:
+        return first_line(error)
+    began = getattr(error, "context_mark", None) or mark
+    line = "".join(text.splitlines()[began.line : began.line + 1]).strip()[:_SHOWN]
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}{f', in {line!r}' if line else ''}"
 
 
 @cache

@@ -448,6 +448,13 @@ CODES: dict[str, Code] = _table(
         "a saved model may answer otherwise by the last digits",
         "Install the version named, or train and save the model again.",
     ),
+    (
+        "T037",
+        _WARN,
+        "the metric that decides has no figure",
+        "means are taken without it, and nothing is judged by it there",
+        "Give another scoring, or parts that hold what it needs.",
+    ),
     ("E001", _BLOCK, "parity outside tolerance", "the graph is not the model", "Report it with the bundle."),
     ("E002", _WARN, "bundle above the target's size", "the device has a budget", "Lower the keys named."),
     ("E003", _WARN, "latency above the target's limit", "the device would fall behind", "Lower the keys named."),

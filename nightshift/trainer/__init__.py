@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from nightshift.trainer.api import train_with_cv as train_with_cv
     from nightshift.trainer.batches import train_from_parquet as train_from_parquet
     from nightshift.trainer.checks.telling import FindingWarning as FindingWarning
+    from nightshift.trainer.keep.load import TrainedModel as TrainedModel
     from nightshift.trainer.keep.load import load as load
     from nightshift.trainer.options import Balance as Balance
     from nightshift.trainer.options import Checks as Checks
@@ -32,12 +33,36 @@ _PLACES = {
     "api": ("train_from_config", "train_model", "train_with_cv"),
     "batches": ("train_from_parquet",),
     "checks.telling": ("FindingWarning",),
-    "keep.load": ("load",),
+    "keep.load": ("TrainedModel", "load"),
     "options": ("Balance", "Checks", "EarlyStopping", "Encode", "Limits", "Split", "Track"),
     "results.result": ("CVResult", "TrainResult"),
     "search.run": ("SearchResult", "join_search", "search_model"),
 }
 _MODULE_OF = {name: module for module, names in _PLACES.items() for name in names}
+
+
+#: All of `_PLACES`, written out: checkers of types read no code.
+__all__ = [
+    "Balance",
+    "CVResult",
+    "Checks",
+    "EarlyStopping",
+    "Encode",
+    "FindingWarning",
+    "Limits",
+    "SearchResult",
+    "Split",
+    "Track",
+    "TrainResult",
+    "TrainedModel",
+    "join_search",
+    "load",
+    "search_model",
+    "train_from_config",
+    "train_from_parquet",
+    "train_model",
+    "train_with_cv",
+]
 
 
 def __getattr__(name: str) -> Any:

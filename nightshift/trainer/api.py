@@ -134,7 +134,7 @@ def train_with_cv(
         model: see `train_model`.
         X: (n, columns).
         y: (n,).
-        cv: number of folds, or a splitter of scikit-learn.
+        cv: number of folds, a splitter of scikit-learn, or (train, held out) pairs of X's row numbers.
         strategy: of the folds and the test part; "auto" decides from the data and says why.
         n_jobs: processes; -1 for all cores.
         learning_curve: whether folds are also fitted on parts of their train rows.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
@@ -17,6 +17,7 @@ from nightshift.trainer.options import (
     Checks,
     EarlyStopping,
     Encode,
+    GivenFolds,
     Limits,
     Method,
     Settings,
@@ -48,7 +49,7 @@ class Asked:
 
     Attributes:
         splitter: of scikit-learn, or (train, validation, test) row numbers; None: the settings' split.
-        folds: a splitter of scikit-learn; None: the settings' number of folds.
+        folds: a splitter of scikit-learn, or `GivenFolds`; None: the settings' number of folds.
         scoring: as given.
         track: where the result is logged; a callable is handed the result.
         progress: "auto", whether there is any, or a sink.
@@ -92,13 +93,20 @@ def settings_of(given: Mapping[str, Any], plain: Mapping[str, Any]) -> Settings:
 def asked_of(given: Mapping[str, Any], plain: Mapping[str, Any]) -> Asked:
     """Return the settings, and what is no part of them; see `settings_of`."""
     for name in plain:
+        if name in ("sample_weight", "class_weight"):
+            raise UsageError(
+                f"{name}= is not taken: expected balance= for rare classes, got {name}=.",
+                hint="Give balance='class_weight', or set the estimator's own class_weight.",
+            )
         if name not in PLAIN:
             raise UnknownNameError("keyword", name, {*PLAIN, *given})
     # None is "not said", as scikit-learn has it.
     plain = {name: value for name, value in plain.items() if value is not None}
     split, splitter = _split(given.get("split", "auto"), given.get("strategy", "auto"), plain)
     cv = given.get("cv")
-    folds = None if cv is None or isinstance(cv, bool | Integral) else _a_splitter(cv, "cv")
+    folds = None if cv is None or isinstance(cv, bool | Integral) else _folds(cv)
+    if isinstance(folds, GivenFolds) and isinstance(given.get("split", "auto"), str) and "test_size" not in plain:
+        split = split.model_copy(update={"test_size": 0.0})  # the pairs say of each row what it is for
     scoring = given.get("scoring")
     values = {
         "split": split,
@@ -159,16 +167,34 @@ def _split(split: Any, strategy: str, plain: Mapping[str, Any]) -> tuple[Split, 
         return _option("split", Split, split), None
     if isinstance(split, tuple | list) and len(split) in (2, 3):
         return Split(), tuple(split)
-    return Split(), _a_splitter(split, "split")
+    return Split(), _a_splitter(split)
 
 
-def _a_splitter(value: Any, keyword: str) -> Any:
+def _a_splitter(value: Any) -> Any:
     if not (hasattr(value, "split") and hasattr(value, "get_n_splits")):
-        wanted = (
-            "a number of folds" if keyword == "cv" else "a strategy, a Split, (train, validation, test) row numbers"
-        )
-        raise UsageError(f"{keyword}: expected {wanted} or a splitter of scikit-learn, got {_short(value)}.")
+        wanted = "a strategy, a Split, (train, validation, test) row numbers or a splitter of scikit-learn"
+        raise UsageError(f"split: expected {wanted}, got {_short(value)}.")
     return value
+
+
+def _folds(cv: Any) -> Any:
+    """Return a splitter as it is, and pairs of row numbers as `GivenFolds`.
+
+    Raises:
+        UsageError: for what is neither.
+    """
+    if hasattr(cv, "split") and hasattr(cv, "get_n_splits"):
+        return cv
+    wrong = UsageError(
+        f"cv: expected a number of folds, a splitter of scikit-learn, or (train, held out) pairs of row numbers, got "
+        f"{_short(cv)}."
+    )
+    if isinstance(cv, str | bytes | Mapping) or not isinstance(cv, Iterable):
+        raise wrong
+    pairs = tuple(cv)
+    if not pairs or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
+        raise wrong
+    return GivenFolds(pairs)
 
 
 def _short(value: Any) -> str:
@@ -214,7 +240,7 @@ def _balance(balance: Any, plain: Mapping[str, Any]) -> Balance:
 
 def _seed(seed: Any, plain: Mapping[str, Any]) -> Any:
     if "random_state" not in plain:
-        return seed
+        return _SEED if seed is None else seed
     if seed != _SEED:
         raise _both("seed", "random_state")
     return plain["random_state"]
@@ -309,7 +335,7 @@ class _File(BaseModel):
     imbalance_handling: Any = None
     early_stopping: Any = None
     save_model: Any = None
-    save_path: Any = None
+    save_path: Path | None = None
     verbose: Any = None
     strategy: Any = None
     split: Any = None
@@ -340,6 +366,8 @@ def read_config(path: str | Path | Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: for a file that cannot be read, or a key that is not known.
     """
+    if not isinstance(path, Mapping | str | Path):
+        raise ConfigError(f"config: expected a YAML file or a mapping of its keys, got {_short(path)}.")
     if isinstance(path, Mapping):
         values, where = dict(path), "config"
     else:

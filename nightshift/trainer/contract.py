@@ -160,6 +160,7 @@ class Wants:
     Attributes:
         scaled: numbers of mean 0 and variance 1 help it.
         refuses_nan: gaps must be filled.
+        answers_gaps: a gap that gets through is answered by NaN, not refused: those to come are filled, too.
         takes_sparse: sparse one-hot columns are taken.
         own_categories: pandas' category columns are taken as they are.
         float32: prepared rows come in single precision.
@@ -169,6 +170,7 @@ class Wants:
 
     scaled: bool = False
     refuses_nan: bool = True
+    answers_gaps: bool = False
     takes_sparse: bool = False
     own_categories: bool = False
     float32: bool = False
@@ -323,12 +325,14 @@ class Scored:
         metrics: by name; None where undefined.
         prediction: (n,) classes or values.
         probability: (n, classes); None where the estimator tells none.
+        undefined: why the metric that decides is None, "" where it is not.
     """
 
     metrics: Scores
     prediction: Values
     probability: Floats | None
     seconds: float
+    undefined: str = ""
 
 
 @dataclass(frozen=True)

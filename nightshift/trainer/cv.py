@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from nightshift.trainer.checks.outcome import FOLD, without_figure
 from nightshift.trainer.contract import Done, Fitted, Fold, Ints, Job
 from nightshift.trainer.ended import finished, joined, mean_of, predictions, seeds_of, spread_of
 from nightshift.trainer.jobs import CURVE, told_words, work
@@ -128,7 +129,7 @@ def _result(made: Ready, folds: tuple[Fold, ...], ended: Mapping[str, Done], fit
     found = [f for done in ended.values() for f in done.findings]
     told: dict[Part, Scores] = {"train": scores["train"], "test": scores["held_out"]}
     rows: dict[Part, Ints] = {"test": np.concatenate([fold.held_out for fold in folds])}
-    found += made.after(told, rows, results)
+    found += made.after(told, rows, results, _undefined(made, folds, first, judged[0]))
     held_out = [(f.held_out, "held_out", f.number, d.scored["test"]) for f, d in zip(folds, first, strict=True)]
     return CVResult(
         model=fitted.model,
@@ -152,15 +153,27 @@ def _result(made: Ready, folds: tuple[Fold, ...], ended: Mapping[str, Done], fit
     )
 
 
+def _undefined(made: Ready, folds: tuple[Fold, ...], dones: list[Done], judged: Scores) -> dict[str, str]:
+    """Return why the metric that decides has no figure in a fold; of folds of one row, in all of them together."""
+    named = {f"{FOLD}{fold.number}": done.scored["test"].undefined for fold, done in zip(folds, dones, strict=True)}
+    if _one_by_one(folds):
+        why = next(iter(named.values())) or "it asks the model itself, and a fold has one row"
+        return {"all held-out rows": why} if judged[made.scorers.primary] is None else {}
+    return {name: why for name, why in named.items() if why}
+
+
 def _tested(result: CVResult, made: Ready) -> CVResult:
     """Score test by the refit: once."""
     rows = made.cut.test
     if not len(rows):
         return result
     test = score(result.model, made.table, rows, made.scorers, result.fitted.threshold)
+    undefined = {"test": test.undefined} if test.undefined and made.settings.checks.action != "off" else {}
+    found = told_findings(without_figure(made.scorers.primary, undefined), made.settings)
     return replace(
         result,
         scores={**result.scores, "test": test.metrics},
+        findings=(*result.findings, *found),
         predictions=joined(result.predictions, predictions([(rows, "test", 0, test)], made.table.y)),
     )
 

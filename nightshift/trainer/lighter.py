@@ -13,6 +13,7 @@ from typing import Any
 
 from nightshift.family import RunContext
 from nightshift.findings import finding
+from nightshift.trainer.gluon import keep_in_memory
 from nightshift.trainer.tabular import TabularModel, TrainingTable, quiet, ranked, tuning_frame
 from nightshift.trainer.tree_cost import memory_mb, size_mb
 
@@ -63,7 +64,7 @@ def lighter(
     with quiet():
         # What does not answer any more need not travel with the bundle.
         model.predictor.delete_models(models_to_keep=[chosen.name], dry_run=False)
-        model.predictor.persist()
+        keep_in_memory(model.predictor)
     notes = notes.model_copy(update={"best": chosen.name, "members": members, "remarks": (*notes.remarks, said)})
     return replace(model, notes=notes)
 

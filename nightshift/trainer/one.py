@@ -50,7 +50,8 @@ def _result(made: Ready, ended: list[Done]) -> TrainResult:
     several = [one.scores for one in by_seed] if len(by_seed) > 1 else []
     parts = made.cut.parts()
     found = [f for done in ended for f in done.findings]
-    found += made.after({part: first.scored[part].metrics for part in parts}, parts)
+    undefined = {str(part): why for part in parts if (why := first.scored[part].undefined)}
+    found += made.after({part: first.scored[part].metrics for part in parts}, parts, undefined=undefined)
     return TrainResult(
         model=fitted.model,
         scores=metrics_of(first.scored),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -37,6 +38,17 @@ class Split(_Strict):
     stratify: bool | None = None
     shuffle: bool = True
     gap: float = Field(default=0.0, ge=0)
+
+
+@dataclass(frozen=True)
+class GivenFolds:
+    """Folds that the caller has cut.
+
+    Attributes:
+        pairs: row numbers of the table, or flags for each row: trained on, and held out.
+    """
+
+    pairs: tuple[Any, ...]
 
 
 class Balance(_Strict):

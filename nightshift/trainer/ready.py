@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, cast
 
 import numpy as np
@@ -83,7 +84,11 @@ class Ready:
         return self.table.rows(np.asarray(rows[:_EXAMPLE_ROWS]))
 
     def after(
-        self, scores: Mapping[Part, Scores], rows: Mapping[Part, Ints], folds: Sequence[FoldResult] = ()
+        self,
+        scores: Mapping[Part, Scores],
+        rows: Mapping[Part, Ints],
+        folds: Sequence[FoldResult] = (),
+        undefined: Mapping[str, str] = MappingProxyType({}),
     ) -> list[Finding]:
         """Return what is found in the outcome; see `checks.outcome.after`."""
         from nightshift.trainer.checks.outcome import after
@@ -96,6 +101,7 @@ class Ready:
             scores=scores,
             rows=rows,
             folds=folds,
+            undefined=undefined,
             groups=self.choice.groups,
             nondeterministic=self.kind.nondeterministic(self._as_fitted()),
             peak_mb=peak_mb(),

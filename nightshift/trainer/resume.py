@@ -183,7 +183,7 @@ def _findings(told: list[Any]) -> tuple[Finding, ...]:
 
 
 def _scored_told(part: str, scored: Scored, arrays: dict[str, Values]) -> dict[str, Any]:
-    told: dict[str, Any] = {"metrics": dict(scored.metrics), "seconds": scored.seconds}
+    told: dict[str, Any] = {"metrics": dict(scored.metrics), "seconds": scored.seconds, "undefined": scored.undefined}
     prediction = scored.prediction
     if prediction.dtype == object:
         # numpy writes objects by pickle alone.
@@ -200,7 +200,8 @@ def _scored(part: str, told: Mapping[str, Any], arrays: Mapping[str, Values]) ->
         values = np.empty(len(told["values"]), object)
         values[:] = told["values"]
         prediction = values[prediction]
-    return Scored(told["metrics"], prediction, arrays.get(f"{part}_probability"), told["seconds"])
+    probability = arrays.get(f"{part}_probability")
+    return Scored(told["metrics"], prediction, probability, told["seconds"], told.get("undefined", ""))
 
 
 def _coded(objects: Values) -> tuple[list[Any], Values]:

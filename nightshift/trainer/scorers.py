@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from nightshift.errors import UnknownNameError, UsageError
 from nightshift.trainer.options import Task
@@ -14,6 +15,8 @@ USUAL: dict[Task, tuple[str, ...]] = {
     "multiclass": ("f1_macro", "accuracy", "balanced_accuracy", "roc_auc", "pr_auc"),
     "regression": ("r2", "mae", "rmse"),
 }
+#: Place of the positive class, which f1, precision, recall, areas and thresholds are about: of two the second in order.
+POSITIVE = 1
 _COUNTED = ("f1", "precision", "recall")
 _AVERAGES = ("macro", "micro", "weighted")
 RANKED = {"roc_auc": "roc_auc", "roc_auc_ovr": "roc_auc", "pr_auc": "pr_auc", "average_precision": "pr_auc"}
@@ -25,6 +28,11 @@ _OF_CLASSES = {
     "balanced_accuracy",
 }
 _OF_NUMBERS = {"r2", "mae", "rmse"}
+#: How scikit-learn's names of metrics of numbers are told from those of classes.
+_ALSO_OF_NUMBERS = {"explained_variance", "d2_absolute_error_score"}
+_WORDS_OF_NUMBERS = ("_error", "_deviance")
+#: Scikit-learn's metrics that know two classes alone.
+_OF_TWO = {*_COUNTED, "jaccard", "positive_likelihood_ratio", "neg_negative_likelihood_ratio"}
 #: Errors; scikit-learn's names of them begin with neg_ and are greater where they are better.
 _LOWER_IS_BETTER = frozenset({"mae", "rmse"})
 
@@ -65,8 +73,8 @@ def scorers_of(scoring: Any, task: Task) -> Scorers:
     for name, scorer in _pairs(scoring):
         if isinstance(scorer, str):
             _known(scorer, task)
-        elif not callable(scorer):
-            raise UsageError(f"scoring: expected names or callables scorer(estimator, X, y), got {scorer!r}.")
+        else:
+            _a_scorer(scorer)
         asked[name] = scorer
     names = tuple(dict.fromkeys((*asked, *USUAL[task])))
     given = {name: scorer if callable(scorer) else _sklearns(scorer) for name, scorer in asked.items()}
@@ -90,27 +98,64 @@ def _name_of(scorer: Any) -> str:
     return str(getattr(inner, "__name__", type(scorer).__name__))
 
 
+def _a_scorer(scorer: Any) -> None:
+    """Refuse what is no scorer, such as one of scikit-learn's metrics: it would be found out after the fit."""
+    if not callable(scorer):
+        raise UsageError(f"scoring: expected names or callables scorer(estimator, X, y), got {scorer!r}.")
+    if inspect.isfunction(scorer) and scorer.__module__.startswith("sklearn.metrics"):
+        name = scorer.__name__
+        raise UsageError(
+            f"scoring: expected scorer(estimator, X, y), got the metric {name}(y_true, y_pred).",
+            hint=f"Give its name as a scorer, or sklearn.metrics.make_scorer(sklearn.metrics.{name}).",
+        )
+
+
+def positive_of(classes: tuple[Any, ...]) -> Any:
+    """Return the positive one of two classes, in sorted order; None for more, and for numbers."""
+    return classes[POSITIVE] if len(classes) == 2 else None
+
+
+def for_positive(scorer: Any, classes: tuple[Any, ...]) -> Callable[..., Any]:
+    """Return one of scikit-learn's scorers so that of two classes it scores the positive one.
+
+    By itself it scores the class 1, which may be the first one, or none. One that was made with `pos_label` keeps it.
+    """
+    asks = "pos_label" in inspect.signature(scorer._score_func).parameters
+    if len(classes) != 2 or not asks or "pos_label" in scorer._kwargs:
+        return cast("Callable[..., Any]", scorer)
+    told = {**scorer._kwargs, "pos_label": positive_of(classes)}
+    return cast("Callable[..., Any]", type(scorer)(scorer._score_func, scorer._sign, told, scorer._response_method))
+
+
 def _ours(name: str, task: Task) -> bool:
     return name in (_OF_NUMBERS if task == "regression" else _OF_CLASSES)
 
 
+def _of_numbers(name: str) -> bool:
+    return name in _OF_NUMBERS | _ALSO_OF_NUMBERS or any(word in name for word in _WORDS_OF_NUMBERS)
+
+
 def _known(name: str, task: Task) -> None:
     """Refuse a name that is not known, or of another task."""
-    if _ours(name, task) and not (name in _COUNTED and task == "multiclass"):
+    if _ours(name, task) and not (name in _OF_TWO and task == "multiclass"):
         return
-    if name in _COUNTED and task == "multiclass":
-        raise UsageError(
-            f"scoring='{name}' is for two classes, y has more.", hint=f"Give '{name}_macro' or '{name}_weighted'."
-        )
-    if name in _OF_CLASSES | _OF_NUMBERS:
-        wanted, has = ("classes", "numbers") if name in _OF_CLASSES else ("numbers", "classes")
-        raise UsageError(
-            f"scoring='{name}' is for {wanted}, y holds {has}.", hint=f"The usual ones here: {', '.join(USUAL[task])}."
-        )
-    from sklearn.metrics import get_scorer_names
+    if name not in _OF_CLASSES | _OF_NUMBERS:
+        from sklearn.metrics import get_scorer_names
 
-    if name not in get_scorer_names():
-        raise UnknownNameError("scoring", name, {*get_scorer_names(), *_OF_CLASSES, *_OF_NUMBERS})
+        if name not in get_scorer_names():
+            raise UnknownNameError("scoring", name, {*get_scorer_names(), *_OF_CLASSES, *_OF_NUMBERS})
+    usual = f"The usual ones here: {', '.join(USUAL[task])}."
+    if _of_numbers(name) != (task == "regression"):
+        wanted, has = ("numbers", "classes") if _of_numbers(name) else ("classes", "numbers")
+        raise UsageError(f"scoring='{name}' is for {wanted}, y holds {has}.", hint=usual)
+    if name in _OF_TWO and task == "multiclass":
+        averaged = "_likelihood_" not in name
+        raise UsageError(
+            f"scoring='{name}' is for two classes, y has more.",
+            hint=f"Give '{name}_macro' or '{name}_weighted'." if averaged else usual,
+        )
+    if name.endswith("_samples"):
+        raise UsageError(f"scoring='{name}' is for several labels a row, y has one.", hint=usual)
 
 
 def _sklearns(name: str) -> Callable[..., Any]:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nightshift.errors import TrainingError, UsageError, first_line
 from nightshift.trainer.contract import Floats, Ints, Scored, Table, Values
-from nightshift.trainer.scorers import RANKED
+from nightshift.trainer.scorers import POSITIVE, RANKED, for_positive
 from nightshift.trainer.scorers import Scorers as Scorers
 from nightshift.trainer.scorers import scorers_of as scorers_of
 
@@ -65,11 +64,13 @@ def score(model: Any, table: Table, index: Ints, scorers: Scorers, threshold: fl
     metrics = _reckoned(scorers, answer, y, table)
     with _quiet():
         metrics |= {name: _called(scorer, model, table, index, answer, y) for name, scorer in scorers.given.items()}
+    why = _undefined(scorers, answer, y, table) if metrics[scorers.primary] is None else ""
     return Scored(
         {name: metrics[name] for name in scorers.names},
         answer.prediction,
         answer.probability,
         time.perf_counter() - began,
+        why,
     )
 
 
@@ -88,6 +89,25 @@ def score_answers(
     with _quiet():
         metrics |= {name: _answered(scorer, table, answer, y) for name, scorer in scorers.given.items()}
     return {name: metrics[name] for name in scorers.names}
+
+
+def _undefined(scorers: Scorers, answer: _Answer, y: Values, table: Table) -> str:
+    """Return why the metric that decides has no figure on some rows."""
+    if not len(y):
+        return "there are no rows"
+    if len(np.unique(y)) == 1 and (scorers.primary in RANKED or scorers.primary == "r2"):
+        return f"y is {y[0]} in all rows there"
+    if (scorer := scorers.given.get(scorers.primary)) is None:
+        lacks = answer.rank is None and scorers.primary in RANKED
+        return (
+            "the estimator tells no probabilities" if lacks else "a class is missing there, or answers are not finite"
+        )
+    try:
+        with _quiet():
+            _asked(scorer, table, answer, y)
+    except (AttributeError, ValueError) as error:
+        return first_line(error)
+    return "it is not finite there"
 
 
 @contextmanager
@@ -132,7 +152,7 @@ def _answer_block(model: Any, table: Table, index: Ints, threshold: float | None
     known = np.asarray(getattr(model, "classes_", classes))
     probability = _probability(model, rows, known, table.classes)
     if probability is not None and threshold is not None:
-        prediction = classes[(probability[:, 1] >= threshold).astype(np.int64)]
+        prediction = np.where(probability[:, POSITIVE] >= threshold, classes[POSITIVE], classes[1 - POSITIVE])
     elif probability is not None and _predicts_by_probability(model):
         prediction = classes[np.argmax(probability, axis=1)]
     else:
@@ -234,7 +254,7 @@ def _counted(name: str, counts: Floats) -> float | None:
     below = {"f1": (truth + told) / 2, "precision": told, "recall": truth}[kind]
     shares = np.divide(hits, below, out=np.zeros_like(hits), where=below > 0)
     if not average:
-        return float(shares[1])
+        return float(shares[POSITIVE])
     present = (truth + told) > 0
     weight = truth if average == "weighted" else present
     return float(np.average(shares, weights=weight))
@@ -248,7 +268,7 @@ def _ranked(name: str, truth: Ints, rank: Floats | None, k: int) -> float | None
     present = np.bincount(truth, minlength=k)
     if rank is None or not np.all(present) or not np.all(np.isfinite(rank)):
         return None
-    which = [1] if k == 2 else range(k)
+    which = [POSITIVE] if k == 2 else range(k)
     return float(np.mean([_area(name, truth == one, rank[:, one]) for one in which]))
 
 
@@ -306,21 +326,22 @@ def _answered(scorer: Callable[..., Any], table: Table, answer: _Answer, y: Valu
 
     if not isinstance(scorer, _BaseScorer):
         return None
-    stand_in = _stand_in(bool(table.classes))(answer, table.classes)
     try:
-        value = float(_for_second(scorer, table.classes)(stand_in, np.empty((len(y), 0)), y))
+        value = _asked(scorer, table, answer, y)
     except (AttributeError, ValueError):
         return None
     return value if np.isfinite(value) else None
 
 
-def _for_second(scorer: Any, classes: tuple[Any, ...]) -> Callable[..., Any]:
-    """Return the scorer for labels among which its class, 1, is not: it scores the second one then, as the usual do."""
-    asks = inspect.signature(scorer._score_func).parameters.get("pos_label")
-    if len(classes) != 2 or 1 in classes or asks is None or asks.default != 1 or "pos_label" in scorer._kwargs:
-        return cast("Callable[..., Any]", scorer)
-    told = {**scorer._kwargs, "pos_label": classes[1]}
-    return cast("Callable[..., Any]", type(scorer)(scorer._score_func, scorer._sign, told, scorer._response_method))
+def _asked(scorer: Callable[..., Any], table: Table, answer: _Answer, y: Values) -> float:
+    """Return what one of scikit-learn's scorers says of an answer.
+
+    Raises:
+        AttributeError: when it asks for probabilities that there are none of.
+        ValueError: where it is undefined.
+    """
+    stand_in = _stand_in(bool(table.classes))(answer, table.classes)
+    return float(for_positive(scorer, table.classes)(stand_in, np.empty((len(y), 0)), y))
 
 
 @cache
@@ -351,6 +372,6 @@ def _stand_in(classifier: bool) -> Any:
 
         def decision_function(self, _X: Any) -> Floats:
             rank = self._told(self.answer.rank)
-            return rank[:, 1] if len(self.classes) == 2 else rank
+            return rank[:, POSITIVE] if len(self.classes) == 2 else rank
 
     return Answered

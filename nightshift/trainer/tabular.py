@@ -27,6 +27,7 @@ from nightshift.findings import cost_remedy, finding
 from nightshift.problems.evaluation import Member
 from nightshift.trainer.forest_cost import with_cost
 from nightshift.trainer.forest_size import Grown, Plan, leaves_grown, planned
+from nightshift.trainer.gluon import keep_in_memory, list_packages_once
 from nightshift.trainer.tabular_config import Budget, TabularConfig, member_hyperparameters
 from nightshift.trainer.tree_cost import room_nodes
 
@@ -122,9 +123,10 @@ class TabularModel:
         """Read what `save` wrote; AutoGluon's files are pickles, so only from our own work folder."""
         from autogluon.tabular import TabularPredictor
 
+        list_packages_once()
         with quiet():
             predictor = TabularPredictor.load(str(folder / "autogluon"), verbosity=0)
-            predictor.persist()
+            keep_in_memory(predictor)
         return cls(predictor, TabularNotes.model_validate_json((folder / "tabular.json").read_bytes()))
 
 
@@ -205,6 +207,7 @@ def tuning_frame(table: TrainingTable) -> pd.DataFrame:
 def _predictor(path: Path, problem: str, *, grouped: bool) -> Any:
     from autogluon.tabular import TabularPredictor
 
+    list_packages_once()
     shutil.rmtree(path, ignore_errors=True)
     return TabularPredictor(
         label=_TARGET,
@@ -360,7 +363,7 @@ def _finished(predictor: Any, table: TrainingTable, bag_folds: int, plan: Plan) 
             most_nodes=plan.most_nodes,
             remarks=(plan.said,) if plan.said else (),
         )
-        predictor.persist()
+        keep_in_memory(predictor)
     return TabularModel(predictor, notes)
 
 

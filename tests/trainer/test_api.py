@@ -272,16 +272,29 @@ def test_a_bad_table_is_one_value_error(bad: str) -> None:
 def test_an_unsaved_training_loads_nothing_that_it_does_not_need() -> None:
     code = """
 import sys
+from nightshift.trainer import *
+heavy = {"sklearn", "pandas", "scipy", "joblib", *sys.argv[1:]}
+print(sorted({name.partition('.')[0] for name in sys.modules} & heavy))
 from sklearn.datasets import make_classification
 from sklearn.linear_model import LogisticRegression
 X, y = make_classification(200, 5, random_state=0)
-from nightshift.trainer import train_model
 train_model(LogisticRegression(), X, y)
 print(sorted({name.partition('.')[0] for name in sys.modules} & set(sys.argv[1:])))
 """
     heavy = ["skops", "mlflow", "torch", "matplotlib", "imblearn", "lightgbm", "prefect", "optuna", "onnx"]
     told = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "[]"
+    assert told.stdout.split() == ["[]", "[]"]
+
+
+def test_a_result_is_one_line_in_a_list_and_none_is_the_usual_seed(tmp_path: Path) -> None:
+    X, y = table()
+    result = train_model(LogisticRegression(), X, y, seed=None, **QUIET)  # type: ignore[arg-type]
+    assert result.settings.seed == 42
+    told = f"f1 {result.scores['test']['f1']:.4g} on test"
+    assert repr(result) == f"<TrainResult LogisticRegression: 200 rows × 6 columns, {told}>"
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(TrainingError, match=r"no model can be saved in '.*file'"):
+        result.save(tmp_path / "file" / "model")
 
 
 def test_the_three_usual_trainings() -> None:
@@ -300,6 +313,7 @@ def test_the_three_usual_trainings() -> None:
 
 
 def test_every_public_name_is_there() -> None:
+    assert trainer.__all__ == sorted(trainer._MODULE_OF)
     lacking = {
         module for module in trainer._PLACES if find_spec(f"nightshift.trainer.{module.partition('.')[0]}") is None
     }

@@ -104,7 +104,7 @@ def test_one_thing_told_twice_is_refused(given: dict[str, Any], plain: dict[str,
         ({"checks": "eror"}, {}, "'error'"),
         ({"scale": "maybe"}, {}, "unknown scale"),
         ({"cv": 1}, {}, "2 folds or more, got 1"),
-        ({"cv": "five"}, {}, "splitter of scikit-learn, got 'five'"),
+        ({"cv": "five"}, {}, "pairs of row numbers, got 'five'"),
         ({"split": 3}, {}, "got 3"),
         ({"split": np.arange(500)}, {}, "got array.{70,80}…"),
         ({"limits": 3}, {}, "expected Limits"),
@@ -113,6 +113,7 @@ def test_one_thing_told_twice_is_refused(given: dict[str, Any], plain: dict[str,
         ({}, {"test_size": 1.5}, "less than 1, got 1.5"),
         ({}, {"random_state": "x"}, "got 'x'"),
         ({"seed": 2**32}, {}, "less than 4294967296"),
+        ({}, {"sample_weight": [1]}, "sample_weight= is not taken.*balance='class_weight'"),
     ],
 )
 def test_what_cannot_be_is_refused_with_the_nearest_name(given: Any, plain: Any, says: str) -> None:
@@ -145,6 +146,11 @@ def test_a_file_of_the_eleven_keys_means_what_the_keywords_mean(tmp_path: Path) 
     assert not wanted.verbose
 
 
+def test_what_is_no_config_is_refused() -> None:
+    with pytest.raises(ConfigError, match="expected a YAML file or a mapping of its keys, got 3"):
+        read_config(3)  # type: ignore[arg-type]
+
+
 def test_a_file_saves_unless_it_says_otherwise() -> None:
     assert read_config({}) == {"save_model": True}
     assert read_config({"cross_validation": 3})["cv"] == 3
@@ -156,16 +162,44 @@ def test_a_file_saves_unless_it_says_otherwise() -> None:
         ("test_sise: 0.1", "unknown key 'test_sise'.*'test_size'"),
         ("cross_validation: {fold: 3}", "cross_validation.fold.*'folds'"),
         ("- 1", "must hold a mapping"),
-        ("a: [", "not valid YAML"),
+        (
+            "a: [",
+            r"train\.yaml.* YAML: line 1, column 5: expected the node content, .*, in 'a: \['\. Mend it there\.$",
+        ),
+        ("model: x\n\ttest_size: 0.2", "line 2, column 1: found character '.t' that cannot start any token"),
+        ("seeds: 2\nseeds: 3", "line 2, column 1: the key 'seeds' stands twice"),
+        ("model: a: b", "line 1, column 9: mapping values are not allowed here"),
+        ("model: *a", "line 1, column 8: found undefined alias"),
+        ("model: !!python/name:os.system x", "line 1, column 8: could not determine a constructor"),
+        ("model: \x07", "special characters are not allowed"),
+        ("params: 3", "'params': Input should be a valid dictionary, got 3"),
+        ("save_path: [1]", r"'save_path': Input is not a valid path.*, got \[1\]"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused(tmp_path: Path, text: str, says: str) -> None:
     path = tmp_path / "train.yaml"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(ConfigError, match=says):
+    with pytest.raises(ConfigError, match=says) as caught:
         read_config(path)
+    assert "\n" not in str(caught.value)
     with pytest.raises(NightshiftError, match=r"gone\.yaml"):
         read_config(tmp_path / "gone.yaml")
+
+
+def test_pairs_of_row_numbers_are_folds_and_leave_no_test_out_unless_one_is_asked_for() -> None:
+    rows = np.arange(12)
+    pairs = list(KFold(3).split(rows))
+    for cv in (pairs, iter(pairs), KFold(3).split(rows), tuple(pairs)):
+        asked = asked_of({"cv": cv}, {})
+        assert [pair[1].tolist() for pair in asked.folds.pairs] == [pair[1].tolist() for pair in pairs]
+        assert asked.settings.split.test_size == 0
+    assert asked_of({"cv": pairs}, {"test_size": 0.3}).settings.split.test_size == 0.3
+    assert asked_of({"cv": pairs, "split": Split()}, {}).settings.split.test_size == 0.2
+    for wrong in ([], [1, 2], "5", {"a": 1}, 5.0, [(1, 2, 3)], [pairs[0], 3]):
+        with pytest.raises(
+            UsageError, match=r"cv: expected a number of folds, a splitter .* or \(train, held out\) pairs"
+        ):
+            asked_of({"cv": wrong}, {})
 
 
 def test_objects_that_no_setting_can_hold_are_kept_beside() -> None:

@@ -14,11 +14,13 @@ from sklearn.datasets import make_classification
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.model_selection import KFold
+from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from nightshift.errors import InterruptedTraining, TableError, TrainingError, UsageError
 from nightshift.settings import Home
-from nightshift.trainer import EarlyStopping, load, train_model, train_with_cv
+from nightshift.trainer import Checks, EarlyStopping, FindingWarning, load, train_model, train_with_cv
 from nightshift.trainer.config import asked_of
 from nightshift.trainer.contract import Choice, Done, Table
 from nightshift.trainer.cv import judge
@@ -26,6 +28,8 @@ from nightshift.trainer.kinds.kind import kind_of
 from nightshift.trainer.ready import ready
 from nightshift.trainer.shares import share_of
 
+#: Findings that these small tables also bring about.
+MUTED = ("T001", "T006", "T021", "T022", "T027", "T028")
 QUIET: dict[str, Any] = {"checks": "off", "progress": False, "save_model": False}
 
 
@@ -33,6 +37,51 @@ def data(rows: int = 240, weights: list[float] | None = None) -> tuple[Any, Any]
     X, y = make_classification(rows, 6, n_informative=4, class_sep=1.2, weights=weights, random_state=0)
     X[:, 5] = np.arange(rows)  # names the row
     return X, y
+
+
+def test_the_callers_own_folds_give_what_a_splitter_gives_and_are_gone_on_with(tmp_path: Path) -> None:
+    X, y = data()
+    given: dict[str, Any] = {**QUIET, "test_size": 0, "run_dir": tmp_path / "run"}
+    own = train_with_cv(LogisticRegression(), X, y, cv=KFold(4).split(X), **given)
+    theirs = train_with_cv(LogisticRegression(), X, y, cv=KFold(4), **QUIET, test_size=0)
+    assert own.scores == theirs.scores
+    again = train_with_cv(LogisticRegression(), X, y, cv=list(KFold(4).split(X)), **given, resume=True)
+    assert again.scores == own.scores
+    with pytest.raises(TrainingError, match="holds another run: pairs"):
+        train_with_cv(LogisticRegression(), X, y, cv=KFold(3).split(X), **given, resume=True)
+
+
+def test_a_fold_without_a_figure_is_told_and_left_out_of_the_mean() -> None:
+    X, y = data(120)
+    groups = np.where(y == 1, np.arange(120) % 3, 10 + np.arange(120) % 30)  # class 1 lies in three groups
+    with pytest.warns(FindingWarning, match=r"T037: roc_auc has no figure on fold .*: y is 0 in all rows there"):
+        result = train_with_cv(
+            LogisticRegression(), X, y, cv=5, groups=groups, scoring="roc_auc", test_size=0,
+            strategy="grouped", stratify=False, progress=False, save_model=False, checks=Checks(mute=MUTED),
+        )  # fmt: skip
+    figures = [fold.scores["roc_auc"] for fold in result.folds]
+    there = [one for one in figures if one is not None]
+    assert 0 < len(there) < 5
+    assert result.mean["roc_auc"] == pytest.approx(np.mean(there))
+    (told,) = [one.what for one in result.findings if one.code == "T037"]
+    assert told.endswith(f"The mean is of the other {len(there)} folds.")
+
+
+def test_a_metric_without_a_figure_is_told_and_is_an_error_where_findings_are() -> None:
+    X, y = data(120)
+    parts = (np.r_[0:60, np.flatnonzero(y[60:] == 1) + 60], np.flatnonzero(y[60:] == 0) + 60)
+    given: dict[str, Any] = {"split": parts, "progress": False, "checks": Checks(mute=MUTED)}
+    with pytest.warns(FindingWarning, match=r"T037: roc_auc has no figure on test: y is 0 in all rows there\."):
+        train_model(LogisticRegression(), X, y, scoring="roc_auc", **given)
+    strict = Checks(action="error", mute=MUTED)
+    with pytest.raises(TableError, match=r"T037: neg_log_loss has no figure on train, test: .*probabilities"):
+        train_model(LinearSVC(), X, y, scoring="neg_log_loss", **{**given, "checks": strict})
+    with pytest.warns(
+        FindingWarning, match=r"T037: neg_log_loss has no figure on (fold 1, fold 2, fold 3|test): .*probabilities"
+    ):
+        train_with_cv(LinearSVC(), X, y, cv=3, scoring="neg_log_loss", **{**QUIET, "checks": Checks(mute=MUTED)})
+    alone = train_with_cv(LogisticRegression(), X[:40], y[:40], strategy="leave_one_out", scoring="roc_auc", **QUIET)
+    assert alone.mean["roc_auc"] is not None
 
 
 class Seen(ClassifierMixin, BaseEstimator):  # type: ignore[misc]

@@ -136,6 +136,27 @@ def test_scikit_learns_scorers_of_one_class_score_the_second_of_text_labels() ->
     assert got["jaccard"] == pytest.approx(metrics.jaccard_score(truth, told))
 
 
+@pytest.mark.parametrize("labels", [(0, 1), (1, 2), (-1, 1), (False, True), ("no", "yes"), (0.0, 1.0), (1, 7)], ids=str)
+def test_the_second_class_in_order_is_the_positive_one_of_every_scorer(labels: tuple[Any, Any]) -> None:
+    plain = table_of()
+    y = np.array(labels)[plain.y]
+    table = Table(plain.X, y, "binary", tuple(np.unique(y).tolist()), plain.columns)
+    rows, model = np.arange(300), LogisticRegression()
+    names = ["precision", "recall", "f1", "jaccard", "roc_auc", "average_precision", "neg_brier_score", "pr_auc"]
+    own = {"two": make_scorer(metrics.fbeta_score, beta=2), "area": "average_precision", "half": "f1"}
+
+    def told(of: Table) -> dict[str, Any]:
+        fitted = model.fit(of.X, of.y)
+        asked = {**{name: name for name in names}, **own}
+        return {**score(fitted, of, rows, scorers_of(asked, "binary")).metrics}
+
+    assert told(table) == pytest.approx(told(plain))
+    first = scorers_of({"first": make_scorer(metrics.f1_score, pos_label=labels[0])}, "binary")
+    answers = model.fit(table.X, table.y).predict(table.X)
+    want = metrics.f1_score(table.y == labels[0], answers == labels[0])
+    assert score(model, table, rows, first).metrics["first"] == pytest.approx(want)
+
+
 class Odd(DummyClassifier):
     def predict(self, X: Any) -> Any:
         return np.full(len(X), 99)
@@ -147,8 +168,12 @@ class Odd(DummyClassifier):
 def test_a_callers_scorer_that_fails_and_an_answer_that_is_no_class_are_told_in_one_line() -> None:
     table = table_of()
     model = LogisticRegression().fit(table.X, table.y)
-    with pytest.raises(UsageError, match=r"f1_score failed: TypeError.*\(estimator, X, y\)"):
-        score(model, table, np.arange(9), scorers_of(metrics.f1_score, "binary"))
+
+    def wrong(truth: Any, told: Any) -> float:
+        return 0.0
+
+    with pytest.raises(UsageError, match=r"wrong failed: TypeError.*\(estimator, X, y\)"):
+        score(model, table, np.arange(9), scorers_of(wrong, "binary"))
     with pytest.raises(TrainingError, match="answered 99: expected one of the classes of y, such as 0, 1"):
         score(Odd().fit(table.X, table.y), table, np.arange(9), scorers_of(None, "binary"))
 
@@ -159,7 +184,17 @@ def test_a_callers_scorer_that_fails_and_an_answer_that_is_no_class_are_told_in_
         ("f1", "multiclass", UsageError, "f1_macro"),
         ("r2", "binary", UsageError, "holds classes"),
         ("accuracy", "regression", UsageError, "holds numbers"),
+        ("neg_mean_squared_error", "binary", UsageError, "for numbers, y holds classes.*f1, accuracy"),
+        ("neg_mean_poisson_deviance", "multiclass", UsageError, "for numbers, y holds classes.*f1_macro"),
+        ("explained_variance", "binary", UsageError, "holds classes"),
+        ("neg_log_loss", "regression", UsageError, "for classes, y holds numbers.*r2, mae, rmse"),
+        ("roc_auc_ovo", "regression", UsageError, "holds numbers"),
+        ({"mine": "jaccard"}, "regression", UsageError, "holds numbers"),
+        ("jaccard", "multiclass", UsageError, "jaccard_macro"),
+        ("positive_likelihood_ratio", "multiclass", UsageError, "for two classes"),
+        ("f1_samples", "binary", UsageError, "several labels a row"),
         ("acuracy", "binary", UnknownNameError, "Did you mean 'accuracy'"),
+        (metrics.f1_score, "binary", UsageError, r"make_scorer\(sklearn.metrics.f1_score\)"),
         (3, "binary", UsageError, "got 3"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,6 +72,20 @@ def test_a_kept_model_answers_the_same(fitted: tuple[TabularModel, list[Progress
     loaded = TabularModel.load(tmp_path)
     assert loaded.notes == model.notes
     np.testing.assert_array_equal(loaded.answer(table().tuning), model.answer(table().tuning))
+
+
+def test_packages_are_read_once_and_members_are_not_measured(
+    fitted: tuple[TabularModel, list[ProgressEvent]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from autogluon.core.models import AbstractModel
+
+    done: list[str] = []
+    monkeypatch.setattr(importlib.metadata, "distributions", lambda: done.append("packages") or ())
+    monkeypatch.setattr(AbstractModel, "_get_memory_size", lambda _self: done.append("memory") or 0)
+    fitted[0].save(tmp_path)
+    loaded = TabularModel.load(tmp_path)
+    assert loaded.predictor.model_names(persisted=True)
+    assert not done
 
 
 def test_bagging_keeps_runs_whole_and_stays_within_the_target(tmp_path: Path) -> None:
@@ -180,13 +195,11 @@ def test_features_that_all_stand_still_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_network_of_one_seed_answers_the_same_whenever_it_is_trained(tmp_path: Path) -> None:
-    config = SMALL.model_copy(
-        update={"model_types": ("NN_TORCH", "GBM"), "hyperparameters": {"NN_TORCH": {"num_epochs": 3}}}
-    )
+    config = SMALL.model_copy(update={"model_types": ("NN_TORCH",), "hyperparameters": {"NN_TORCH": {"num_epochs": 3}}})
     answers = []
     for run, seed in enumerate((5, 5, 6)):
         np.random.seed(run)  # what ran before in the process must not matter
-        ctx = context(tmp_path / str(run), limits=Limits(model_types=("NN_TORCH", "GBM")))
+        ctx = context(tmp_path / str(run), limits=Limits(model_types=("NN_TORCH",)))
         model = fit_tabular(table(), config.model_copy(update={"seed": seed}), ctx, problem="binary")
         assert any(m.name == "NeuralNetTorch" for m in model.notes.members)
         model.predictor.set_model_best("NeuralNetTorch")

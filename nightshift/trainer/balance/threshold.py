@@ -9,6 +9,7 @@ import numpy as np
 
 from nightshift.errors import TableError, UsageError
 from nightshift.trainer.contract import Floats, Values
+from nightshift.trainer.scorers import POSITIVE, positive_of
 
 _USUAL = 0.5
 _ALIKE = 1e-12
@@ -19,7 +20,7 @@ class Threshold:
     """A threshold and what it gains on the rows that it was chosen by.
 
     Attributes:
-        value: rows of at least this probability are of the second class.
+        value: rows of at least this probability are of the positive class.
         score: by the metric.
         usual_score: of the usual threshold, 0.5.
     """
@@ -36,8 +37,8 @@ def choose_threshold(
 
     Args:
         y: (n,) labels.
-        probability: (n, 2), or (n,) of the second class.
-        classes: both, in sorted order; the second is the one that a threshold finds.
+        probability: (n, 2), or (n,) of the positive class.
+        classes: both, in sorted order; see `scorers.POSITIVE`.
 
     Raises:
         UsageError: for other than two classes.
@@ -46,17 +47,17 @@ def choose_threshold(
     if len(classes) != 2:
         what = f"balance='threshold' was given for {len(classes)} classes: a threshold tells two apart."
         raise UsageError(what, hint="Give balance='class_weight' or 'oversample'.")
-    of_second = np.asarray(probability, np.float64)
-    of_second = of_second[:, 1] if of_second.ndim == 2 else of_second
-    positive = np.asarray(y == classes[1])
+    told = np.asarray(probability, np.float64)
+    told = told[:, POSITIVE] if told.ndim == 2 else told
+    positive = np.asarray(y == positive_of(classes))
     if positive.all() or not positive.any():
         raise TableError(
             f"Found one class in the {len(positive)} rows that the threshold is chosen by. Expected both.",
             hint="Raise validation_size.",
         )
-    cuts = _between(of_second)
-    scores = _scores(positive, of_second, cuts, metric)
-    usual = float(_scores(positive, of_second, np.array([_USUAL]), metric)[0])
+    cuts = _between(told)
+    scores = _scores(positive, told, cuts, metric)
+    usual = float(_scores(positive, told, np.array([_USUAL]), metric)[0])
     best = np.flatnonzero(scores >= scores.max() - _ALIKE)
     nearest = cuts[best[np.argmin(np.abs(cuts[best] - _USUAL))]]
     value = _USUAL if usual >= scores.max() - _ALIKE else float(nearest)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from nightshift.findings import Finding, finding
 from nightshift.trainer.balance.plan import SEVERE
 from nightshift.trainer.checks.alone import decides, is_idle, numbers_of
 from nightshift.trainer.contract import Column, Ints, Table
+from nightshift.trainer.inputs.columns import kinds
+from nightshift.trainer.inputs.table import is_sparse
 from nightshift.trainer.options import Settings
 from nightshift.trainer.split.choose import TINY
 from nightshift.trainer.split.held import codes_of, values_of
@@ -19,6 +21,8 @@ from nightshift.trainer.split.rows import labels_of
 
 #: Groups below which figures say little of a new one.
 _FEW_GROUPS = 10
+#: Cells of a sparse table that are looked at.
+_CELLS = 2_000_000
 #: Columns that a text names.
 _NAMED = 5
 
@@ -47,6 +51,8 @@ def before(table: Table, columns: Sequence[Column], settings: Settings) -> list[
         return []
     labels = labels_of(table) if table.classes else None
     seen = _Seen(_sample(table, settings), columns, labels)
+    if is_sparse(table.X):
+        seen = _dense(table, settings, labels)
     found = [*_few_rows(table, settings), *_few_groups(table, labels, settings), *_imbalance(table, labels, settings)]
     return [*found, *_deciding(seen), *_idle(seen)]
 
@@ -59,6 +65,14 @@ def _sample(table: Table, settings: Settings) -> Table:
     drawn = np.random.default_rng(settings.seed).integers(0, table.n_rows, rows)
     index = np.unique(drawn).astype(np.int64)
     return Table(table.rows(index), table.y[index], table.task, table.classes, table.columns)
+
+
+def _dense(table: Table, settings: Settings, labels: Ints | None) -> _Seen:
+    """Return a small sparse table as a dense one; of a large one, no column: in a sample of it most would be alike."""
+    if table.n_rows > settings.checks.sample_rows or table.n_rows * table.n_columns > _CELLS:
+        return _Seen(table, (), labels)
+    whole = replace(table, X=table.X.toarray())
+    return _Seen(whole, kinds(whole, settings.encode), labels)
 
 
 def _few_rows(table: Table, settings: Settings) -> Iterator[Finding]:

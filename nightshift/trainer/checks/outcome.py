@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -21,6 +22,8 @@ _GAP, _TIMES = 0.15, 3.0
 _GRUBBS, _APART, _APART_SHARE = 0.01, 0.05, 0.1
 #: Folds below which none is called apart, and held-out rows below which a fold has no figure of its own.
 _FEWEST_FOLDS, _FEWEST_HELD_OUT = 4, 5
+#: How a fold is named in a text, and parts and folds that one names.
+FOLD, _SHOWN = "fold ", 5
 #: Share of the memory limit from which it is near.
 _NEAR = 0.85
 
@@ -33,17 +36,19 @@ def after(
     scores: Mapping[Part, Scores],
     rows: Mapping[Part, Ints],
     folds: Sequence[FoldResult] = (),
+    undefined: Mapping[str, str] = MappingProxyType({}),
     groups: Ints | None = None,
     nondeterministic: str = "",
     peak_mb: float | None = None,
     limit_mb: float | None = None,
 ) -> list[Finding]:
-    """Return T001, T006, T028, T029 and T030, those that hold; nothing with `checks="off"`.
+    """Return T001, T006, T028, T029, T030 and T037, those that hold; nothing with `checks="off"`.
 
     Args:
         scores: by part; with `folds`, under "test" that of all held-out rows, in place of the folds' mean.
         rows: row numbers by part; with `folds`, under "test" all that were held out.
         folds: of cross-validation.
+        undefined: why the metric that decides has no figure, by what it has none on: a part, a fold.
         groups: (n,) that the split found by itself; None: those of the table.
         nondeterministic: what `Kind.nondeterministic` says.
         peak_mb: that the process held at most.
@@ -56,10 +61,26 @@ def after(
     train = _mean([fold.train_scores for fold in folds]) if folds else scores.get("train", {})
     name = f"the held-out rows of {len(folds)} folds" if folds else part
     found = [*_guess(table, own, rows.get(part), name, groups), *_gap(train, own, scorers, name)]
-    found += _apart(folds, scorers)
+    found += [*_apart(folds, scorers), *without_figure(scorers.primary, undefined, len(folds))]
     if nondeterministic:
         found.append(finding("T029", f"{nondeterministic.rstrip('.')}."))
     return [*found, *near_limit(peak_mb, limit_mb or settings.limits.memory_mb or _there_is(peak_mb))]
+
+
+def without_figure(primary: str, undefined: Mapping[str, str], folds: int = 0) -> list[Finding]:
+    """Return T037 when the metric that decides cannot be reckoned of a part or of a fold.
+
+    Args:
+        undefined: why, by the part or fold.
+        folds: how many there are.
+    """
+    if not undefined:
+        return []
+    names = list(undefined)
+    shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    torn = sum(name.startswith(FOLD) for name in names)
+    kept = f" The mean is of the other {folds - torn} folds." if 0 < torn < folds else ""
+    return [finding("T037", f"{primary} has no figure on {shown}: {undefined[names[0]].rstrip('.')}.{kept}")]
 
 
 def near_limit(used_mb: float | None, limit_mb: float | None) -> list[Finding]:

@@ -73,6 +73,36 @@ def lengths(**named: int | None) -> None:
         raise TableError("Found array with 0 sample(s) in X. Expected at least 1 row, got none.")
 
 
+def orders(**named: Any) -> None:
+    """Refuse frames and series whose indexes hold the same labels in another order: rows go together by their place.
+
+    Other labels say nothing: one of the two was numbered anew.
+
+    Raises:
+        TableError: names both, with the first row that differs.
+    """
+    told = {name: given.index for name, given in named.items() if hasattr(given, "iloc")}
+    if len(told) < 2:
+        return
+    first, index = next(iter(told.items()))
+    for name, other in told.items():
+        if len(other) != len(index) or index.equals(other) or not _same_labels(index, other):
+            continue
+        row = int(np.argmax(np.asarray(index != other)))
+        raise TableError(
+            f"{first} and {name} have the same index in another order. Expected rows that go together by their place, "
+            f"got index {index[row]!r} and {other[row]!r} in row {row}.",
+            hint=f"Give {name}.loc[{first}.index], or {name}.to_numpy() where the places are right.",
+        )
+
+
+def _same_labels(index: Any, other: Any) -> bool:
+    try:
+        return bool(np.array_equal(index.sort_values(), other.sort_values()))
+    except TypeError:  # text beside numbers has no order
+        return False
+
+
 def dimensions(shape: tuple[int, ...]) -> None:
     """Refuse what is no table of rows and columns.
 
@@ -195,7 +225,7 @@ def column(values: pd.Series[Any], name: str) -> None:
     if dtype.kind == "O" and isinstance(dtype, np.dtype):
         _objects(values, name)
         return
-    if isinstance(dtype, pd.StringDtype) or pd.api.types.is_string_dtype(dtype):
+    if pd.api.types.is_string_dtype(dtype) or pd.api.types.is_bool_dtype(dtype) or is_dictionary(dtype):
         return
     if not pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_complex_dtype(dtype):
         raise TableError(
@@ -213,6 +243,11 @@ def column(values: pd.Series[Any], name: str) -> None:
             rows = np.flatnonzero(np.isinf(numbers))
             if len(rows):
                 raise _infinite(name, len(rows), int(rows[0]), numbers[rows[0]])
+
+
+def is_dictionary(dtype: Any) -> bool:
+    """Return whether it is Arrow's type of categories, for which pandas has no question of its own."""
+    return str(dtype).startswith("dictionary<values=string")
 
 
 def _objects(values: pd.Series[Any], name: str) -> None:

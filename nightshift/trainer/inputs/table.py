@@ -29,10 +29,11 @@ def table_of(X: Any, y: Any, model: Any = None, groups: Any = None, times: Any =
         TableError: for input that nothing can be trained on; says what, what was expected, and what was given.
     """
     refuse.container(X, "X")
-    X = _two_dimensional(X)
+    X = two_dimensional(X)
     refuse.dimensions(X.shape)
     refuse.container(y, "y")
     refuse.lengths(X=X.shape[0], y=_length(y, "y"), groups=_length(groups, "groups"), times=_length(times, "times"))
+    refuse.orders(X=X, y=y, groups=groups, times=times)
     columns = _checked(X)
     target = target_of(y, model)
     return Table(
@@ -56,14 +57,16 @@ def is_sparse(X: Any) -> bool:
     return hasattr(X, "tocsr")
 
 
-def _two_dimensional(X: Any) -> Any:
-    """Return X as a DataFrame, CSR matrix or ndarray; those pass as they are."""
+def two_dimensional(X: Any) -> Any:
+    """Return X as a DataFrame, CSR matrix or ndarray; those pass as they are. What is masked is missing."""
     if is_frame(X):
         return X
     if is_sparse(X):
-        return X.tocsr()
+        return _matrix(X.tocsr())
     if hasattr(X, "to_pandas"):  # Polars, Arrow
         return X.to_pandas()
+    if isinstance(X, np.ma.MaskedArray):  # as an array it would lose its mask, and hold what lies under it
+        return np.ma.filled(X.astype(np.float64), np.nan)
     try:
         values = np.asarray(X)
     except ValueError:
@@ -76,6 +79,13 @@ def _two_dimensional(X: Any) -> Any:
         except (TypeError, ValueError):
             return values
     return values
+
+
+def _matrix(X: Any) -> Any:
+    """Return scipy's sparse arrays as matrices of the same memory: CatBoost knows those alone."""
+    from scipy import sparse
+
+    return X if isinstance(X, sparse.spmatrix) else sparse.csr_matrix(X)
 
 
 def _length(given: Any, name: str) -> int | None:

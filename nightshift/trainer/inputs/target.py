@@ -33,7 +33,7 @@ class Target:
 def target_of(y: Any, model: Any = None) -> Target:
     """Check y and tell the task: the model's own type decides where both would do, else the values.
 
-    Text, bool and integers of few values are classes; floats are numbers.
+    Text, bool, integers of few values and floats of two whole ones, as 0.0 and 1.0, are classes; other floats numbers.
 
     Raises:
         TableError: for a y that is missing values, of one class, of several columns, or of another kind than the model.
@@ -57,7 +57,7 @@ def target_of(y: Any, model: Any = None) -> Target:
                 hint="Use a regressor, or make classes of y, for instance by pandas.cut.",
             )
         return _classes(values)
-    if asked is None and values.dtype.kind in "iu" and _few(values):
+    if asked is None and (_few(values) if values.dtype.kind in "iu" else _two_whole(values)):
         return _classes(values)
     return Target(np.asarray(values, np.float64), "regression", ())
 
@@ -103,8 +103,13 @@ def _array(y: Any) -> NDArray[Any]:
 
 
 def _of_sequence(y: Any) -> NDArray[Any]:
+    if isinstance(y, np.ma.MaskedArray):
+        _present(np.asarray(np.ma.getmaskarray(y).reshape(len(y), -1).any(axis=1)))
     try:
-        return np.asarray(y)
+        values = np.asarray(y)
+        # An array of texts is what numpy makes of numbers among texts, too.
+        texts = isinstance(y, list | tuple) and values.dtype.kind in "US" and not all(isinstance(one, str) for one in y)
+        return np.array(y, object) if texts and values.ndim == 1 else values
     except ValueError:
         raise TableError("y has rows of different length. Expected one value a row, got a ragged list.") from None
 
@@ -172,6 +177,12 @@ def _few(values: NDArray[Any]) -> bool:
     else:
         many = len(np.unique(values))
     return many <= max(2, min(_MOST_CLASSES, int(_SHARE_OF_ROWS * len(values))))
+
+
+def _two_whole(values: NDArray[Any]) -> bool:
+    """Return whether floats are two whole numbers: flags that a gap, or another table, made floats of."""
+    low, high = values.min(), values.max()
+    return bool(low < high and low == np.floor(low) and high == np.floor(high) and np.isin(values, (low, high)).all())
 
 
 def _classes(values: NDArray[Any]) -> Target:

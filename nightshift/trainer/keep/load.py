@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from nightshift.errors import ColumnError
 from nightshift.findings import Finding
+from nightshift.trainer.answers import predicted, probabilities, rows_like
 from nightshift.trainer.keep import joblib_file, manifest, native, save, trust
 from nightshift.trainer.keep.manifest import Manifest
 from nightshift.trainer.records import Values
@@ -33,18 +31,18 @@ class TrainedModel:
         """Return classes or values `(n,)`; a frame's columns may stand in any order.
 
         Raises:
-            ColumnError: when a column is missing.
+            TableError: for rows that do not fit; see `answers.rows_like`.
         """
-        return np.asarray(self.model.predict(self._rows(X)))
+        return predicted(self.model, X, self.manifest)
 
     def predict_proba(self, X: Any) -> Values:
         """Return probabilities `(n, classes)`.
 
         Raises:
-            ColumnError: when a column is missing.
+            TableError: for rows that do not fit.
             AttributeError: by scikit-learn's custom, when the estimator tells none.
         """
-        return np.asarray(self.model.predict_proba(self._rows(X)))
+        return probabilities(self.model, X, self.manifest)
 
     def to_onnx(self, X: Any, path: str | Path | None = None) -> Any:
         """Return the model as ONNX, checked on some rows; write it when a path is given.
@@ -53,19 +51,12 @@ class TrainedModel:
             X: rows like those trained on, which are not saved with a model.
 
         Raises:
+            TableError: for rows that do not fit.
             ExportError: when it has no ONNX form, or the graph answers otherwise.
         """
         from nightshift.trainer.keep.onnx_out import exported
 
-        return exported(self.model, self._rows(X), path)
-
-    def _rows(self, X: Any) -> Any:
-        if not (self.manifest.frame and hasattr(X, "iloc") and all(isinstance(name, str) for name in X.columns)):
-            return X
-        missing = [name for name in self.manifest.columns if name not in X.columns]
-        if missing:
-            raise ColumnError(f"X has no column {missing[0]!r}, which the model was trained on.", hint="Add it.")
-        return X[list(self.manifest.columns)]
+        return exported(self.model, rows_like(X, self.manifest), path)
 
 
 def load(path: str | Path, *, trusted: bool = False, module: Any = None) -> TrainedModel:

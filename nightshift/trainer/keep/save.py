@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from nightshift.errors import UsageError
+from nightshift.errors import TrainingError, UsageError
 from nightshift.files import fsync
 from nightshift.settings import home
 from nightshift.trainer.keep import joblib_file, manifest, native, trust
@@ -57,14 +57,19 @@ def save(result: TrainResult | CVResult, path: str | Path | None = None, format:
 
     Raises:
         UsageError: for a format that the estimator has not, or a model with types that are not trusted.
+        TrainingError: for a folder that cannot be written to.
     """
     if format not in ("skops", "native", "joblib"):
         raise UsageError(f"format: expected 'skops', 'native' or 'joblib', got {format!r}.")
     # "." and ".." have no name that a number could be added to.
     place = Path(os.path.abspath(_default(result) if path is None else Path(path).expanduser()))
-    place.parent.mkdir(parents=True, exist_ok=True)
     made = place.parent / f".{place.name}.{os.getpid()}.{secrets.token_hex(4)}"
-    made.mkdir()
+    try:
+        made.mkdir(parents=True)
+    except OSError as error:
+        raise TrainingError(
+            f"no model can be saved in '{place.parent}': {error.strerror}.", hint="Give a folder that you may write to."
+        ) from None
     try:
         kept = _write_model(result.model, made, format)
         (made / SUMMARY).write_text(f"{replace(result, saved=place).summary()}\n", encoding="utf-8")

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nightshift.errors import CorruptFileError, InterruptedTraining, first_line
+from nightshift.errors import InterruptedTraining
 from nightshift.trainer.contract import FitJob, FitReport, Wants
 from nightshift.trainer.kinds import device as devices
-from nightshift.trainer.kinds import fits, native
+from nightshift.trainer.kinds import fits
+from nightshift.trainer.kinds.booster import OneFile
 from nightshift.trainer.options import Task
 
-_MODEL = "model.cbm"
-_CLASSES = ("CatBoostClassifier", "CatBoostRegressor")
 _ROUNDS = ("iterations", "n_estimators", "num_boost_round", "num_trees")
 _SEEDS = ("random_seed", "random_state")
 _SPEECH = ("verbose", "silent", "logging_level", "verbose_eval")
@@ -29,10 +26,12 @@ _ALSO = {"learning_rate": ("eta",)}
 _HIGHER = ("AUC", "Accuracy", "F1", "Precision", "Recall", "R2", "MCC", "BalancedAccuracy", "Kappa", "TotalF1", "NDCG")
 
 
-class CatboostKind:
+class CatboostKind(OneFile):
     """CatBoostClassifier and CatBoostRegressor."""
 
-    name = "catboost"
+    name, title = "catboost", "CatBoost"
+    classes = ("CatBoostClassifier", "CatBoostRegressor")
+    file = "model.cbm"
     libraries: tuple[str, ...] = ("catboost",)
 
     def wants(self, model: Any, task: Task) -> Wants:
@@ -61,47 +60,20 @@ class CatboostKind:
                 told["task_type"] = "GPU"
         return _anew(model, **told)
 
-    def fit(self, model: Any, job: FitJob) -> FitReport:
-        """Fit a seeded clone; trees after the best round are dropped."""
-        with fits.hearing(model) as heard:
-            report = _fit(model, job)
-        return replace(report, findings=(*report.findings, *heard.findings()))
-
-    def diverged(self, model: Any, job: FitJob, report: FitReport) -> str:
-        """Return why the fit is of no use, "" when it is."""
-        return fits.ran_away(report.model, job, report.rounds)
-
     def nondeterministic(self, model: Any) -> str:
         """Return the setting by which two fits may differ: a GPU."""
         if str(model.get_params().get("task_type") or "").upper() == "GPU":
             return "task_type='GPU': sums on a GPU have no fixed order"
         return ""
 
-    def save_native(self, model: Any, folder: Path) -> None:
-        """Write CatBoost's own binary file, and what the estimator was.
+    def fitted(self, model: Any, job: FitJob) -> FitReport:
+        """Fit a seeded clone; trees after the best round are dropped."""
+        return _fit(model, job)
 
-        Raises:
-            UsageError: for classes that CatBoost's estimators are not, or labels that JSON cannot hold.
-        """
-        inner = fits.unlabelled(model)
-        native.describe(folder, model, inner, _CLASSES, {})
-        inner.save_model(str(folder / _MODEL))
-
-    def load_native(self, folder: Path, module: Any = None) -> Any:
-        """Read what `save_native` wrote.
-
-        Raises:
-            CorruptFileError: when it cannot be read.
-        """
-        import catboost
-
-        told = native.described(folder, _CLASSES)
-        made = getattr(catboost, told.made_by)(**told.params)
-        try:
-            made.load_model(str(folder / _MODEL))
-        except (catboost.CatBoostError, OSError, ValueError) as error:
-            raise CorruptFileError(f"{folder / _MODEL} is no model of CatBoost: {first_line(error)}.") from error
-        return fits.labelled(made, told.labels if told.labelled else None)
+    def refusal(self, library: Any) -> type[Exception]:
+        """Return CatBoost's own error, which is no ValueError."""
+        error: type[Exception] = library.CatBoostError
+        return error
 
 
 KIND = CatboostKind()

@@ -37,7 +37,7 @@ class KerasKind:
 
     def wants(self, model: Any, task: Task) -> Wants:
         """Return what nets need: scaled numbers in single precision, and no gaps."""
-        return Wants(scaled=True, refuses_nan=True, float32=True, coded_labels=True)
+        return Wants(scaled=True, refuses_nan=True, answers_gaps=True, float32=True, coded_labels=True)
 
     def seeded(self, model: Any, seed: int, threads: int | None, device: str) -> SeededNet:
         """Return the model and the seed, which Keras is given when it is fitted.

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from nightshift.errors import CorruptFileError, first_line
+from nightshift.errors import first_line
 from nightshift.trainer.contract import FitJob, FitReport, Wants
 from nightshift.trainer.kinds import device as devices
 from nightshift.trainer.kinds import fits, native
+from nightshift.trainer.kinds.booster import Booster
 from nightshift.trainer.kinds.sklearn_kind import cloned
 from nightshift.trainer.options import Task
 
-_MODEL = "model.txt"
-_CLASSES = ("LGBMClassifier", "LGBMRegressor")
 _ROUNDS = ("num_iterations", "num_iteration", "n_iter", "num_tree", "num_trees", "num_round", "num_rounds", "nrounds",
            "num_boost_round", "max_iter")  # fmt: skip
 _STOPPING = ("early_stopping_round", "early_stopping_rounds", "early_stopping", "n_iter_no_change")
@@ -26,10 +24,12 @@ _DEVICES = ("device_type", "device")
 _GPU = {"cuda", "gpu"}
 
 
-class LightgbmKind:
+class LightgbmKind(Booster):
     """LGBMClassifier and LGBMRegressor."""
 
-    name = "lightgbm"
+    name, title = "lightgbm", "LightGBM"
+    classes = ("LGBMClassifier", "LGBMRegressor")
+    file = "model.txt"
     libraries: tuple[str, ...] = ("lightgbm", "scikit-learn")
 
     def wants(self, model: Any, task: Task) -> Wants:
@@ -61,15 +61,9 @@ class LightgbmKind:
             told["device_type"] = _gpu()
         return cloned(model).set_params(**told)
 
-    def fit(self, model: Any, job: FitJob) -> FitReport:
+    def fitted(self, model: Any, job: FitJob) -> FitReport:
         """Fit a seeded clone; it predicts by its best round."""
-        with fits.hearing(model) as heard:
-            report = _fit(model, job)
-        return replace(report, findings=(*report.findings, *heard.findings()))
-
-    def diverged(self, model: Any, job: FitJob, report: FitReport) -> str:
-        """Return why the fit is of no use, "" when it is."""
-        return fits.ran_away(report.model, job, report.rounds)
+        return _fit(model, job)
 
     def nondeterministic(self, model: Any) -> str:
         """Return the setting by which two fits may differ: a GPU, or `deterministic=False`."""
@@ -89,8 +83,8 @@ class LightgbmKind:
             "objective": model._objective if isinstance(model._objective, str) else "",
             "names": bool(model._fitted_with_feature_names),
         }
-        native.describe(folder, model, model, _CLASSES, more)
-        model.booster_.save_model(str(folder / _MODEL))
+        native.describe(folder, model, model, self.classes, more)
+        model.booster_.save_model(str(folder / self.file))
 
     def load_native(self, folder: Path, module: Any = None) -> Any:
         """Read what `save_native` wrote.
@@ -100,11 +94,11 @@ class LightgbmKind:
         """
         import lightgbm
 
-        told = native.described(folder, _CLASSES)
+        told = native.described(folder, self.classes)
         try:
-            booster = lightgbm.Booster(model_file=str(folder / _MODEL))
+            booster = lightgbm.Booster(model_file=str(folder / self.file))
         except lightgbm.basic.LightGBMError as error:
-            raise CorruptFileError(f"{folder / _MODEL} is no model of LightGBM: {first_line(error)}.") from error
+            raise self.corrupt(folder / self.file, error) from error
         return _put_together(getattr(lightgbm, told.made_by)(**told.params), booster, told)
 
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nightshift.errors import CorruptFileError, first_line
 from nightshift.trainer.contract import FitJob, FitReport, Wants
 from nightshift.trainer.kinds import device as devices
-from nightshift.trainer.kinds import fits, native
+from nightshift.trainer.kinds import fits
+from nightshift.trainer.kinds.booster import OneFile
 from nightshift.trainer.kinds.sklearn_kind import cloned
 from nightshift.trainer.options import Task
 
-_MODEL = "model.ubj"
-_CLASSES = ("XGBClassifier", "XGBRegressor", "XGBRFClassifier", "XGBRFRegressor")
 #: Metrics of which more is better; all others are losses.
 _HIGHER = ("auc", "aucpr", "pre", "map", "ndcg")
 
@@ -27,10 +23,12 @@ class Chosen(str):
     __slots__ = ()
 
 
-class XgboostKind:
+class XgboostKind(OneFile):
     """XGBClassifier, XGBRegressor and their forests."""
 
-    name = "xgboost"
+    name, title = "xgboost", "XGBoost"
+    classes = ("XGBClassifier", "XGBRegressor", "XGBRFClassifier", "XGBRFRegressor")
+    file = "model.ubj"
     libraries: tuple[str, ...] = ("xgboost", "scikit-learn")
 
     def wants(self, model: Any, task: Task) -> Wants:
@@ -57,18 +55,6 @@ class XgboostKind:
                 told["device"] = Chosen("cuda")
         return cloned(model).set_params(**told)
 
-    def fit(self, model: Any, job: FitJob) -> FitReport:
-        """Fit a seeded clone; it predicts by its best round, in the caller's own labels."""
-        with fits.hearing(model) as heard:
-            report = _fit(model, job)
-            if isinstance(model.get_params().get("device"), Chosen):
-                model.set_params(device="cpu")
-        return replace(report, findings=(*report.findings, *heard.findings()))
-
-    def diverged(self, model: Any, job: FitJob, report: FitReport) -> str:
-        """Return why the fit is of no use, "" when it is."""
-        return fits.ran_away(report.model, job, report.rounds)
-
     def nondeterministic(self, model: Any) -> str:
         """Return the setting by which two fits may differ: a GPU, or a linear booster that threads update at once."""
         params = model.get_params()
@@ -78,31 +64,17 @@ class XgboostKind:
             return "booster='gblinear' with updater='shotgun': threads update weights at once"
         return ""
 
-    def save_native(self, model: Any, folder: Path) -> None:
-        """Write XGBoost's binary JSON, and what the estimator was.
+    def fitted(self, model: Any, job: FitJob) -> FitReport:
+        """Fit a seeded clone; a device that was asked of the trainer ends with the fit."""
+        report = _fit(model, job)
+        if isinstance(model.get_params().get("device"), Chosen):
+            model.set_params(device="cpu")
+        return report
 
-        Raises:
-            UsageError: for classes that XGBoost's estimators are not, or labels that JSON cannot hold.
-        """
-        inner = fits.unlabelled(model)
-        native.describe(folder, model, inner, _CLASSES, {})
-        inner.save_model(str(folder / _MODEL))
-
-    def load_native(self, folder: Path, module: Any = None) -> Any:
-        """Read what `save_native` wrote.
-
-        Raises:
-            CorruptFileError: when it cannot be read.
-        """
-        import xgboost
-
-        told = native.described(folder, _CLASSES)
-        made = getattr(xgboost, told.made_by)(**told.params)
-        try:
-            made.load_model(str(folder / _MODEL))
-        except (xgboost.core.XGBoostError, OSError, ValueError) as error:
-            raise CorruptFileError(f"{folder / _MODEL} is no model of XGBoost: {first_line(error)}.") from error
-        return fits.labelled(made, told.labels if told.labelled else None)
+    def refusal(self, library: Any) -> type[Exception]:
+        """Return XGBoost's own error."""
+        error: type[Exception] = library.core.XGBoostError
+        return error
 
 
 KIND = XgboostKind()

@@ -84,6 +84,8 @@ def _each(frame: Any) -> range:
 def _dates(column: Any) -> Any:
     import pandas as pd
 
+    if str(column.dtype).startswith("date32"):  # Arrow's days, which have no time zone to ask for
+        return column.astype("datetime64[ns]")
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         return column
     return pd.to_datetime(column, errors="coerce", format="ISO8601" if column.dtype.kind == "O" else None)

@@ -47,7 +47,7 @@ class Plain(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         changed: dict[Any, Any] = {}
         for name in {*nullable(X), *(name for name in self.words_ if name in X)}:
             column = X[name]
-            if name not in self.words_ and column.dtype.kind in "iuf":
+            if name not in self.words_ and _is_number(column.dtype):
                 changed[name] = column.to_numpy(np.float64, na_value=np.nan)
                 continue
             missing = column.isna().to_numpy()
@@ -89,4 +89,17 @@ def nullable(X: Any) -> list[Any]:
 
 def words(X: Any) -> list[Any]:
     """Return the names of a frame's columns of text, categories, objects (which dates may be too) and nullable bool."""
-    return [name for name, dtype in X.dtypes.items() if dtype.kind == "O" or str(dtype) == "boolean"]
+    return [
+        name
+        for name, dtype in X.dtypes.items()
+        if (dtype.kind == "O" and not _is_number(dtype)) or (dtype.kind == "b" and not isinstance(dtype, np.dtype))
+    ]
+
+
+def _is_number(dtype: Any) -> bool:
+    """Return whether a type is of numbers; Arrow's decimals are, by another kind. Bool is not."""
+    import pandas as pd
+
+    if isinstance(dtype, pd.CategoricalDtype):
+        return False
+    return bool(pd.api.types.is_numeric_dtype(dtype)) and not pd.api.types.is_bool_dtype(dtype)

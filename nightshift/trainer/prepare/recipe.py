@@ -45,8 +45,8 @@ def recipe(
     Columns are addressed by position, so that an array and a frame are prepared alike; a frame's are found by their
     names afterwards. Where all columns are treated alike the steps stand alone, which saves a copy of them.
 
-    Gaps of a column that has none are left to the estimator, unless `Encode.always_impute` is set. No column says where
-    a gap was: a graph in ONNX would leave it out without a word.
+    Gaps of a column that has none are left to the estimator, unless `Encode.always_impute` is set or it would answer
+    NaN without a word. No column says where a gap was: a graph in ONNX would leave it out without a word.
 
     Args:
         columns: of the table; none, for a sparse matrix: it passes.
@@ -78,7 +78,7 @@ def _branches(columns: Sequence[Column], wants: Wants, settings: Settings, task:
     scaled = settings.scale == "yes" or (settings.scale == "auto" and wants.scaled)
     by_name: dict[str, list[int]] = {}
     for position, column in enumerate(columns):
-        gaps = wants.refuses_nan and (column.missing or encode.always_impute)
+        gaps = wants.refuses_nan and (column.missing or encode.always_impute or wants.answers_gaps)
         by_name.setdefault(_branch_of(column, gaps, settings, wants), []).append(position)
     found = []
     for name, positions in by_name.items():

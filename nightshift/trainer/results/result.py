@@ -76,7 +76,7 @@ class SeedResult:
         fix(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class _Result:
     """What both results hold.
 
@@ -110,20 +110,25 @@ class _Result:
         fix(self)
 
     def predict(self, X: Any) -> Values:
-        """Return classes or values `(n,)` of rows like those trained on."""
-        import numpy as np
+        """Return classes or values `(n,)` of rows like those trained on; a frame's columns may stand in any order.
 
-        return np.asarray(self.model.predict(X))
+        Raises:
+            TableError: for rows that do not fit; see `answers.rows_like`.
+        """
+        from nightshift.trainer.answers import predicted
+
+        return predicted(self.model, X, self.about)
 
     def predict_proba(self, X: Any) -> Values:
         """Return probabilities `(n, classes)`.
 
         Raises:
+            TableError: for rows that do not fit.
             AttributeError: by scikit-learn's custom, when the estimator tells none.
         """
-        import numpy as np
+        from nightshift.trainer.answers import probabilities
 
-        return np.asarray(self.model.predict_proba(X))
+        return probabilities(self.model, X, self.about)
 
     def save(self, path: str | Path | None = None, format: Format | None = None) -> Path:
         """Write the model with its manifest into a folder, and return it.
@@ -175,11 +180,19 @@ class _Result:
 
         return to_html(_either(self))
 
+    def __repr__(self) -> str:
+        """One line: a list of results, or a debugger, shows it; all rows and settings would fill pages."""
+        about = self.about
+        part = next((one for one in ("test", "held_out", "validation", "train") if one in self.scores), "")
+        value = self.scores.get(part, {}).get(about.primary)
+        figure = "" if value is None else f", {about.primary} {value:.4g} on {part.replace('_', ' ')}"
+        return f"<{type(self).__name__} {about.name}: {about.n_rows:,} rows × {len(about.columns):,} columns{figure}>"
+
     def __str__(self) -> str:
         return self.summary()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainResult(_Result):
     """One split, one model.
 
@@ -210,7 +223,7 @@ class CurvePoint:
     spread: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CVResult(_Result):
     """Folds, and a model refitted on all their rows.
 

@@ -9,6 +9,7 @@ from typing import Any
 from nightshift.trainer.options import Balance
 from nightshift.trainer.records import Ints, Scores
 from nightshift.trainer.results.result import CVResult, SeedResult, TrainResult
+from nightshift.trainer.scorers import positive_of
 
 Result = TrainResult | CVResult
 
@@ -111,19 +112,22 @@ def _classes(result: Result) -> Section:
         )
         for name in names[:MOST_LISTED]
     ]
-    lines = [_balancing(balance, fitted.threshold, names)]
+    positive = positive_of(about.classes)
+    lines = [_balancing(balance, fitted.threshold, positive)]
+    if positive is not None:
+        lines.append(f"Positive: {positive}, the second in order; F1, areas and thresholds are about it.")
     if len(names) > MOST_LISTED:
         lines.append(f"{len(names) - MOST_LISTED} more classes are not listed.")
     head = ("class", "rows", "per cent", "train, before balancing", "train, after balancing")
     return Section("Classes", tuple(lines), head, tuple(told))
 
 
-def _balancing(balance: Balance, threshold: float | None, names: Sequence[str]) -> str:
+def _balancing(balance: Balance, threshold: float | None, positive: Any) -> str:
     if balance.method == "none":
         return "Balancing: none."
     if balance.method == "threshold":
         at = number(threshold)
-        return f"Balancing: threshold; class {names[-1]} is said from a probability of {at} on, by {balance.metric}."
+        return f"Balancing: threshold; class {positive} is said from a probability of {at} on, by {balance.metric}."
     return f"Balancing: {balance.method}; {_BALANCED[balance.method]}."
 
 

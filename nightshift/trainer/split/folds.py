@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from nightshift.errors import TableError
+from nightshift.errors import TableError, first_line
 from nightshift.trainer.contract import Choice, Cut, Fold, Ints, Table
-from nightshift.trainer.options import Split
+from nightshift.trainer.options import GivenFolds, Split
 from nightshift.trainer.split.allot import allot, members
 from nightshift.trainer.split.cut import cannot_stratify, cut
 from nightshift.trainer.split.rows import groups_of, in_order, kept, labels_of, new_times, place_near, times_of
@@ -44,15 +44,19 @@ def folds(
     `validation_size=0` for cross-validation.
 
     Args:
-        cv: number of folds, or a splitter of scikit-learn.
+        cv: number of folds, a splitter of scikit-learn, or the caller's own folds.
         inner: share of each fold's training rows that becomes its validation part, parted by the same strategy; 0 for
             none.
 
     Raises:
-        TableError: when a class has fewer rows than there are folds, or there are too few groups, times or rows.
+        TableError: when a class has fewer rows than there are folds, there are too few groups, times or rows, or rows
+            of a fold that was given are test's, empty, or on both of its sides.
     """
     rest = _rest(table, cut, choice)
-    pairs = list(_given(rest, cv) if hasattr(cv, "split") else _pairs(rest, int(cv), split, seed))
+    if isinstance(cv, GivenFolds):
+        pairs = list(_by_caller(rest, cv, table.n_rows))
+    else:
+        pairs = list(_by_splitter(rest, cv) if hasattr(cv, "split") else _pairs(rest, int(cv), split, seed))
     return tuple(_fold(rest, number, pair, split, seed, inner) for number, pair in enumerate(pairs, 1))
 
 
@@ -79,24 +83,70 @@ def _of_rows(choice: Choice, rows: Ints) -> Choice:
     return Choice(choice.strategy, choice.why, None if choice.groups is None else choice.groups[rows])
 
 
-def _given(rest: _Rest, splitter: Any) -> Iterator[Pair]:
+def _by_splitter(rest: _Rest, splitter: Any) -> Iterator[Pair]:
     """Ask a splitter of scikit-learn."""
+    name, n_rows = type(splitter).__name__, rest.table.n_rows
     groups = rest.choice.groups if rest.table.groups is None else rest.table.groups
     try:
-        for train, held_out in splitter.split(np.empty((rest.table.n_rows, 0)), rest.table.y, groups):
-            train, held_out = np.asarray(train, np.int64), np.asarray(held_out, np.int64)
-            _within(splitter, np.concatenate([train, held_out]), rest.table.n_rows)
-            yield train, held_out
+        told = list(splitter.split(np.empty((n_rows, 0)), rest.table.y, groups))
     except ValueError as error:
-        raise TableError(f"{type(splitter).__name__}: {error}") from None
+        raise TableError(f"{name}: {first_line(error)}.") from None
+    for number, pair in enumerate(told, 1):
+        train, held_out = (_rows_of(side, n_rows, f"{name}, fold {number}") for side in pair)
+        _apart(train, held_out, f"{name}, fold {number}")
+        yield train, held_out
 
 
-def _within(splitter: Any, rows: Ints, n_rows: int) -> None:
-    """Refuse a splitter that was made for all rows where test is held out."""
-    if len(rows) and not 0 <= rows.min() <= rows.max() < n_rows:
+def _by_caller(rest: _Rest, given: GivenFolds, n_rows: int) -> Iterator[Pair]:
+    """Take the caller's pairs, whose rows are the table's: place them among the rows that are not test."""
+    place = np.full(n_rows, -1, np.int64)
+    place[rest.rows] = np.arange(len(rest.rows))
+    for number, pair in enumerate(given.pairs, 1):
+        train, held_out = (_rows_of(side, n_rows, f"cv, fold {number}") for side in pair)
+        _apart(train, held_out, f"cv, fold {number}")
+        outside = next((int(row) for side in (train, held_out) for row in side[place[side] < 0][:1]), None)
+        if outside is not None:
+            raise TableError(
+                f"cv, fold {number}: expected rows of the {len(rest.rows)} that are not test, got row {outside}, which "
+                "is test's.",
+                hint="Give test_size=0, or split=(train, validation, test) whose test the folds leave out.",
+            )
+        yield place[train], place[held_out]
+
+
+def _rows_of(side: Any, n_rows: int, of: str) -> Ints:
+    """Return one side of a fold as row numbers.
+
+    Raises:
+        TableError: for anything but row numbers of the table, or a flag for each row.
+    """
+    rows = np.asarray(side)
+    if rows.dtype == bool and rows.shape == (n_rows,):
+        rows = np.flatnonzero(rows)
+    if rows.ndim != 1 or (len(rows) and rows.dtype.kind not in "iu"):
+        raise TableError(f"{of}: expected row numbers, a 1D array of integers, got {rows.dtype} of {rows.ndim}D.")
+    if not len(rows):
+        raise TableError(f"{of}: expected rows to train on and rows to hold out, got none.")
+    if rows.min() < 0 or rows.max() >= n_rows:
+        odd = int(rows.min()) if rows.min() < 0 else int(rows.max())
         raise TableError(
-            f"{type(splitter).__name__} gave row {rows.max()}: expected rows of the {n_rows} that are not test.",
-            hint="Give test_size=0, or a splitter that looks at what it is handed.",
+            f"{of}: expected row numbers from 0 to {n_rows - 1}, got {odd}.",
+            hint="" if of.startswith("cv") else "It is handed the rows that are not test: test_size=0 hands it all.",
+        )
+    return rows.astype(np.int64)
+
+
+def _apart(train: Ints, held_out: Ints, of: str) -> None:
+    """Refuse a fold whose held-out rows are trained on.
+
+    Raises:
+        TableError: then.
+    """
+    both = np.intersect1d(train, held_out)
+    if len(both):
+        raise TableError(
+            f"{of}: expected other rows to be held out than are trained on, got {len(both)} on both sides, row "
+            f"{both[0]} first."
         )
 
 

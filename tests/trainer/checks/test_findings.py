@@ -19,6 +19,7 @@ from nightshift.trainer.checks.outcome import after, near_limit
 from nightshift.trainer.checks.split import of_split
 from nightshift.trainer.contract import Choice, FoldResult, Table
 from nightshift.trainer.inputs.columns import kinds
+from nightshift.trainer.inputs.table import table_of
 from nightshift.trainer.options import Balance, Checks, Limits, Settings, Split
 from nightshift.trainer.scores import scorers_of
 from nightshift.trainer.split.choose import choose
@@ -372,3 +373,12 @@ def test_every_finding_of_the_issue_has_a_test() -> None:
     found = {code for _, code, _ in [*PLANTED.values(), *ENDED.values()]}
 
     assert found == {"T001", "T003", "T006", *(f"T0{number}" for number in range(21, 31))}
+
+
+@pytest.mark.parametrize("kind", [scipy.sparse.csr_matrix, scipy.sparse.csr_array])
+def test_columns_of_a_small_sparse_table_are_looked_at(kind: Any) -> None:
+    dense = np.column_stack([NOISE[:, 0], np.zeros(300), NOISE[:, 1], NOISE[:, 0], COIN])
+    found = told(table_of(kind(dense), COIN))
+    assert {one.code: one.columns for one in found} == {"T026": ("x4",), "T027": ("x1", "x3")}
+    rare = scipy.sparse.random_array((30_000, 100), density=0.0001, format="csr", rng=0)
+    assert told(table_of(rare, np.arange(30_000) % 2)) == []

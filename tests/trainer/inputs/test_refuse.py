@@ -85,6 +85,7 @@ BAD: dict[str, tuple[Any, Any, str]] = {
     "two columns of y": (X, np.c_[Y, Y], r"y should be a 1d array, got an array of shape \(30, 2\)"),
     "dates in y": (X, pd.date_range("2020", periods=N), "y has dtype datetime64"),
     "mixed y": (X, np.array(["a", 1] * 15, object), r"y has mixed types.*'a' \(str\) and '1' \(int\)"),
+    "a list of numbers and text": (X, [1] * 15 + ["b"] * 15, r"y has mixed types.*got '1' \(int\) and 'b' \(str\)"),
 }
 
 
@@ -115,6 +116,32 @@ def test_bad_input_is_refused_in_one_line(name: str) -> None:
 def test_bad_groups_and_times_are_refused(groups: Any, times: Any, words: str) -> None:
     with pytest.raises(TableError, match=words):
         table_of(X, Y, groups=groups, times=times)
+
+
+LABELLED = pd.DataFrame(X, index=[f"row {i}" for i in range(N)])
+TURNED = pd.Series(Y, index=LABELLED.index).iloc[::-1]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"X": LABELLED, "y": TURNED},
+        {"X": LABELLED, "y": TURNED.to_frame()},
+        {"X": LABELLED, "y": Y, "groups": TURNED},
+        {"X": LABELLED, "y": Y, "times": TURNED},
+        {"X": X, "y": TURNED, "groups": TURNED.iloc[::-1]},
+        {"X": pd.DataFrame(X), "y": TURNED.reset_index(drop=True).iloc[::-1]},
+        {"X": LABELLED.set_axis([0, 0, *range(2, N)]), "y": TURNED.set_axis([0, 2, 0, *range(3, N)])},
+    ],
+)
+def test_the_same_index_in_another_order_is_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(TableError, match=r"have the same index in another order.*\.loc\[(X|y)\.index\]"):
+        table_of(**given)
+
+
+@pytest.mark.parametrize("y", [TURNED.reset_index(drop=True), TURNED.set_axis(LABELLED.index), TURNED.to_numpy()])
+def test_another_index_or_none_says_nothing(y: Any) -> None:
+    assert table_of(LABELLED, y).y.tolist() == TURNED.tolist()
 
 
 @pytest.mark.parametrize(

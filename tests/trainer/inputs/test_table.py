@@ -11,6 +11,7 @@ import pytest
 from scipy import sparse
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
+from nightshift.errors import TableError
 from nightshift.trainer.inputs.table import table_of
 
 N = 40
@@ -28,6 +29,19 @@ def test_a_list_and_an_array_of_objects_become_numbers() -> None:
     table = table_of(np.array([[1, None]] * N, object), Y)
     assert np.isnan(table.X[:, 1]).all()
     assert table.columns == ("x0", "x1")
+
+
+def test_what_is_masked_is_missing() -> None:
+    masked = np.ma.masked_array(X, mask=X > 1)
+    assert np.isnan(table_of(masked, Y).X).sum() == (X > 1).sum()
+    with pytest.raises(TableError, match=r"y contains NaN: 2 of 40 rows, first row 3\."):
+        table_of(X, np.ma.masked_array(Y, mask=np.isin(np.arange(N), (3, 9))))
+
+
+def test_a_sparse_array_becomes_the_matrix_that_every_library_takes() -> None:
+    table = table_of(sparse.csr_array(X), Y)
+    assert isinstance(table.X, sparse.csr_matrix)
+    assert np.array_equal(table.X.toarray(), X)
 
 
 def test_a_table_of_another_library_is_read_by_way_of_pandas() -> None:
@@ -57,6 +71,15 @@ def test_a_table_of_another_library_is_read_by_way_of_pandas() -> None:
         (Y, RandomForestRegressor(), "regression", ()),
         (Y.astype(bool), RandomForestRegressor(), "regression", ()),
         (Y + 0.5, None, "regression", ()),
+        (Y.astype(float), None, "binary", (0.0, 1.0)),
+        (Y.astype(np.float32) + 1, "lightgbm", "binary", (1.0, 2.0)),
+        (pd.array(Y, dtype="Float64"), None, "binary", (0.0, 1.0)),
+        (Y.astype(float), RandomForestRegressor(), "regression", ()),
+        (np.arange(N) % 3 + 0.0, None, "regression", ()),
+        (pd.Series(Y, dtype="bool[pyarrow]"), None, "binary", (False, True)),
+        (pd.Series(["b", "a"] * 20, dtype="string[pyarrow]"), None, "binary", ("a", "b")),
+        (pd.Series(Y, dtype="int64[pyarrow]"), None, "binary", (0, 1)),
+        (pd.Series(pd.Categorical(["b", "a"] * 20, categories=["z", "b", "a"])), None, "binary", ("a", "b")),
         (Y.astype(float), RandomForestClassifier(), "binary", (0.0, 1.0)),
     ],
 )

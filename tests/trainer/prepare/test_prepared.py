@@ -199,6 +199,43 @@ def test_nullable_columns_are_prepared_like_plain_ones(wants: Wants) -> None:
     assert answers(done, X).shape == (100, 14)
 
 
+def typed(dtype: str, gaps: bool) -> pd.DataFrame:
+    import pyarrow as pa
+
+    coin = pd.Series(Y)
+    made = {
+        "dictionary": lambda: coin.map({0: "u", 1: "v"}).astype(pd.ArrowDtype(pa.dictionary(pa.int32(), pa.string()))),
+        "decimal": lambda: coin.astype(pd.ArrowDtype(pa.decimal128(25, 2))),
+        "days": lambda: pd.Series(pd.date_range("2020", periods=N)).astype(pd.ArrowDtype(pa.date32())),
+        "category": lambda: pd.Series(pd.Categorical(np.where(Y, "u", "v"), categories=["z", "v", "u"])),
+    }
+    words = coin.map({0: "u", 1: "v"}) if "string" in dtype else coin
+    column = made[dtype]() if dtype in made else words.astype(dtype)
+    if gaps:
+        column[3::50] = None
+    return pd.DataFrame({"a": numbers()[:, 0], "k": column})
+
+
+@pytest.mark.parametrize("gaps", [False, True], ids=["whole", "gaps"])
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        "bool[pyarrow]", "string[pyarrow]", "int64[pyarrow]", "double[pyarrow]", "Int64", "boolean", "Float64",
+        "string", "category", "dictionary", "decimal", "days",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("wants", [LINEAR, TREES], ids=["linear", "trees"])
+def test_columns_of_every_type_are_learnt_from_and_answered(dtype: str, gaps: bool, wants: Wants) -> None:
+    X = typed(dtype, gaps)
+    done = fitted(X, wants)
+    told = np.asarray(done.X, np.float64)
+    assert np.isfinite(told).all() or not wants.refuses_nan
+    if dtype != "days":  # every other row
+        model = LinearRegression().fit(np.nan_to_num(told), Y[TRAIN])
+        assert model.score(np.nan_to_num(told), Y[TRAIN]) > 0.8
+    assert np.asarray(answers(done, X), np.float64).shape == (len(REST), told.shape[1])
+
+
 def test_nullable_numbers_alone_become_floats_for_any_estimator() -> None:
     done = fitted(nullable()[["whole", "float"]], TREES)
     assert set(map(str, done.X.dtypes)) == {"float64"}

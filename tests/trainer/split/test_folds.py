@@ -12,7 +12,7 @@ from support.trainer_tables import a_table
 
 from nightshift.errors import TableError
 from nightshift.trainer.contract import Choice, Cut, Fold, Table
-from nightshift.trainer.options import Split
+from nightshift.trainer.options import GivenFolds, Split
 from nightshift.trainer.split.cut import cut
 from nightshift.trainer.split.folds import folds
 
@@ -171,5 +171,54 @@ def test_a_gap_longer_than_the_first_block_is_an_error() -> None:
 
 def test_a_splitter_made_for_all_rows_is_refused_where_test_is_held_out() -> None:
     table = a_table(classes(100))
-    with pytest.raises(TableError, match="PredefinedSplit gave row 99: expected rows of the 80 that are not test"):
+    with pytest.raises(
+        TableError, match=r"PredefinedSplit, fold 1: expected row numbers from 0 to 79, got 99\. .*test_size=0"
+    ):
         folded(table, "stratified", PredefinedSplit(np.arange(100) % 4))
+
+
+ROWS = np.arange(60)
+
+
+def test_the_callers_own_folds_are_taken_by_the_tables_row_numbers() -> None:
+    table = a_table(classes(60, 0.5))
+    pairs = (([0, 2, 4], [1, 3]), (ROWS < 30, ROWS >= 30))
+    _, found = folded(table, "random", GivenFolds(pairs), test_size=0.0)
+    assert (found[0].train.tolist(), found[0].held_out.tolist()) == ([0, 2, 4], [1, 3])
+    assert found[1].held_out.tolist() == list(range(30, 60))
+    parts, _ = folded(table, "random", 2)
+    inside, other = parts.train[:5], parts.train[5:9]
+    assert folded(table, "random", GivenFolds(((inside, other),)))[1][0].train.tolist() == inside.tolist()
+    with pytest.raises(
+        TableError, match=rf"cv, fold 1: expected rows of the 48 .* got row {parts.test[0]}, which is test"
+    ):
+        folded(table, "random", GivenFolds(((inside, parts.test[:2]),)))
+
+
+@pytest.mark.parametrize(
+    ("pair", "words"),
+    [
+        ((ROWS[:40], ROWS[35:]), "got 5 on both sides, row 35 first"),
+        ((ROWS[:40], ROWS[40:] + 5), "from 0 to 59, got 64"),
+        ((ROWS[:40], ROWS[40:] - 60), "from 0 to 59, got -20"),
+        ((ROWS[:0], ROWS[40:]), "got none"),
+        ((ROWS[:40], []), "got none"),
+        ((ROWS[:40] * 1.0, ROWS[40:]), "1D array of integers, got float64"),
+        ((ROWS[:40, None], ROWS[40:]), "got int64 of 2D"),
+        ((["a", "b"], ROWS[40:]), "1D array of integers"),
+    ],
+)
+def test_folds_that_cannot_be_are_refused(pair: Any, words: str) -> None:
+    table = a_table(classes(60, 0.5))
+    with pytest.raises(TableError, match=f"cv, fold 2: .*{words}"):
+        folded(table, "random", GivenFolds(((ROWS[:30], ROWS[30:]), pair)), test_size=0.0)
+
+    class Splitter:
+        def split(self, *_: Any) -> Any:
+            return iter([pair])
+
+        def get_n_splits(self) -> int:
+            return 1
+
+    with pytest.raises(TableError, match=f"Splitter, fold 1: .*{words}"):
+        folded(table, "random", Splitter(), test_size=0.0)
