@@ -20,7 +20,7 @@ from nightshift.plan.cell import Cell
 from nightshift.plan.options import TrainOptions, settings_of
 from nightshift.plan.records import Job, read_record, work_folder
 from nightshift.plan.resume import is_finished, key_shown
-from nightshift.plan.state import TRAINED, make_cell, newest, state
+from nightshift.plan.state import TRAINED, cell_of, make_cell, state
 from nightshift.settings import Home
 from nightshift.tracking.results import family_rank
 from nightshift.tracking.unversioned import outstanding
@@ -265,7 +265,7 @@ def _close(asked: Asked, cells: Sequence[Cell], outcomes: Sequence[CellOutcome])
     for cell in cells:
         outcome = by_family[cell.family]
         # The flow has made the cell itself; code or data that changed meanwhile made it another one.
-        print_closing(asked.home, newest(asked.home, cell.name) or cell, outcome.ending)
+        print_closing(asked.home, cell_of(asked.home, outcome.cell_key) or cell, outcome.ending)
         # The block has said why a family does not apply; not so when there is no cell to read it from.
         if outcome.ending == "unregistered" or not outcome.cell_key:
             print(f"  {outcome.reason} {outcome.hint}".rstrip())

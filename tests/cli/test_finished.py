@@ -241,3 +241,13 @@ def test_why_a_family_does_not_apply_is_said_once(home: Home, capsys: pytest.Cap
     outcome = outcome_of(home, cell, "not applicable", reason="It never fails.", hint="Leave it out.")
     assert _close(asked, [cell], [outcome]) == 0
     assert capsys.readouterr().out.count("It never fails. Leave it out.") == 1
+
+
+def test_two_runs_at_once_each_end_with_their_own_figures(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    ours, theirs = a_cell(seed=1), a_cell(seed=2)
+    for cell, f1 in ((ours, 0.81), (theirs, 0.33)):
+        finished(home, cell, f1=f1)
+        remember(home, cell)
+    asked = Asked(home, "pump_1", "pi", ("classification",), TrainOptions())
+    assert _close(asked, [ours], [outcome_of(home, ours, "trained")]) == 0
+    assert "test 0.8100" in capsys.readouterr().out
