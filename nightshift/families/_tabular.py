@@ -24,10 +24,10 @@ from nightshift.graphs.features import (
     compute_features,
     compute_table_features,
 )
-from nightshift.trainer.lighter import lighter
+from nightshift.trainer.gluon.config import TabularConfig
+from nightshift.trainer.gluon.lighter import lighter
+from nightshift.trainer.gluon.tabular import TabularModel, TrainingTable, fit_tabular, room_of
 from nightshift.trainer.samples import column_order
-from nightshift.trainer.tabular import TabularModel, TrainingTable, fit_tabular, room_of
-from nightshift.trainer.tabular_config import TabularConfig
 from nightshift.trainer.tree_cost import WEIGHT_NODES
 
 if TYPE_CHECKING:

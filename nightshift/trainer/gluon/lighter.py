@@ -13,8 +13,8 @@ from typing import Any
 
 from nightshift.family import RunContext
 from nightshift.findings import finding
-from nightshift.trainer.gluon import keep_in_memory
-from nightshift.trainer.tabular import TabularModel, TrainingTable, quiet, ranked, tuning_frame
+from nightshift.trainer.gluon.process import keep_in_memory
+from nightshift.trainer.gluon.tabular import TabularModel, TrainingTable, quiet, ranked, tuning_frame
 from nightshift.trainer.tree_cost import memory_mb, size_mb
 
 #: Weighing a set takes about a second; with more members than this, the heaviest are dropped one by one.

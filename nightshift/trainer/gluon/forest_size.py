@@ -3,7 +3,7 @@
 Nodes are counted at their most: every round taken, every leaf grown that the rows allow. Where that is too much, a few
 trees of each forest are grown to see how large they really become: on data that part easily, much smaller. Boosted
 members stop early most of the time, so that on paper they may fill no more than half of the room; what turns out too
-large after the fit is for `trainer.lighter`.
+large after the fit is for `trainer.gluon.lighter`.
 """
 
 from __future__ import annotations

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from nightshift.family import RunContext
 from nightshift.findings import finding
-from nightshift.trainer.forest_size import Plan, forest_of
+from nightshift.trainer.gluon.forest_size import Plan, forest_of
 from nightshift.trainer.tree_cost import size_mb
 
 if TYPE_CHECKING:
-    from nightshift.trainer.tabular import TrainingTable
+    from nightshift.trainer.gluon.tabular import TrainingTable
 
 Members = Mapping[str, Mapping[str, Any]]
 

@@ -12,8 +12,15 @@ import pytest
 from nightshift.errors import ConfigError, DataError, InterruptedTraining
 from nightshift.family import Limits, RunContext
 from nightshift.progress import ProgressEvent
-from nightshift.trainer.tabular import TabularModel, TrainingTable, _note_late, _time_remedy, fit_tabular, run_folds
-from nightshift.trainer.tabular_config import Budget, TabularConfig, member_hyperparameters
+from nightshift.trainer.gluon.config import Budget, TabularConfig, member_hyperparameters
+from nightshift.trainer.gluon.tabular import (
+    TabularModel,
+    TrainingTable,
+    _note_late,
+    _time_remedy,
+    fit_tabular,
+    run_folds,
+)
 from nightshift.trainer.tree_cost import memory_mb
 
 SMALL = TabularConfig(boost_rounds=12, forest_trees=8, min_leaf_rows=5)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nightshift.trainer.forest_size import Grown, leaves_grown, most_nodes, planned
-from nightshift.trainer.tabular_config import TabularConfig, member_hyperparameters
+from nightshift.trainer.gluon.config import TabularConfig, member_hyperparameters
+from nightshift.trainer.gluon.forest_size import Grown, leaves_grown, most_nodes, planned
 
 CONFIG = TabularConfig()
 MEMBERS = member_hyperparameters(CONFIG)

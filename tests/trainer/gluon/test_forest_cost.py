@@ -13,10 +13,10 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import log_loss
 
 from nightshift.family import Limits, RunContext
-from nightshift.trainer import forest_cost
-from nightshift.trainer.forest_cost import with_cost
-from nightshift.trainer.forest_size import Plan
-from nightshift.trainer.tabular import TrainingTable
+from nightshift.trainer.gluon import forest_cost
+from nightshift.trainer.gluon.forest_cost import with_cost
+from nightshift.trainer.gluon.forest_size import Plan
+from nightshift.trainer.gluon.tabular import TrainingTable
 from nightshift.trainer.tree_cost import size_mb
 
 SETTINGS = {"n_estimators": 12, "max_leaf_nodes": 60, "min_samples_leaf": 2, "max_features": 0.5, "random_state": 3}

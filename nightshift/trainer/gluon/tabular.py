@@ -25,10 +25,10 @@ from nightshift.errors import DataError, InterruptedTraining, TrainingError
 from nightshift.family import Limits, RunContext
 from nightshift.findings import cost_remedy, finding
 from nightshift.problems.evaluation import Member
-from nightshift.trainer.forest_cost import with_cost
-from nightshift.trainer.forest_size import Grown, Plan, leaves_grown, planned
-from nightshift.trainer.gluon import keep_in_memory, list_packages_once
-from nightshift.trainer.tabular_config import Budget, TabularConfig, member_hyperparameters
+from nightshift.trainer.gluon.config import Budget, TabularConfig, member_hyperparameters
+from nightshift.trainer.gluon.forest_cost import with_cost
+from nightshift.trainer.gluon.forest_size import Grown, Plan, leaves_grown, planned
+from nightshift.trainer.gluon.process import keep_in_memory, list_packages_once
 from nightshift.trainer.tree_cost import room_nodes
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from nightshift.family import Limits, RunContext
-from nightshift.trainer.lighter import lighter
-from nightshift.trainer.tabular import TabularModel, TrainingTable, fit_tabular
-from nightshift.trainer.tabular_config import TabularConfig
+from nightshift.trainer.gluon.config import TabularConfig
+from nightshift.trainer.gluon.lighter import lighter
+from nightshift.trainer.gluon.tabular import TabularModel, TrainingTable, fit_tabular
 
 CONFIG = TabularConfig(boost_rounds=25, forest_trees=12, min_leaf_rows=5, model_types=("GBM", "RF", "XT"))
 NODES = {"LightGBM": 300, "RandomForest": 900, "ExtraTrees": 500}
