@@ -110,6 +110,9 @@ def converted(peeled: Peeled, rows: Any) -> Any:
         warnings.simplefilter("ignore")  # of the converters' own: dtypes, options
         convert = _catboost if peeled.kind.name == "catboost" else _by_skl2onnx
         graph = convert(bare, front, inputs)
+    # skl2onnx makes identifiers of the columns' names.
+    for value, (name, _) in zip(list(graph.graph.input), inputs, strict=True):
+        _rename(graph, value.name, name)
     told = hasattr(bare, "predict_proba")
     if not is_classifier(bare):
         return _finished(graph, ("value",))

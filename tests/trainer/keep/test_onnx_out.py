@@ -38,7 +38,9 @@ GAPS = np.where(RNG.random(NUMBERS.shape) < 0.1, np.nan, NUMBERS)
 TWO = np.where(NUMBERS[:, 0] + RNG.normal(size=ROWS) / 2 > 0.8, "yes", "no")
 THREE = np.digitize(NUMBERS[:, 1], [-0.5, 0.5]) * 10
 VALUES = 3 * NUMBERS[:, 0] + NUMBERS[:, 1]
-FRAME = pd.DataFrame(GAPS, columns=list("abcd")).assign(
+#: The last two are one identifier to a converter.
+NAMES = ["a", "b", "Air temperature [K]", "Air_temperature__K_"]
+FRAME = pd.DataFrame(GAPS, columns=NAMES).assign(
     few=np.where(NUMBERS[:, 2] > 0, "u", "v"),
     middle=[f"m{i % 17}" for i in range(ROWS)],
     whole=pd.array([None if i % 20 == 3 else i for i in range(ROWS)], dtype="Int64"),
