@@ -156,5 +156,8 @@ def _sensor(column: pd.Series[Any], fitted: NDArray[np.int64]) -> Sensor:
 
 
 def _no_place(name: str, error: ValidationError) -> DataError:
-    why = first_line(ValueError(error.errors()[0]["msg"]))
+    told = error.errors()[0]
+    why = first_line(ValueError(told["msg"]))
+    if told["type"] == "string_pattern_mismatch":
+        why = r"its name holds '/', '\' or a control character"
     return DataError(f"column '{name}' has no place in a dataset: {why}.", hint="Rename the column.")
