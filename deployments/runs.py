@@ -8,6 +8,7 @@ from typing import Any
 
 from deployments.api import ask
 from deployments.changes import TAG
+from nightshift.errors import ServiceError
 
 _AT_ONCE = 200
 _RAISED = "Flow run encountered an exception: "
@@ -55,8 +56,14 @@ def call_off(run_ids: Iterable[str], url: str = "") -> None:
     """Call off flow runs that nobody waits for any more.
 
     Raises:
-        ServiceError: when the server does not answer.
+        ServiceError: when the server does not answer for one of them; the others were asked for too.
     """
+    trouble: ServiceError | None = None
     for run_id in run_ids:
         state = {"type": "CANCELLING", "name": "Cancelling", "message": "Nobody waits for it any more."}
-        ask(f"flow_runs/{run_id}/set_state", {"state": state}, accept=(404,), url=url)
+        try:
+            ask(f"flow_runs/{run_id}/set_state", {"state": state}, accept=(404,), url=url)
+        except ServiceError as error:
+            trouble = error
+    if trouble is not None:
+        raise trouble

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from deployments.api import ENDED, OUTAGE_S, RefusedError, ask
 from deployments.runs import begin, call_off, message_of, states_of
@@ -26,6 +26,8 @@ _POLL_S = 1.0
 #: How often it is asked whether somebody would take the runs, while none is at work.
 _LOOK_S = 10.0
 _WAITS = "SCHEDULED"
+#: What an address may carry behind its question mark that nobody is to read.
+_SECRET = frozenset({"password", "passfile", "sslpassword"})
 _ALIVE = (_WAITS, "PENDING", "RUNNING")
 _GOES_ON = "The trials that ended are kept: the same command goes on."
 
@@ -64,7 +66,8 @@ def hands_of(home: Home, job: TableJob) -> SearchPool | None:
         return None
     if not job.search:
         raise UsageError("a pool is for the trials of a search, and none is asked for.", hint="Give --search 40.")
-    if urlsplit(job.storage).password:
+    place = urlsplit(job.storage)
+    if place.password or not _SECRET.isdisjoint(parse_qs(place.query)):
         raise UsageError(
             "the storage holds a password, which Prefect would show with every run.",
             hint=f"Put the address into {STUDY_DB_VARIABLE}, here and where the workers run, and leave --storage out.",
@@ -97,10 +100,10 @@ class SearchPool:
             TrainingError: when every run has ended before.
         """
         place = self._place()
-        self._hands = self._begun(place)
         self._looked = self._waits_since = self._answered = time.monotonic()
-        note = f"{len(self._hands)} runs of {FLOW} on {place.pool} share the trials"
         try:
+            self._begin_all(place)
+            note = f"{len(self._hands)} runs of {FLOW} on {place.pool} share the trials"
             while look(note) > 0:
                 time.sleep(_POLL_S)
                 note = self._step(place)
@@ -156,17 +159,22 @@ class SearchPool:
             "store_key": share_table(home, path),
         }
 
-    def _begun(self, place: _Place) -> list[_Hand]:
-        """Return the runs that are there, and those that were missing."""
+    def _begin_all(self, place: _Place) -> None:
+        """Take the runs that are there, and begin those that are missing."""
         alive = {"deployment_id": {"any_": [place.deployment_id]}, "state": {"type": {"any_": _ALIVE}}}
         _, found = ask("flow_runs/filter", {"flow_runs": alive, "limit": 200}, url=place.url)
-        kept = [_Hand(run["name"], run["id"]) for run in found if run["parameters"] == place.parameters]
+        self._hands = [_Hand(run["name"], run["id"]) for run in found if run["parameters"] == place.parameters]
         names = [f"{self._job.called} search {i} of {self._job.workers}" for i in range(1, self._job.workers + 1)]
-        return kept + [self._begin(place, name, 1) for name in names[len(kept) :]]
+        for name in names[len(self._hands) :]:
+            run_id = begin(place.deployment_id, name, place.parameters, url=place.url)
+            self._hands.append(_Hand(name, run_id))
 
-    def _begin(self, place: _Place, name: str, attempt: int) -> _Hand:
-        shown = name if attempt == 1 else f"{name}, try {attempt}"
-        return _Hand(name, begin(place.deployment_id, shown, place.parameters, url=place.url), attempt)
+    def _begun_again(self, place: _Place, hand: _Hand) -> _Hand:
+        """Return the next run in a crashed one's place; whoever asks for it again gets the same one."""
+        attempt = hand.attempt + 1
+        shown, key = f"{hand.name}, try {attempt}", f"{hand.run_id}.{attempt}"
+        run_id = begin(place.deployment_id, shown, place.parameters, key=key, url=place.url)
+        return _Hand(hand.name, run_id, attempt)
 
     def _step(self, place: _Place) -> str:
         """Look at the runs, and return what is to be said of them; while the server is away, the study is enough."""
@@ -185,14 +193,14 @@ class SearchPool:
     def _settled(self, place: _Place, states: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         """Let go of the runs that have ended, and begin those again that crashed."""
         for hand in [hand for hand in self._hands if states[hand.run_id]["type"] in ENDED]:
-            state, self._hands = states[hand.run_id], [other for other in self._hands if other != hand]
-            kind, why = state["type"], message_of(state)
+            kind, why = states[hand.run_id]["type"], message_of(states[hand.run_id])
             self._why = f"{hand.name} {kind.lower()}" + (f": {why}" if why else "")
-            if kind == "CRASHED" and hand.attempt < self._dead.tries:
-                self._hands.append(self._begin(place, hand.name, hand.attempt + 1))
-                yield f"{self._why}. It is begun again."
-            elif kind != "COMPLETED":
-                yield f"{self._why}."
+            again = kind == "CRASHED" and hand.attempt < self._dead.tries
+            # Let go of only once the next one is there: a server that is away is asked again.
+            next_one = [self._begun_again(place, hand)] if again else []
+            self._hands = [other for other in self._hands if other != hand] + next_one
+            if kind != "COMPLETED":
+                yield f"{self._why}." + (" It is begun again." if again else "")
 
     def _refuse_waiting(self, place: _Place, states: Mapping[str, Mapping[str, Any]]) -> None:
         """Give up runs that nobody has taken for long.

@@ -183,4 +183,4 @@ def first_line(error: BaseException, longest: int = 200) -> str:
 
 def without_credentials(text: str) -> str:
     """Return a text with addresses that can be shown."""
-    return re.sub(r"//[^/@]*@", "//", text)
+    return re.sub(r"([?&](?:password|passfile|sslpassword)=)[^&\s]*", r"\1…", re.sub(r"//[^/@]*@", "//", text))

@@ -35,6 +35,7 @@ def test_an_unknown_name_names_the_nearest_or_lists_what_there_is() -> None:
 def test_credentials_never_stand_in_a_shown_address() -> None:
     assert without_credentials("https://me:secret@example.org/mlflow") == "https://example.org/mlflow"
     assert without_credentials("sqlite:////home/me/mlflow.db") == "sqlite:////home/me/mlflow.db"
+    assert "secret" not in without_credentials("postgresql:///db?host=h&user=u&password=secret")
 
 
 def test_a_foreign_error_is_one_line_without_credentials() -> None:

@@ -146,6 +146,12 @@ def _sensor(column: pd.Series[Any], fitted: NDArray[np.int64]) -> Sensor:
     if types.is_bool_dtype(kind):
         categories = FLAG
     elif not types.is_numeric_dtype(kind):
+        odd = next((value for value in column.dropna().unique() if not isinstance(value, str)), None)
+        if odd is not None:
+            raise DataError(
+                f"column '{name}' holds {type(odd).__name__} as categories: a bundle tells texts apart, and numbers.",
+                hint="Make text or numbers of it.",
+            )
         categories = tuple(sorted({str(value) for value in column.iloc[fitted].dropna().unique()}))
         if not categories:
             raise DataError(f"column '{name}' has no value in the rows to train on.", hint="Leave it out.")

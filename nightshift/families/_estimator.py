@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -247,7 +248,18 @@ def _fitted_rows(data: Dataset, role: Role) -> tuple[pd.DataFrame, pd.Series[Any
     name = truth.name if truth else ""
     y = pd.concat([data.frame(part)[name] for part in ("train", "val")], ignore_index=True)
     X = frame_of(np.concatenate(windows), columns, nothing)
-    return X, y.astype(object if role == "class" else np.float64), len(windows[0])
+    answers = y.astype(np.float64) if role == "value" else _labels(y, truth.classes if truth else ())
+    return X, answers, len(windows[0])
+
+
+def _labels(y: pd.Series[Any], classes: tuple[str, ...]) -> pd.Series[Any]:
+    """Return labels as the numbers that they stand for, if they do: as text 10 comes before 2."""
+    for kind in (int, float):
+        with suppress(ValueError):
+            numbers = {name: kind(name) for name in classes}
+            if all(str(number) == name for name, number in numbers.items()):
+                return y.map(str).map(numbers)
+    return y.astype(object)
 
 
 def _fill(model: Any, data: Dataset, columns: tuple[Column, ...]) -> Float32:

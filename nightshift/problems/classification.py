@@ -160,7 +160,8 @@ def kind_metrics(
     hits, said, there = kind_counts(kind, predicted, n_classes)
     recall = [_ratio(h, t) for h, t in zip(hits, there, strict=True)]
     f1 = [2 * h / (s + t) if t else None for h, s, t in zip(hits, said, there, strict=True)]
-    given = np.clip(probability[np.arange(len(kind)), kind], 1e-15, 1.0)
+    # A kind that training had none of is given no chance.
+    given = np.clip(np.where(kind < 0, 0.0, probability[np.arange(len(kind)), kind]), 1e-15, 1.0)
     best = probability.argmax(axis=1)
     found: dict[str, float | None] = {
         "macro_f1": _mean(f1),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nightshift.errors import BlockedError, DataError, NightshiftError, ServiceError
+from nightshift.errors import BlockedError, DataError, NightshiftError, ServiceError, first_line
 from nightshift.plan.cell import Cell
 from nightshift.plan.config import target_device
 from nightshift.plan.records import StageRecord
@@ -22,10 +23,14 @@ from nightshift.stages.chain import StageContext, run_chain
 from nightshift.stages.estimator_rows import Rows, rows_of
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from nightshift.data.dataset import Dataset
     from nightshift.trainer.results.result import CVResult, TrainResult
 
     Result = TrainResult | CVResult
+
+logger = logging.getLogger("nightshift")
 
 #: Keys of a training file that say how a model is fitted; the others part the rows, save or show.
 _FIT_KEYS = ("balance", "imbalance_handling", "early_stopping", "encode", "scale", "scoring", "limits", "checks")
@@ -82,6 +87,10 @@ def register_table(
         return replace(done, ending=ending)
     except NightshiftError as error:
         return Registration(cell, faults=(_not_registered(error),))
+    except Exception as error:  # the trained model is kept, whatever comes
+        logger.exception("%s was not registered", job.called)
+        told = DataError(f"{type(error).__name__}: {first_line(error)}.", hint="The log has the traceback.")
+        return Registration(cell, faults=(_not_registered(told),))
 
 
 def hold(home: Home, job: TableJob) -> None:
@@ -159,7 +168,8 @@ def _landed(home: Home, job: TableJob, result: Result, as_read: tuple[tuple[str,
         )
     if stamp_of(file) != as_read:
         raise DataError(f"{file.name} has changed since the model was trained.", hint="Give the command again.")
-    parts = _parts(result, rows)
+    groups = _groups(result, rows)
+    parts = _parts(result, rows, groups)
     return land_table(
         home,
         job.called,
@@ -167,13 +177,21 @@ def _landed(home: Home, job: TableJob, result: Result, as_read: tuple[tuple[str,
         rows.y,
         parts,
         classes=tuple(str(name) for name in result.about.classes),
-        groups=rows.beside.get("groups"),
+        groups=groups,
         source=file.name,
         details={"parted": result.split.why, "joined": _is_joined(result)},
     )
 
 
-def _parts(result: Result, rows: Rows) -> dict[str, NDArray[np.int64]]:
+def _groups(result: Result, rows: Rows) -> pd.Series[Any] | None:
+    """Return what holds rows together: as it was given, else as the split found it."""
+    import pandas as pd
+
+    given = rows.beside.get("groups")
+    return pd.Series(result.split.groups) if given is None and result.split.groups is not None else given
+
+
+def _parts(result: Result, rows: Rows, groups: pd.Series[Any] | None) -> dict[str, NDArray[np.int64]]:
     """Return the rows of each part; where none were for validation, some of those trained on stand in for them.
 
     Raises:
@@ -184,15 +202,16 @@ def _parts(result: Result, rows: Rows) -> dict[str, NDArray[np.int64]]:
         raise DataError("no rows were left out to judge it by.", hint="Give a test_size above 0.")
     train, val = cut.train, cut.validation
     if not len(val):
-        val, train = _set_aside(train, rows, result.settings.seed)
+        val, train = _set_aside(train, groups, result.settings.seed)
     return {"train": train, "val": val, "test": cut.test}
 
 
-def _set_aside(train: NDArray[np.int64], rows: Rows, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _set_aside(
+    train: NDArray[np.int64], groups: pd.Series[Any] | None, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Part a share of the rows from the others, what belongs together as a whole."""
     import pandas as pd
 
-    groups = rows.beside.get("groups")
     unit = train if groups is None else pd.factorize(groups.iloc[train], use_na_sentinel=False)[0]
     units = np.random.default_rng(seed).permutation(np.unique(unit))
     chosen = np.isin(unit, units[: max(1, round(_VAL_SHARE * len(units)))])

@@ -217,7 +217,7 @@ def _of_objects(column: pd.Series[Any], wanted: _Sort) -> Any:
     import pandas as pd
 
     if wanted == "numbers" and pd.api.types.infer_dtype(column, skipna=True) in {*_NUMBERS, "empty"}:
-        return column.astype(np.float64)
+        return pd.Series(column.to_numpy(np.float64, na_value=np.nan), index=column.index)
     return column
 
 

@@ -105,6 +105,7 @@ class Cut:
     Attributes:
         dropped: rows in the gap between parts.
         why: of the strategy, in words.
+        groups: (n,) that nobody gave and that hold the table's rows together; None where there are none.
     """
 
     train: Ints
@@ -114,6 +115,7 @@ class Cut:
     why: str
     stratified: bool = False
     dropped: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    groups: Ints | None = None
 
     def parts(self) -> dict[Part, Ints]:
         """Return the rows by part, those that have any."""

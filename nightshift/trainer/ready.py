@@ -222,7 +222,7 @@ def _parts(
     split = settings.split.model_copy(update={"validation_size": 0.0}) if folds else settings.split
     choice = choose(table, split, columns)
     if asked.splitter is None:
-        return choice, cut(table, split, choice, settings.seed)
+        return choice, replace(cut(table, split, choice, settings.seed), groups=choice.groups)
     if isinstance(asked.splitter, tuple):
         train, *rest = asked.splitter
         validation, test = rest if len(rest) == 2 else (np.empty(0, np.int64), rest[0])

@@ -15,7 +15,7 @@ from support.homes import a_home
 from support.trainer_files import write_table
 
 from nightshift.cli.app import main
-from nightshift.data.store import open_dataset, subjects
+from nightshift.data.store import current, open_dataset, subjects
 from nightshift.edge.cli import predict
 from nightshift.errors import EXIT_BLOCKED, EXIT_CELL_FAILED, EXIT_OK, EXIT_USAGE
 from nightshift.plan.table import TableJob
@@ -168,6 +168,24 @@ def test_what_cannot_be_registered_is_refused_before_training(
     shown = capsys.readouterr()
     assert said in shown.err
     assert "Scores" not in shown.out
+
+
+def test_rows_that_the_split_held_together_stay_together(home: Home) -> None:
+    """Nobody named the groups: they were found by the column's name."""
+    patients = np.repeat(np.arange(30), 10)
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"patient_id": [f"p{one}" for one in patients], "a": rng.normal(size=300)})
+    file = home.root / "visits.csv"
+    table.assign(v=table["a"] + rng.normal(size=300)).to_csv(file, index=False)
+    job = TableJob(file=str(file), target="v", settings={"model": "ridge", "test_size": 0.2, "validation_size": 0.0})
+    run = train_table(home, job, False)
+    assert run.result.split.strategy == "grouped", run.result.split
+    assert not run.faults
+    data = open_dataset(home, "visits", current(home, "visits"))
+    parts = {part: set(data.frame(part)["patient_id"]) for part in ("train", "val", "test")}
+    assert all(parts.values())
+    assert sum(map(len, parts.values())) == 30
+    assert [len(np.unique(data.runs(part))) for part in parts] == [len(found) for found in parts.values()]
 
 
 def test_a_file_that_changes_under_the_training_is_not_landed(home: Home) -> None:

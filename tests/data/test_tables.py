@@ -62,6 +62,8 @@ def test_what_belongs_together_is_a_run(home: Home) -> None:
         ({"time": 1.0}, {}, DataError, "column 'time' has no place in a dataset.*reserved"),
         ({"a/b": 1.0}, {}, DataError, "column 'a/b' has no place in a dataset: its name holds '/'"),
         ({"words": pd.Series([None] * 200, dtype=object)}, {}, DataError, "column 'words' has no value"),
+        ({"n": pd.Categorical([1, 2] * 100)}, {}, DataError, "column 'n' holds int as categories"),
+        ({"f": pd.Series([True, None] * 100, dtype=object)}, {}, DataError, "column 'f' holds bool as categories"),
         ({"a": np.inf}, {}, DataError, "column 'a' holds an infinite value"),
         (
             {},

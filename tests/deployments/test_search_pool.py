@@ -161,9 +161,10 @@ def test_what_cannot_be_asked_for_is_refused_before_anything(home: Home, monkeyp
     assert hands_of(home, job(home, pool="")) is None
     with pytest.raises(UsageError, match=r"none is asked for\. Give --search 40"):
         hands_of(home, job(home, search=0))
-    with pytest.raises(UsageError, match="Put the address into NIGHTSHIFT_STUDY_DB") as refused:
-        hands_of(home, job(home, storage="postgresql://me:hidden@host/studies"))
-    assert "hidden" not in str(refused.value)
+    for storage in ("postgresql://me:hidden@host/studies", "postgresql:///studies?host=h&user=me&password=hidden"):
+        with pytest.raises(UsageError, match="Put the address into NIGHTSHIFT_STUDY_DB") as refused:
+            hands_of(home, job(home, storage=storage))
+        assert "hidden" not in str(refused.value)
     hands = hands_of(home, job(home, storage="postgresql://host/studies"))
     assert hands is not None
     monkeypatch.delenv("PREFECT_API_URL", raising=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -163,3 +164,13 @@ def test_a_gap_is_answered_by_a_net_whose_train_rows_had_none() -> None:
 
     result = train_model(torch.nn.Linear(3, 2), X, Y, **QUIET)
     assert np.isfinite(result.predict_proba(np.full((2, 3), np.nan))).all()
+
+
+def test_a_gap_among_objects_is_one() -> None:
+    model = train_model(HistGradientBoostingClassifier(max_iter=3), FRAME, Y, **QUIET)
+    among, plain = (
+        NEW.assign(b=pd.Series([1.0, gap, 2.0], dtype=kind)) for gap, kind in ((pd.NA, object), (None, float))
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that train rows had no gap there
+        assert model.predict_proba(among).tolist() == model.predict_proba(plain).tolist()

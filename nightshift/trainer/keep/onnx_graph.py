@@ -18,6 +18,7 @@ from nightshift.trainer.keep.native import Peeled
 OPSETS = {"": 17, "ai.onnx.ml": 3}
 _IR = 8
 _X = "x"
+_ANSWERS = frozenset({"label", "probabilities", "value"})
 _GAP_ROWS = 100
 
 
@@ -132,6 +133,8 @@ def _inputs(rows: Any) -> list[tuple[str, Any]]:
     text = hasattr(rows, "iloc") and any(rows[name].dtype != np.float32 for name in rows.columns)
     if not text:
         return [(_X, FloatTensorType([None, rows.shape[1]]))]
+    for name in _ANSWERS & {str(name) for name in rows.columns}:
+        raise ExportError(f"column '{name}' has the name of the graph's answer.", hint="Rename the column.")
     kinds = [FloatTensorType if rows[name].dtype == np.float32 else StringTensorType for name in rows.columns]
     return [(str(name), kind([None, 1])) for name, kind in zip(rows.columns, kinds, strict=True)]
 

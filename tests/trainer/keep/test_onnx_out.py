@@ -123,8 +123,9 @@ def test_the_graph_answers_as_the_model_does(name: str, tmp_path: Path) -> None:
             VALUES,
             "'when'",
         ),
+        (Ridge, FRAME[["a", "few"]].rename(columns={"a": "value"}), VALUES, "name of the graph's answer"),
     ],
-    ids=["no converter", "a converter that is wrong", "one that is wrong for gaps", "dates"],
+    ids=["no converter", "a converter that is wrong", "one that is wrong for gaps", "dates", "an answer's name"],
 )
 def test_what_has_no_faithful_graph_is_refused_and_nothing_is_written(
     make: Callable[[], Any], X: Any, y: Any, words: str, tmp_path: Path
