@@ -1,0 +1,64 @@
+"""The app: what it is made of, at a glance."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.staticfiles import StaticFiles
+
+from nightshift.dashboard import faults
+from nightshift.dashboard.api import jobs, machines, models, predict, profiles
+from nightshift.dashboard.config import DashboardConfig
+from nightshift.dashboard.pages import driving, fleet, predictions, running, settings, training, wizard
+from nightshift.dashboard.prefect_api import PrefectApi
+from nightshift.dashboard.service import Service
+from nightshift.settings import Home
+
+_STATIC = Path(__file__).parent / "static"
+_PARTS = (
+    *(jobs, machines, models, predict, profiles),
+    *(wizard, fleet, training, running, predictions, driving, settings),
+)
+
+
+def create_app(home: Home, config: DashboardConfig, prefect_url: str) -> FastAPI:
+    """Return the app over a home and its Prefect server.
+
+    Args:
+        home: whose machines and models are shown.
+        config: how it is served.
+        prefect_url: of the API of the Prefect server.
+    """
+    service = Service(home, config, PrefectApi(prefect_url))
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await service.start()
+        try:
+            yield
+        finally:
+            await service.stop()
+
+    app: FastAPI = FastAPIOffline(
+        title="Nightshift",
+        version=version("nightshift"),
+        description="Starts training, watches it, and hands out what came of it.",
+        lifespan=lifespan,
+        docs_url="/api/docs",
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+        static_url="/api/docs-static",
+    )
+    app.state.service = service
+    faults.install(app)
+    for part in _PARTS:
+        app.include_router(part.router)
+    app.mount("/static", StaticFiles(directory=_STATIC), name="static")
+    app.add_middleware(GZipMiddleware, minimum_size=1000)
+    return app

@@ -1,0 +1,46 @@
+"""Pages from templates."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from nightshift.tracking import text
+
+#: The pages of the menu: address, name.
+MENU = (
+    ("/", "Fleet"),
+    ("/train", "Train"),
+    ("/jobs", "Runs"),
+    ("/predict", "Predict"),
+    ("/history", "History"),
+    ("/downloads", "Downloads"),
+    ("/driving", "Driving"),
+    ("/machines/new", "New machine"),
+    ("/settings", "Settings"),
+)
+
+
+@cache
+def environment() -> Environment:
+    """Return the templates, compiled once in a process; whatever a value holds is escaped."""
+    found = Environment(
+        loader=PackageLoader("nightshift.dashboard"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= {"number": text.number, "size": text.size, "seconds": text.seconds}
+    found.globals["menu"] = MENU
+    return found
+
+
+def page(request: Request, name: str, *, status_code: int = 200, **content: Any) -> HTMLResponse:
+    """Return a page; templates see `request`, and `user` where the request has one."""
+    shown = {"request": request, "path": request.url.path, "user": getattr(request.state, "user", None)}
+    return HTMLResponse(environment().get_template(name).render(**shown, **content), status_code)

@@ -1,0 +1,53 @@
+"""The Prefect server as the dashboard needs it: plain HTTP, since importing Prefect takes seconds."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import httpx
+
+from nightshift.errors import ServiceError
+
+_PATIENCE_S = 10.0
+
+
+class PrefectApi:
+    """A Prefect server.
+
+    Args:
+        url: of its API, such as `http://127.0.0.1:4200/api`.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        headers, auth = {}, None
+        if os.environ.get("PREFECT_API_KEY"):
+            headers["Authorization"] = f"Bearer {os.environ['PREFECT_API_KEY']}"
+        elif os.environ.get("PREFECT_API_AUTH_STRING"):
+            user, _, password = os.environ["PREFECT_API_AUTH_STRING"].partition(":")
+            auth = httpx.BasicAuth(user, password)
+        self._client = httpx.AsyncClient(base_url=f"{self.url}/", headers=headers, auth=auth, timeout=_PATIENCE_S)
+
+    async def ask(self, path: str, body: object = None, *, method: str = "") -> Any:
+        """Send a request below the API's address and return its JSON answer, None where there is none.
+
+        Raises:
+            ServiceError: when the server does not answer, or refuses; `status` is then its status.
+        """
+        try:
+            answer = await self._client.request(method or ("GET" if body is None else "POST"), path, json=body)
+        except httpx.HTTPError as error:
+            raise ServiceError(
+                f"Prefect does not answer at {self.url}: {type(error).__name__}.",
+                hint="`nightshift ps` tells what runs, `nightshift up` starts what does not.",
+            ) from error
+        if answer.status_code >= httpx.codes.BAD_REQUEST:
+            refused = ServiceError(f"Prefect answers {answer.status_code}: {answer.text[:300]}")
+            refused.status = answer.status_code  # type: ignore[attr-defined]
+            raise refused
+        return answer.json() if answer.content else None
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._client.aclose()

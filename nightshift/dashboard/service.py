@@ -1,0 +1,42 @@
+"""What all routes share, made once for a process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from nightshift.dashboard.config import DashboardConfig
+from nightshift.dashboard.prefect_api import PrefectApi
+from nightshift.settings import Home
+
+
+@dataclass
+class Service:
+    """The parts of a running dashboard.
+
+    Attributes:
+        home: where everything is kept.
+        config: how it is served.
+        prefect: the server that runs flows.
+    """
+
+    home: Home
+    config: DashboardConfig
+    prefect: PrefectApi
+
+    async def start(self) -> None:
+        """Begin what runs beside the requests."""
+
+    async def stop(self) -> None:
+        """End it, and close every connection."""
+        await self.prefect.close()
+
+
+def _service(request: Request) -> Service:
+    found: Service = request.app.state.service
+    return found
+
+
+Svc = Annotated[Service, Depends(_service)]

@@ -1,0 +1,26 @@
+// What every page does: moments in the viewer's zone, light or dark.
+"use strict";
+
+const moments = new Intl.DateTimeFormat(undefined, {dateStyle: "medium", timeStyle: "short"});
+
+/** Show every <time> below an element in the viewer's zone. */
+function showMoments(root) {
+  for (const time of root.querySelectorAll("time[datetime]:not([title])")) {
+    const at = new Date(time.dateTime);
+    if (Number.isNaN(at.getTime())) continue;
+    time.title = time.dateTime;
+    time.textContent = moments.format(at);
+  }
+}
+
+document.addEventListener("DOMContentLoaded", () => {
+  showMoments(document);
+  document.getElementById("theme").addEventListener("click", () => {
+    const root = document.documentElement;
+    const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    root.dataset.theme = dark ? "light" : "dark";
+    localStorage.setItem("theme", root.dataset.theme);
+    document.dispatchEvent(new Event("themechange"));
+  });
+});
+document.addEventListener("htmx:afterSwap", (event) => showMoments(event.target));

@@ -1,0 +1,45 @@
+"""A home with trained models, and the dashboard over it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from support.homes import a_home
+from support.machine import SUBJECT, land_demo
+
+from nightshift.dashboard.app import create_app
+from nightshift.dashboard.config import load_config
+from nightshift.plan.state import make_cell
+from nightshift.settings import Home
+from nightshift.stages.chain import StageContext, run_chain
+
+#: Where no Prefect server listens.
+NO_SERVER = "http://127.0.0.1:9/api"
+
+
+@pytest.fixture(scope="session")
+def trained_root(tmp_path_factory: pytest.TempPathFactory, migrated_db: Path) -> Path:
+    """The root of a home in which a motor's `anomaly` and `classification` have been trained and registered."""
+    root = tmp_path_factory.mktemp("dashboard")
+    with a_home(root, migrated_db) as home:
+        land_demo(home)
+        for family in ("anomaly", "classification"):
+            run_chain(make_cell(home, SUBJECT, family), StageContext(home))
+    return root
+
+
+@pytest.fixture
+def trained(trained_root: Path) -> Iterator[Home]:
+    """That home, in use; shared by all tests of a process."""
+    with a_home(trained_root) as home:
+        yield home
+
+
+@pytest.fixture
+def client(trained: Home) -> Iterator[TestClient]:
+    """The dashboard over it; no Prefect server answers."""
+    with TestClient(create_app(trained, load_config(trained), NO_SERVER), base_url="http://127.0.0.1:8700") as found:
+        yield found
