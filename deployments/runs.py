@@ -14,7 +14,15 @@ _AT_ONCE = 200
 _RAISED = "Flow run encountered an exception: "
 
 
-def begin(deployment_id: str, name: str, parameters: Mapping[str, Any], *, key: str = "", url: str = "") -> str:
+def begin(
+    deployment_id: str,
+    name: str,
+    parameters: Mapping[str, Any],
+    *,
+    key: str = "",
+    tags: Iterable[str] = (),
+    url: str = "",
+) -> str:
     """Ask for a run of a deployment, and return its flow run.
 
     Args:
@@ -22,12 +30,13 @@ def begin(deployment_id: str, name: str, parameters: Mapping[str, Any], *, key: 
         name: of the run.
         parameters: of its flow, JSON values.
         key: whoever asks again under this key gets the same flow run; "" asks anew.
+        tags: of the run, beside our own.
         url: the server's API; that of `PREFECT_API_URL` by default.
 
     Raises:
         ServiceError: when the server does not answer, or refuses.
     """
-    body = {"name": name, "parameters": parameters, "idempotency_key": key or str(uuid.uuid4()), "tags": [TAG]}
+    body = {"name": name, "parameters": parameters, "idempotency_key": key or str(uuid.uuid4()), "tags": [TAG, *tags]}
     return str(ask(f"deployments/{deployment_id}/create_flow_run", body, url=url)[1]["id"])
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -19,6 +22,7 @@ from nightshift.plan.fleet_config import load_fleet
 from nightshift.plan.table import TableJob, TableOptions
 from nightshift.settings import STUDY_DB_VARIABLE, Home
 from nightshift.stages.estimator import file_of
+from nightshift.trainer.search.study import is_alive
 from nightshift.trainer.search.watch import Look
 
 FLOW = "search-estimator"
@@ -29,6 +33,8 @@ _WAITS = "SCHEDULED"
 #: What an address may carry behind its question mark that nobody is to read.
 _SECRET = frozenset({"password", "passfile", "sslpassword"})
 _ALIVE = (_WAITS, "PENDING", "RUNNING")
+#: Begins the tag of a run that tells who waits for it: machine, process, when.
+_WAITER = "waiter:"
 _GOES_ON = "The trials that ended are kept: the same command goes on."
 
 
@@ -78,13 +84,15 @@ def hands_of(home: Home, job: TableJob) -> SearchPool | None:
 class SearchPool:
     """Has runs on a job's work pool do the trials of its search.
 
-    Runs for the same that are on the server already, as of a command that was killed, are taken first. One that crashed
-    is begun again, up to `dead.tries` of fleet.yaml. When the wait is cut short, they are called off.
+    One that crashed is begun again, up to `dead.tries` of fleet.yaml. When the wait is cut short, they are called off,
+    and so are those that a process of this machine has left which waited for the same and was killed. Others who wait
+    for the same have runs of their own, on the same study.
     """
 
     def __init__(self, home: Home, job: TableJob) -> None:
         self._home, self._job, self._dead = home, job, load_fleet(home).dead
         self._hands: list[_Hand] = []
+        self._tag = f"{_WAITER}{socket.gethostname()}:{os.getpid()}:{time.time():.0f}"
         self._why = "none began"
         self._looked = self._waits_since = self._answered = 0.0
 
@@ -160,20 +168,21 @@ class SearchPool:
         }
 
     def _begin_all(self, place: _Place) -> None:
-        """Take the runs that are there, and begin those that are missing."""
+        """Begin the runs; those that one has left who waited for the same give their trials back."""
         alive = {"deployment_id": {"any_": [place.deployment_id]}, "state": {"type": {"any_": _ALIVE}}}
         _, found = ask("flow_runs/filter", {"flow_runs": alive, "limit": 200}, url=place.url)
-        self._hands = [_Hand(run["name"], run["id"]) for run in found if run["parameters"] == place.parameters]
-        names = [f"{self._job.called} search {i} of {self._job.workers}" for i in range(1, self._job.workers + 1)]
-        for name in names[len(self._hands) :]:
-            run_id = begin(place.deployment_id, name, place.parameters, url=place.url)
+        same = [run for run in found if run["parameters"] == place.parameters]
+        call_off([run["id"] for run in same if _is_left(run["tags"])], place.url)
+        for i in range(1, self._job.workers + 1):
+            name = f"{self._job.called} search {i} of {self._job.workers}"
+            run_id = begin(place.deployment_id, name, place.parameters, tags=[self._tag], url=place.url)
             self._hands.append(_Hand(name, run_id))
 
     def _begun_again(self, place: _Place, hand: _Hand) -> _Hand:
         """Return the next run in a crashed one's place; whoever asks for it again gets the same one."""
         attempt = hand.attempt + 1
         shown, key = f"{hand.name}, try {attempt}", f"{hand.run_id}.{attempt}"
-        run_id = begin(place.deployment_id, shown, place.parameters, key=key, url=place.url)
+        run_id = begin(place.deployment_id, shown, place.parameters, key=key, tags=[self._tag], url=place.url)
         return _Hand(hand.name, run_id, attempt)
 
     def _step(self, place: _Place) -> str:
@@ -218,3 +227,13 @@ class SearchPool:
                 self._waits_since = now
             elif now - self._waits_since > self._dead.pending_s:
                 raise NobodyTakesError(found[0].what, hint=f"{found[0].hint} {_GOES_ON}")
+
+
+def _is_left(tags: Iterable[str]) -> bool:
+    """Whether the process of this machine that waited for a run is no more."""
+    for tag in tags:
+        host, _, rest = tag.removeprefix(_WAITER).partition(":")
+        if tag.startswith(_WAITER) and host == socket.gethostname():
+            pid, when = map(int, rest.split(":"))
+            return not is_alive(pid, datetime.fromtimestamp(when, UTC))
+    return False

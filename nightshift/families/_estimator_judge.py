@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -20,6 +20,7 @@ from nightshift.families._estimator import (
     samples_of,
 )
 from nightshift.family import Arrays, RunContext, rng_of
+from nightshift.findings import Finding, finding
 from nightshift.problems import kinds_judge, table_judge
 from nightshift.problems import problem as problems
 from nightshift.problems.evaluation import Evaluation, Member, ScoreRow
@@ -66,7 +67,10 @@ def evaluate(
     return judged.model_copy(
         update={
             "figures": figures,
-            "findings": table_judge.findings(judged, max_gap=config.max_gap, wanted=config.wanted),
+            "findings": [
+                *table_judge.findings(judged, max_gap=config.max_gap, wanted=config.wanted),
+                *_unknown(data, truths, classes, role),
+            ],
             "members": [Member(name=str(fitted.summary["estimator"]), score=judged.score("test"), weight=1.0)],
             "statistics": problems.get(problem).statistics(said, samples["test"]),
             "notes": _notes(data, fitted),
@@ -144,6 +148,21 @@ def _linear(
         return {"probability": probability, "label": probability.argmax(axis=1).astype(np.int64)}
 
     return answers
+
+
+def _unknown(data: Dataset, truths: dict[str, NDArray[Any]], classes: tuple[str, ...], role: Role) -> Iterator[Finding]:
+    """Tell of classes that stand in a part and that the model has not learnt: means over classes leave them out."""
+    truth = data.metadata.truth(role)
+    for part in ("val", "test"):
+        rows = int((truths[part] < 0).sum()) if role == "class" and truth else 0
+        if truth and rows:
+            names = ", ".join(sorted(set(data.frame(part)[truth.name].map(str)) - set(classes)))
+            yield finding(
+                "T018",
+                f"The model has learnt no row of {names}: {rows} rows of {part}, which accuracy counts as wrong and "
+                "macro-F1 leaves out.",
+                remedy="Get more rows of it, or part the rows so that train holds some.",
+            )
 
 
 def _notes(data: Dataset, fitted: EstimatorModel) -> list[str]:

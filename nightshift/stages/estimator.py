@@ -67,7 +67,7 @@ def train_table(home: Home, job: TableJob, progress: Any = "auto", hands: Hands 
     faults += more
     done = Registration()
     if run_id and job.registry:
-        done = register_table(home, job, result, found.best if found else {}, as_read)
+        done = register_table(home, job, file, as_read, result, found.best if found else {})
     faults += done.faults
     outcome = TableOutcome(
         subject=job.called,

@@ -65,20 +65,26 @@ def stamp_of(file: Path) -> tuple[tuple[str, int, int], ...]:
 
 
 def register_table(
-    home: Home, job: TableJob, result: Result, best: Mapping[str, Any], as_read: tuple[tuple[str, int, int], ...]
+    home: Home,
+    job: TableJob,
+    file: Path,
+    as_read: tuple[tuple[str, int, int], ...],
+    result: Result,
+    best: Mapping[str, Any],
 ) -> Registration:
     """Land a job's table in the parts that the training made, and run the chain on the trained model.
 
     Args:
         home: where everything is kept.
         job: that was trained.
+        file: of the job.
+        as_read: its `stamp_of` before the training read it.
         result: of the training.
         best: parameters that a search has found.
-        as_read: `stamp_of` its file before the training read it.
     """
     cell: Cell | None = None
     try:
-        data = _landed(home, job, result, as_read)
+        data = _landed(home, job, file, as_read, result)
         family = "classifier" if result.about.classes else "regressor"
         flags = _config_of(job, result, best)
         cell = make_cell(home, data.subject, family, job.device_class, dataset=data.fingerprint, flags=flags)
@@ -156,10 +162,11 @@ def _is_joined(result: Result) -> bool:
     return isinstance(result, CVResult) or not len(result.split.validation)
 
 
-def _landed(home: Home, job: TableJob, result: Result, as_read: tuple[tuple[str, int, int], ...]) -> Dataset:
+def _landed(
+    home: Home, job: TableJob, file: Path, as_read: tuple[tuple[str, int, int], ...], result: Result
+) -> Dataset:
     from nightshift.data.tables import land_table
 
-    file = home.root / Path(job.file).expanduser()
     rows = rows_of(file, job, result.settings.limits)
     if len(rows.y) != result.about.n_rows:
         raise DataError(

@@ -36,9 +36,6 @@ _DRAWS = 2000
 _DRAWN_AT_ONCE = 4_000_000
 _MEGABYTE = 1e6
 
-# What a problem counts as positive, by primary metric; rows elsewhere.
-_POSITIVES = {"macro_f1": "windows of its rarest kind"}
-
 # The problems that are judged on `failure_status`: for the others it does not matter who made it.
 _USES_LABELS = ("classification", "anomaly")
 
@@ -268,7 +265,8 @@ def _too_few(given: GateInput, statistics: UnitStatistics, where: str) -> Iterat
         yield finding("G003", f"{where} has {units} runs or days, fewer than {MIN_UNITS}.")
     positives, needed = statistics.positives, given.problem.min_positives
     if needed and positives is not None and positives < needed:
-        counted = _POSITIVES.get(given.evaluation.primary, "positive rows")
+        rows = "windows" if given.manifest.interface.window_rows > 1 else "rows"
+        counted = f"{rows} of its rarest kind" if given.evaluation.primary == "macro_f1" else "positive rows"
         yield finding("G003", f"{where} has {positives} {counted}, fewer than {needed}.")
 
 

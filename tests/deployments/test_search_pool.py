@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,10 +33,12 @@ class Server:
     Attributes:
         states: of each run, in the order in which they are asked for; the last one stays.
         called_off: flow runs, in order.
+        there: runs that others have asked for; as `flow_runs/filter` tells of them.
     """
 
-    def __init__(self, *states: list[str], polled: str = "") -> None:
+    def __init__(self, *states: list[str], polled: str = "", there: Sequence[dict[str, Any]] = ()) -> None:
         self.states, self.called_off, self.asked = list(states), list[str](), 0
+        self.there = there
         self.polled = polled or datetime.now(UTC).isoformat()
 
     def __call__(self, path: str) -> Answer:
@@ -42,7 +48,7 @@ class Server:
             self.asked += 1
             return 201, {"id": str(self.asked - 1)}
         if path == "flow_runs/filter":
-            return 200, [self._run(number) for number in range(self.asked)]
+            return 200, [self._run(number) for number in range(self.asked)] or self.there
         if path.endswith("/set_state"):
             self.called_off.append(path.split("/")[1])
             return 201, {}
@@ -123,6 +129,29 @@ def test_who_stops_to_wait_calls_its_runs_off(home: Home, monkeypatch: pytest.Mo
     with pytest.raises(InterruptedTraining):
         given(home, monkeypatch, told, look)
     assert told.called_off == ["0", "1"]
+
+
+def test_runs_of_a_killed_command_are_called_off_and_others_are_left_alone(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with subprocess.Popen(["true"]) as gone:
+        began = int(time.time())
+    here, asked = socket.gethostname(), SearchPool(home, job(home)).parameters()
+
+    def run(name: str, *tags: str, **parameters: Any) -> dict[str, Any]:
+        return {"id": name, "parameters": {**asked, **parameters}, "tags": ["nightshift", *tags]}
+
+    killed = f"waiter:{here}:{gone.pid}:{began}"
+    there = [
+        run("left", killed),
+        run("of another search", killed, target="label"),
+        run("waited for", f"waiter:{here}:{os.getpid()}:{began}"),
+        run("of another machine", f"waiter:{here}.else:{gone.pid}:{began}"),
+        run("by hand"),
+    ]
+    told = Server(["RUNNING"], ["RUNNING"], there=there)
+    given(home, monkeypatch, told, looks([4, 0], []))
+    assert (told.asked, told.called_off) == (2, ["left"])
 
 
 def test_runs_that_nobody_takes_any_more_are_given_up(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

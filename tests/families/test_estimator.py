@@ -160,3 +160,13 @@ def test_test_is_not_looked_at_when_training(home: Home, tmp_path: Path) -> None
     watched = Watched(folder=data.folder, metadata=data.metadata, fingerprint=data.fingerprint)
     fitted_on(watched, "regressor", tmp_path, model="ridge")
     assert set(asked) == {"train", "val"}
+
+
+def test_a_class_that_only_test_holds_is_told_of(home: Home, tmp_path: Path) -> None:
+    y = tables.made()["y"].to_numpy(object)
+    y[430:433] = "maybe"
+    data = landed(home, y)
+    own, fitted = fitted_on(data, "classifier", tmp_path, model="lightgbm", params=FEW)
+    judged = own.evaluate(fitted, data, own.config(), context(tmp_path))
+    (told,) = (found.what for found in judged.findings if found.code == "T018")
+    assert told.startswith("The model has learnt no row of maybe: 3 rows of test, which accuracy counts as wrong")

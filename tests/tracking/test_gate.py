@@ -172,12 +172,20 @@ def test_enough_is_exactly_five_runs_and_the_problems_own_number_of_positives() 
     assert decide(given(evaluation=evaluation(statistics=few))).promote
 
 
-def test_of_many_kinds_the_rarest_one_s_windows_are_counted() -> None:
-    few = counts(0, 1, units=RUNS[:29])
-    for primary, counted in (("f1", "positive rows"), ("macro_f1", "windows of its rarest kind")):
-        judged = evaluation(statistics=few).model_copy(update={"primary": primary})
-        reasons = decide(given(evaluation=judged)).reasons
-        assert any(f"{counted}, fewer than 30" in reason for reason in reasons), reasons
+@pytest.mark.parametrize(
+    ("primary", "window_rows", "counted"),
+    [
+        ("f1", 30, "positive rows"),
+        ("macro_f1", 30, "windows of its rarest kind"),
+        ("macro_f1", 1, "rows of its rarest kind"),
+    ],
+)
+def test_of_many_kinds_the_rarest_one_is_counted(primary: str, window_rows: int, counted: str) -> None:
+    judged = evaluation(statistics=counts(0, 1, units=RUNS[:29])).model_copy(update={"primary": primary})
+    plain = manifest()
+    made = plain.model_copy(update={"interface": plain.interface.model_copy(update={"window_rows": window_rows})})
+    reasons = decide(given(evaluation=judged, manifest=made)).reasons
+    assert any(f"{counted}, fewer than 30" in reason for reason in reasons), reasons
 
 
 def test_labels_made_from_thresholds_leave_the_choice_to_a_person() -> None:

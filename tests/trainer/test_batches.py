@@ -220,3 +220,13 @@ def test_a_table_in_memory_keeps_to_the_limit_too() -> None:
 def test_a_column_that_is_not_there_is_named(table: Path) -> None:
     with pytest.raises(UnknownNameError, match=r"unknown column 'color'\. Did you mean 'colour'"):
         train_from_parquet(LGBMClassifier(), table, "color", **QUIET)
+
+
+def test_flags_with_gaps_are_numbers_in_every_piece(tmp_path: Path) -> None:
+    flags = pd.array([True, False] * 3, dtype="boolean")
+    table = pd.DataFrame({"whole": flags, "open": flags, "y": range(6)})
+    table.loc[4, "open"] = pd.NA
+    table.to_parquet(tmp_path / "table.parquet", row_group_size=2)
+    for piece in parquet.source_of(tmp_path / "table.parquet", "y").pieces(2):
+        assert [str(kind) for kind in piece.frame.dtypes] == ["bool", "float64"]
+    np.testing.assert_array_equal(piece.frame["open"], [np.nan, 0.0])

@@ -38,11 +38,13 @@ class Source:
     Attributes:
         files: in order: rows are numbered through all of them.
         columns: of X.
+        gaps: columns of flags with gaps, which are read as 0, 1 and NaN: pandas would make objects of them.
         row_bytes: of X, as numbers.
     """
 
     files: tuple[Path, ...]
     columns: tuple[str, ...]
+    gaps: frozenset[str]
     n_rows: int
     row_bytes: int
 
@@ -88,7 +90,11 @@ class Source:
                         start = end
                         continue
                     for batch in opened.iter_batches(rows, [group], columns, use_threads=False):
-                        frame = pa.Table.from_batches([batch]).to_pandas(ignore_metadata=True, date_as_object=False)
+                        table = pa.Table.from_batches([batch])
+                        for name in self.gaps.intersection(columns):
+                            numbers = table[name].cast(pa.float64())
+                            table = table.set_column(table.column_names.index(name), name, numbers)
+                        frame = table.to_pandas(ignore_metadata=True, date_as_object=False)
                         yield Piece(start, frame[columns])
                         start += len(frame)
 
@@ -129,7 +135,20 @@ def source_of(
         raise TableError(
             f"{path} holds nothing to learn from. Expected rows and a column, got {n_rows} x {len(chosen)}."
         )
-    return Source(files, tuple(chosen), n_rows, sum(_width(schema.field(name).type) for name in chosen))
+    gaps = _flags_with_gaps(files, [name for name in chosen if pa.types.is_boolean(schema.field(name).type)])
+    return Source(files, tuple(chosen), gaps, n_rows, sum(_width(schema.field(name).type) for name in chosen))
+
+
+def _flags_with_gaps(files: Sequence[Path], flags: Sequence[str]) -> frozenset[str]:
+    """Return those of some columns of flags, a bit each, that miss a value."""
+    import pyarrow.parquet as pq
+
+    found: set[str] = set()
+    for file in files if flags else ():
+        with pq.ParquetFile(file) as opened:
+            table = opened.read(list(flags))
+        found |= {name for name in flags if table[name].null_count}
+    return frozenset(found)
 
 
 def _width(kind: pa.DataType) -> int:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 from support.corridor import INPUTS, Corridor, demonstrations, drive
+from support.gone_on import gone_on
 
 from nightshift.driving.imitate.bc import BcLearner
 from nightshift.driving.imitate.finetune import FinetuneLearner
 from nightshift.driving.imitate.settings import FinetuneSettings
-from nightshift.driving.learn.checkpointing import random_kept
 from nightshift.driving.learn.ppo import PpoSettings
 from nightshift.nets.loop import LoopContext, LoopPlan, train
 from nightshift.nets.policy import Policy, PolicyShape
@@ -114,19 +114,8 @@ def test_a_strong_anchor_holds_the_policy_to_the_clone_where_it_drives(cloned: P
 
 
 def test_it_goes_on_bit_for_bit_held_to_the_clone_that_it_began_with(cloned: Policy) -> None:
-    whole = learner(cloned)
-    for _ in range(8):
-        whole.advance()
-    begun = learner(cloned)
-    for _ in range(5):
-        begun.advance()
-    kept = begun.state_dict()
-    with random_kept(torch.device("cpu")):
-        # As a run is taken up again: what it is given to begin with is the policy as it was left.
-        again = learner(begun.policy())
-    again.load_state_dict(kept)
-    for _ in range(3):
-        again.advance()
+    # As a run is taken up again: what it is given to begin with is the policy as it was left.
+    whole, again = gone_on(lambda: learner(cloned), lambda begun: learner(begun.policy()), first=5, then=3)
     for name, weights in whole.state_dict().networks.items():
         assert torch.equal(again.state_dict().networks[name], weights), name
     assert again.figures() == whole.figures()

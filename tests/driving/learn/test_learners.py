@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 from stable_baselines3 import PPO
+from support.gone_on import gone_on
 from support.toy_field import LONGEST, ToyField
 
-from nightshift.driving.learn.checkpointing import LearnerState, random_kept
+from nightshift.driving.learn.checkpointing import LearnerState
 from nightshift.driving.learn.loop import Learner
 from nightshift.driving.learn.ppo import Hooks, PpoLearner, PpoSettings, Rollout, policy_of_ppo
 from nightshift.driving.learn.sac import SacLearner, SacSettings
@@ -89,20 +90,13 @@ def test_ppos_policy_is_the_average_of_its_last_updates() -> None:
 
 @pytest.mark.parametrize("kind", ["ppo", "sac"])
 def test_it_goes_on_bit_for_bit_from_its_state(kind: str) -> None:
-    whole = a_learner(kind)
-    for _ in range(24):
-        whole.advance()
-    begun = a_learner(kind)
-    for _ in range(14):
-        begun.advance()
-    kept = begun.state_dict()
-    with random_kept(torch.device("cpu")):
-        # Everything of another seed, so that nothing is right by chance.
-        taken_up = a_learner(kind, seed=2)
-        assert not torch.equal(weights_of(taken_up.state_dict()), weights_of(kept))
-    taken_up.load_state_dict(kept)
-    for _ in range(10):
-        taken_up.advance()
+    def of_another_seed(begun: Learner) -> Learner:
+        # So that nothing is right by chance.
+        other = a_learner(kind, seed=2)
+        assert not torch.equal(weights_of(other.state_dict()), weights_of(begun.state_dict()))
+        return other
+
+    whole, taken_up = gone_on(lambda: a_learner(kind), of_another_seed, first=14, then=10)
     assert taken_up.steps == whole.steps
     assert torch.equal(weights_of(taken_up.state_dict()), weights_of(whole.state_dict()))
     assert taken_up.figures() == whole.figures()
