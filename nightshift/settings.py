@@ -28,6 +28,9 @@ MLFLOW_DB_VARIABLE = "NIGHTSHIFT_MLFLOW_DB"
 STUDY_DB_VARIABLE = "NIGHTSHIFT_STUDY_DB"
 #: Where MLflow keeps artifacts of new experiments.
 MLFLOW_ARTIFACTS_VARIABLE = "NIGHTSHIFT_MLFLOW_ARTIFACTS"
+#: Who has one of them may act in the dashboard, or look; secrets.
+OPERATOR_TOKEN_VARIABLE = "NIGHTSHIFT_DASHBOARD_OPERATOR_TOKEN"
+VIEWER_TOKEN_VARIABLE = "NIGHTSHIFT_DASHBOARD_VIEWER_TOKEN"
 #: A folder of files named like variables, as Docker and Kubernetes mount secrets.
 SECRETS_VARIABLE = "NIGHTSHIFT_SECRETS_DIR"
 #: Names this machine among a pool's workers; the slots of its GPU are the concurrency limit `gpu:<name>`.
@@ -42,6 +45,8 @@ SECRETS = (
     "MLFLOW_TRACKING_TOKEN",
     "MLFLOW_TRACKING_USERNAME",
     MLFLOW_DB_VARIABLE,
+    OPERATOR_TOKEN_VARIABLE,
+    VIEWER_TOKEN_VARIABLE,
     "PREFECT_API_AUTH_STRING",
     "PREFECT_API_KEY",
     "PREFECT_SERVER_DATABASE_CONNECTION_URL",

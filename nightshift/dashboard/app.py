@@ -13,17 +13,29 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
 from nightshift.dashboard import faults
-from nightshift.dashboard.api import jobs, machines, models, predict, profiles
-from nightshift.dashboard.config import DashboardConfig
-from nightshift.dashboard.pages import driving, fleet, predictions, running, settings, training, wizard
+from nightshift.dashboard.api import health, jobs, machines, models, predict, profiles
+from nightshift.dashboard.auth import Gate
+from nightshift.dashboard.config import DashboardConfig, tokens
+from nightshift.dashboard.guard import Guard
+from nightshift.dashboard.pages import (
+    driving,
+    entrance,
+    fleet,
+    predictions,
+    reference,
+    running,
+    settings,
+    training,
+    wizard,
+)
 from nightshift.dashboard.prefect_api import PrefectApi
 from nightshift.dashboard.service import Service
 from nightshift.settings import Home
 
 _STATIC = Path(__file__).parent / "static"
 _PARTS = (
-    *(jobs, machines, models, predict, profiles),
-    *(wizard, fleet, training, running, predictions, driving, settings),
+    *(health, jobs, machines, models, predict, profiles),
+    *(entrance, wizard, fleet, training, running, predictions, driving, settings, reference),
 )
 
 
@@ -34,6 +46,9 @@ def create_app(home: Home, config: DashboardConfig, prefect_url: str) -> FastAPI
         home: whose machines and models are shown.
         config: how it is served.
         prefect_url: of the API of the Prefect server.
+
+    Raises:
+        ConfigError: for a token that can be guessed.
     """
     service = Service(home, config, PrefectApi(prefect_url))
 
@@ -50,15 +65,18 @@ def create_app(home: Home, config: DashboardConfig, prefect_url: str) -> FastAPI
         version=version("nightshift"),
         description="Starts training, watches it, and hands out what came of it.",
         lifespan=lifespan,
-        docs_url="/api/docs",
+        docs_url=None,
         redoc_url=None,
         openapi_url="/api/openapi.json",
         static_url="/api/docs-static",
+        responses=faults.RESPONSES,
     )
     app.state.service = service
+    app.state.gate = gate = Gate(config, tokens())
     faults.install(app)
     for part in _PARTS:
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     app.add_middleware(GZipMiddleware, minimum_size=1000)
+    app.add_middleware(Guard, config=config, gate=gate)
     return app

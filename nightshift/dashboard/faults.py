@@ -3,56 +3,114 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, RedirectResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from nightshift import errors
-from nightshift.dashboard.auth import ForbiddenError
+from nightshift.dashboard.auth import ForbiddenError, UnknownUserError
 from nightshift.dashboard.pages.render import page
 
 PROBLEM = "application/problem+json"
 
-#: The first kind that an error is of gives its status.
+#: The first kind that an error is of gives its status. What a bundle's own files are to blame for is no bad request.
 _STATUS: tuple[tuple[type[errors.NightshiftError], HTTPStatus], ...] = (
     (ForbiddenError, HTTPStatus.FORBIDDEN),
     (errors.UnknownNameError, HTTPStatus.NOT_FOUND),
     (errors.TransientError, HTTPStatus.CONFLICT),
     (errors.ServiceError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (errors.CorruptFileError, HTTPStatus.CONFLICT),
+    (errors.NewerFormatError, HTTPStatus.CONFLICT),
+    (errors.UnknownOpError, HTTPStatus.CONFLICT),
+    (errors.SignatureError, HTTPStatus.CONFLICT),
     (errors.NightshiftError, HTTPStatus.UNPROCESSABLE_ENTITY),
 )
+#: What a person reads where the framework says but its status' name.
+_WORDS: dict[int, str] = {
+    HTTPStatus.NOT_FOUND: "There is nothing at this address.",
+    HTTPStatus.METHOD_NOT_ALLOWED: "This address does not take that method.",
+}
+
+
+class Problem(BaseModel):
+    """The body of an error.
+
+    Attributes:
+        type: always `about:blank`: the status says what it is.
+        title: the status in words.
+        detail: what is wrong, with what was expected and what was found.
+        hint: what to do about it; "" where there is nothing.
+    """
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    hint: str
+
+
+def _described(what: str) -> dict[str, Any]:
+    return {"description": what, "content": {PROBLEM: {"schema": Problem.model_json_schema()}}}
+
+
+#: Of every route, in the API's description.
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    "4XX": _described("Refused, and why."),
+    "503": _described("Prefect, MLflow or a store does not answer."),
+}
 
 
 def install(app: FastAPI) -> None:
-    """Let an app answer every error so."""
+    """Let an app answer every error so; what nobody expected is `guard`'s to log."""
     app.add_exception_handler(errors.NightshiftError, _ours)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(Exception, _unexpected)
+
+
+def status_of(error: errors.NightshiftError) -> HTTPStatus:
+    """Return the status that an error is answered with."""
+    return next(status for kind, status in _STATUS if isinstance(error, kind))
 
 
 async def _ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, errors.NightshiftError)
-    status = next(status for kind, status in _STATUS if isinstance(error, kind))
-    return answer(request, status, error.what, error.hint)
+    return answer(request, status_of(error), error.what, error.hint)
 
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    found = answer(request, HTTPStatus(error.status_code), str(error.detail))
+    status = HTTPStatus(error.status_code)
+    said = str(error.detail)
+    found = answer(request, status, _WORDS.get(status, said) if said == status.phrase else said)
     found.headers.update(error.headers or {})
     return found
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    said = [f"{'.'.join(str(p) for p in e['loc'] if p != 'body') or 'body'}: {e['msg']}" for e in error.errors()]
-    return answer(request, HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(said))
+    return answer(request, HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(_in_words(e) for e in error.errors()))
 
 
-async def _unexpected(request: Request, _error: Exception) -> Response:
+def _in_words(found: dict[str, Any]) -> str:
+    """Return one thing that is wrong with a request: which field, what is expected."""
+    place = [str(part) for part in found["loc"]]
+    where = ".".join(place[1:] if len(place) > 1 else place) or "body"
+    if found["type"] == "missing":
+        return f"{where} is missing."
+    if found["type"] == "extra_forbidden":
+        return f"{where} is not known."
+    if found["type"] == "json_invalid":
+        return f"The body is no JSON: {found.get('ctx', {}).get('error', found['msg'])} at character {where}."
+    return f"{where}: {str(found['msg']).removeprefix('Value error, ').rstrip('.')}."
+
+
+def unexpected(request: Request) -> Response:
+    """Return the answer to an error that nobody expected; what it was stands in the log alone."""
     return answer(
         request,
         HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -61,9 +119,39 @@ async def _unexpected(request: Request, _error: Exception) -> Response:
     )
 
 
+def unknown_user(request: Request, error: UnknownUserError, *, login: bool) -> Response:
+    """Return the answer to somebody who is not known: the login page for people, 401 for programs.
+
+    Args:
+        login: whether there is a token to log in with.
+    """
+    path = request.url.path
+    if login and not _is_api(request) and request.method == "GET" and not _is_htmx(request):
+        asked = quote(f"{path}?{request.url.query}" if request.url.query else path)
+        return RedirectResponse(f"/login?next={asked}" if path != "/" else "/login", HTTPStatus.SEE_OTHER)
+    found = answer(request, HTTPStatus.UNAUTHORIZED, error.what, error.hint)
+    found.headers["WWW-Authenticate"] = 'Bearer realm="nightshift"'
+    if login and _is_htmx(request):
+        found.headers["HX-Redirect"] = "/login"
+    return found
+
+
 def answer(request: Request, status: HTTPStatus, what: str, hint: str = "") -> Response:
-    """Return an error as whoever asks reads it."""
-    if request.url.path.startswith("/api"):
-        body = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": what, "hint": hint}
-        return JSONResponse(body, status, media_type=PROBLEM)
+    """Return an error as whoever asks reads it: a program, a part of a page that htmx changes, or a person."""
+    what, hint = errors.without_credentials(what), errors.without_credentials(hint)
+    if _is_htmx(request):
+        found: Response = page(request, "_fault.html.j2", what=what, hint=hint, status_code=status.value)
+        found.headers.update({"HX-Retarget": "#said", "HX-Reswap": "innerHTML", "HX-Push-Url": "false"})
+        return found
+    if _is_api(request):
+        said = Problem(type="about:blank", title=status.phrase, status=status.value, detail=what, hint=hint)
+        return JSONResponse(said.model_dump(), status, media_type=PROBLEM)
     return page(request, "error.html.j2", status=status, what=what, hint=hint, status_code=status.value)
+
+
+def _is_htmx(request: Request) -> bool:
+    return request.headers.get("hx-request") == "true"
+
+
+def _is_api(request: Request) -> bool:
+    return request.url.path == "/api" or request.url.path.startswith("/api/")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
 
+from nightshift.dashboard.audit import Audit
 from nightshift.dashboard.config import DashboardConfig
 from nightshift.dashboard.prefect_api import PrefectApi
 from nightshift.settings import Home
@@ -20,11 +21,16 @@ class Service:
         home: where everything is kept.
         config: how it is served.
         prefect: the server that runs flows.
+        audit: who did what.
     """
 
     home: Home
     config: DashboardConfig
     prefect: PrefectApi
+    audit: Audit = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.audit = Audit(self.home)
 
     async def start(self) -> None:
         """Begin what runs beside the requests."""
@@ -34,7 +40,7 @@ class Service:
         await self.prefect.close()
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:
     found: Service = request.app.state.service
     return found
 

@@ -24,3 +24,13 @@ document.addEventListener("DOMContentLoaded", () => {
   });
 });
 document.addEventListener("htmx:afterSwap", (event) => showMoments(event.target));
+
+// What went wrong stands in #said until it is read.
+document.addEventListener("click", (event) => {
+  if (event.target.matches("#said .dismiss")) document.getElementById("said").replaceChildren();
+});
+document.addEventListener("htmx:sendError", () => {
+  const said = document.createElement("strong");
+  said.textContent = "The dashboard does not answer. `nightshift up` starts it.";
+  document.getElementById("said").replaceChildren(said);
+});

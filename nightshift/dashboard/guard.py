@@ -1,0 +1,251 @@
+"""What stands before every route: which name was asked for, who asks, from where, how often and how much.
+
+One plain ASGI layer, so that streams pass through and a poll costs microseconds.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import math
+import socket
+import time
+from collections.abc import Iterable
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+import limits
+from fastapi import Request, Response
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from nightshift.dashboard import faults
+from nightshift.dashboard.auth import ForbiddenError, Gate, UnknownUserError, User, peer
+from nightshift.dashboard.config import DashboardConfig
+
+LOGIN, HEALTH, DOCS, STATIC = "/login", "/api/health", "/api/docs", "/static/"
+_SAFE = ("GET", "HEAD", "OPTIONS")
+_UPLOADS = ("multipart/form-data", "text/csv", "application/octet-stream")
+_MB = 1024 * 1024
+
+_POLICY = (
+    "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'; "
+    "object-src 'none'"
+)
+_HEADERS = (
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "same-origin"),
+    ("permissions-policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+)
+#: Swagger's page sets styles of its own; scripts are files there, too.
+_DOCS_POLICY = f"{_POLICY}; style-src 'self' 'unsafe-inline'"
+
+_log = logging.getLogger("nightshift.dashboard")
+
+
+class Guard:
+    """The layer.
+
+    Args:
+        app: what it stands before.
+        config: what is allowed.
+        gate: knows who asks.
+    """
+
+    def __init__(self, app: ASGIApp, config: DashboardConfig, gate: Gate) -> None:
+        self._app, self._config, self._gate = app, config, gate
+        own = socket.gethostname().lower()
+        self._names = {"localhost", own, own.partition(".")[0], *(name.lower() for name in config.allowed_hosts)}
+        self._names.add(config.host.lower())
+        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        rates = config.rates
+        self._actions, self._predictions = limits.parse(rates.actions), limits.parse(rates.predictions)
+        self._logins = limits.parse(rates.logins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or let it through."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        sender = _Sender(send, scope["path"], https=self._gate.is_https(scope, request.headers))
+        refusal = self._refusal(request)
+        if refusal is not None:
+            await refusal(scope, receive, sender)
+            return
+        limit = self._body_limit(request.headers)
+        try:
+            await self._app(scope, _counted(receive, limit), sender)
+        except Exception:
+            _log.exception("%s %s failed", scope["method"], scope["path"])
+            if sender.begun:
+                raise
+            await faults.unexpected(request)(scope, receive, sender)
+
+    def _refusal(self, request: Request) -> Response | None:
+        """Return the answer to a request that does not pass; `request.state.user` of one that does."""
+        name = _host_name(request.headers.get("host", ""))
+        if not self._goes_by(name):
+            return faults.answer(
+                request,
+                HTTPStatus.BAD_REQUEST,
+                f"This dashboard does not go by the name '{name[:100]}'.",
+                "Add it to allowed_hosts in configs/dashboard.yaml, or ask for its address in numbers.",
+            )
+        try:
+            user = self._user(request)
+        except (UnknownUserError, ForbiddenError) as error:
+            return self._unknown(request, error)
+        request.state.user = user
+        if request.method in _SAFE:
+            return None
+        return self._foreign(request, user) or self._too_often(request, user) or self._too_large(request)
+
+    def _user(self, request: Request) -> User | None:
+        path = request.url.path
+        try:
+            return self._gate.user(request.scope, request.headers)
+        except UnknownUserError:
+            if path in (LOGIN, HEALTH) or path.startswith(STATIC):
+                return None
+            raise
+
+    def _unknown(self, request: Request, error: UnknownUserError | ForbiddenError) -> Response:
+        """Return the answer to somebody who is not known; those who guess are held up."""
+        if isinstance(error, ForbiddenError):
+            return faults.answer(request, HTTPStatus.FORBIDDEN, error.what, error.hint)
+        if error.wrong:
+            _log.warning("a wrong token from %s", peer(request.scope))
+            if held_up := self._held_up(request, self._logins, "login", peer(request.scope)):
+                return held_up
+        return faults.unknown_user(request, error, login=self._gate.has_tokens)
+
+    def _foreign(self, request: Request, user: User | None) -> Response | None:
+        """Return the answer to a request that another site made a browser send.
+
+        Source: https://words.filippo.io/csrf/ (Go's `http.CrossOriginProtection`).
+        """
+        if user is not None and user.how == "token":
+            return None
+        headers = request.headers
+        site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+        if site is not None:
+            ours = site in ("same-origin", "none")
+        else:
+            ours = origin is None or urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+        if ours:
+            return None
+        hint = "Open the dashboard itself and do it there; programs send the header Authorization: Bearer <token>."
+        return faults.answer(request, HTTPStatus.FORBIDDEN, "Another site asked for this.", hint)
+
+    def _too_often(self, request: Request, user: User | None) -> Response | None:
+        path = request.url.path
+        if path == LOGIN:
+            return self._held_up(request, self._logins, "login", peer(request.scope))
+        rate, kind = self._actions, "act"
+        if path.startswith("/api/predict/") or path == "/predict":
+            rate, kind = self._predictions, "predict"
+        return self._held_up(request, rate, kind, f"{user.name if user else ''}@{peer(request.scope)}")
+
+    def _held_up(self, request: Request, rate: limits.RateLimitItem, kind: str, who: str) -> Response | None:
+        if self._limiter.hit(rate, kind, who):
+            return None
+        wait_s = max(1, math.ceil(self._limiter.get_window_stats(rate, kind, who).reset_time - time.time()))
+        hint = f"Try again in {wait_s} s; `rates` in configs/dashboard.yaml says how often."
+        found = faults.answer(request, HTTPStatus.TOO_MANY_REQUESTS, f"More than {rate}.", hint)
+        found.headers["Retry-After"] = str(wait_s)
+        return found
+
+    def _body_limit(self, headers: Headers) -> int:
+        """Return how many bytes a request may bring."""
+        upload = headers.get("content-type", "").lower().startswith(_UPLOADS)
+        return int((self._config.max_upload_mb if upload else self._config.max_body_mb) * _MB)
+
+    def _too_large(self, request: Request) -> Response | None:
+        said = request.headers.get("content-length", "0")
+        limit = self._body_limit(request.headers)
+        if said.isdigit() and int(said) <= limit:
+            return None
+        found = faults.answer(request, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_much(limit), _LESS)
+        # What still comes is not read.
+        found.headers["Connection"] = "close"
+        return found
+
+    def _goes_by(self, name: str) -> bool:
+        """Whether a name is ours: else a page of another site could point its own name here and read answers.
+
+        An address in numbers cannot be pointed elsewhere.
+        """
+        return name in self._names or _is_address(name)
+
+
+_LESS = "Send less at once, or raise max_body_mb or max_upload_mb in configs/dashboard.yaml."
+
+
+def _too_much(limit: int) -> str:
+    return f"The request brings more than the {limit / _MB:g} MB that are allowed."
+
+
+def _counted(receive: Receive, limit: int) -> Receive:
+    """Return a receiver that stops a body which is longer than it was said to be, or did not say."""
+    seen = 0
+
+    async def counted() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > limit:
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_much(limit), {"Connection": "close"})
+        return message
+
+    return counted
+
+
+class _Sender:
+    """Sends answers with the headers that keep browsers from doing more than they should.
+
+    Attributes:
+        begun: whether an answer has begun.
+    """
+
+    def __init__(self, send: Send, path: str, *, https: bool) -> None:
+        self._send, self._path, self._https = send, path, https
+        self.begun = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.begun = True
+            headers = MutableHeaders(scope=message)
+            for name, value in self._added():
+                headers.setdefault(name, value)
+        await self._send(message)
+
+    def _added(self) -> Iterable[tuple[str, str]]:
+        yield from _HEADERS
+        yield "content-security-policy", _DOCS_POLICY if self._path == DOCS else _POLICY
+        if not self._path.startswith((STATIC, "/api/docs-static/")):
+            yield "cache-control", "no-store"
+        if self._https:
+            yield "strict-transport-security", "max-age=31536000"
+
+
+def _host_name(host: str) -> str:
+    """Return the name in a Host header, without its port; "" for what is none."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").rstrip(".") if not set(host) & set("/?#@\\ ") else ""
+    except ValueError:
+        return ""
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
