@@ -90,7 +90,7 @@ def write_report(home: Home, subject: str) -> Report:
             "subject": subject,
             "dataset": _dataset(home, cells[0]),
             "written_at": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-            "overview": [_overview(result, attempt) for result, attempt in shown],
+            "overview": [overview(result, attempt) for result, attempt in shown],
             "sections": sections,
             "unversioned": failure_of(home, subject),
         }
@@ -169,7 +169,8 @@ def _trains(home: Home, subject: str) -> str:
     return f"nightshift train-machine --machine {subject}"
 
 
-def _overview(result: CellResult, attempt: CellResult | None) -> dict[str, Any]:
+def overview(result: CellResult, attempt: CellResult | None = None) -> dict[str, Any]:
+    """Return what one line says of a cell: where it stands, its metric beside baseline and aims, size and latency."""
     found, manifest = result.evaluation, result.manifest
     best = found.best_baseline() if found else None
     return {
@@ -200,8 +201,19 @@ def _state(result: CellResult) -> str:
 
 
 def _section(home: Home, result: CellResult, attempt: CellResult | None, figures: Path) -> dict[str, Any]:
-    found, manifest = result.evaluation, result.manifest
+    found = result.evaluation
     pictures = [_picture(result.cell, f, figures) for f in found.figures] if found else []
+    return facts(result, attempt) | {"pictures": pictures, "episodes": episodes_of(home, result.cell, figures)}
+
+
+def facts(result: CellResult, attempt: CellResult | None = None) -> dict[str, Any]:
+    """Return all that is said of a cell, but for its pictures.
+
+    Args:
+        result: of the cell.
+        attempt: a newer one that came to nothing.
+    """
+    found, manifest = result.evaluation, result.manifest
     return {
         "cell": result.cell,
         "state": _state(result),
@@ -214,8 +226,6 @@ def _section(home: Home, result: CellResult, attempt: CellResult | None, figures
         "headline": found.headline_part if found else "",
         "aims": aims(result),
         "findings": result.findings,
-        "pictures": pictures,
-        "episodes": episodes_of(home, result.cell, figures),
         "members": _members(found) if found and found.members else None,
         "device": _device(result, manifest) if manifest else None,
         "parity": _parity(manifest) if manifest else None,

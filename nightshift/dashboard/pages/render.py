@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from nightshift.tracking import text
 
@@ -35,9 +36,14 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters |= {"number": text.number, "size": text.size, "seconds": text.seconds}
+    found.filters |= {"number": text.number, "size": text.size, "seconds": text.seconds, "island": _island}
     found.globals["menu"] = MENU
     return found
+
+
+def _island(json: str) -> Markup:
+    """Return JSON as a script element may hold it: nothing in it ends the element; pydantic writes null for what is no number."""
+    return Markup(json.replace("<", "\\u003c"))
 
 
 def page(request: Request, name: str, *, status_code: int = 200, **content: Any) -> HTMLResponse:
