@@ -42,7 +42,7 @@ def environment() -> Environment:
 
 
 def _island(json: str) -> Markup:
-    """Return JSON as a script element may hold it: nothing in it ends the element; pydantic writes null for what is no number."""
+    """Return JSON as a script element may hold it: nothing ends the element, and what is no number is null."""
     return Markup(json.replace("<", "\\u003c"))
 
 
