@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -97,7 +98,7 @@ class Gate:
                     hint="Set NIGHTSHIFT_DASHBOARD_OPERATOR_TOKEN, or trusted_proxies in configs/dashboard.yaml.",
                 )
             return User("local", "operator")
-        return self._by_token(headers) or self._by_cookie(scope, headers) or self._by_proxy(scope, headers)
+        return self._by_token(headers) or self._by_cookie(scope) or self._by_proxy(scope, headers)
 
     def role_of(self, token: str) -> Role | None:
         """Return the role that a token gives."""
@@ -127,10 +128,11 @@ class Gate:
             raise error
         return User(role, role, "token")
 
-    def _by_cookie(self, scope: Scope, headers: Headers) -> User | None:
-        role, _, rest = Request(scope).cookies.get(COOKIE, "").partition(".")
+    def _by_cookie(self, scope: Scope) -> User | None:
+        named, _, rest = Request(scope).cookies.get(COOKIE, "").partition(".")
         until, _, signature = rest.partition(".")
-        if role not in self._tokens or not until.isascii() or not until.isdigit() or len(until) > 12:
+        role = next((role for role in self._tokens if role == named), None)
+        if role is None or not re.fullmatch("[0-9]{1,12}", until):
             return None
         if not hmac.compare_digest(signature.encode(), self._signed(role, int(until)).encode()):
             return None
