@@ -16,7 +16,7 @@ _GRACE_S = 3
 _SECRET_LENGTH = 8
 
 
-class _Shown(logging.Formatter):
+class Shown(logging.Formatter):
     """Lines without what nobody may read: a traceback may quote an address with its password."""
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ def _serve(port: int) -> None:
     if not url:
         raise ConfigError("PREFECT_API_URL is not set.", hint="`nightshift up` starts the dashboard and its servers.")
     handler = logging.StreamHandler()
-    handler.setFormatter(_Shown())
+    handler.setFormatter(Shown())
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     import uvicorn
 

@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 from starlette.datastructures import Headers
@@ -164,9 +163,7 @@ def peer(scope: Scope) -> str:
 
 def own_path(address: str) -> str:
     """Return an address of this dashboard as it is, "/" for any other: a login leads nowhere else."""
-    parts = urlsplit(address) if address.isprintable() else None
-    ours = parts is not None and not parts.scheme and not parts.netloc and address[:1] == "/"
-    return address if ours and address[1:2] not in ("/", "\\") else "/"
+    return address if address.isprintable() and re.match(r"/(?![/\\])", address) else "/"
 
 
 def _is_in(address: str, networks: Iterable[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
