@@ -283,7 +283,7 @@ def test_a_config_that_cannot_be_used_is_one_line(home: Home, said: str, told: s
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("method", "path"), acting_routes())
+@pytest.mark.parametrize(("method", "path"), acting_routes())
 def test_every_route_that_acts_asks_for_an_operator(
     opened: Opened, monkeypatch: pytest.MonkeyPatch, method: str, path: str
 ) -> None:
