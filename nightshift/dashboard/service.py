@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
 
 from nightshift.dashboard.config import DashboardConfig
+from nightshift.dashboard.jobs import JobBoard
 from nightshift.dashboard.prefect_api import PrefectApi
 from nightshift.settings import Home
 
@@ -20,17 +21,23 @@ class Service:
         home: where everything is kept.
         config: how it is served.
         prefect: the server that runs flows.
+        jobs: trainings and other runs.
     """
 
     home: Home
     config: DashboardConfig
     prefect: PrefectApi
+    jobs: JobBoard = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.jobs = JobBoard(self.home, self.prefect)
 
     async def start(self) -> None:
         """Begin what runs beside the requests."""
 
     async def stop(self) -> None:
         """End it, and close every connection."""
+        await self.jobs.stop()
         await self.prefect.close()
 
 
