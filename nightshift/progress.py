@@ -120,3 +120,67 @@ def read_events(path: Path) -> Iterator[ProgressEvent]:
             yield ProgressEvent.from_json(line)
         except (ValueError, TypeError, KeyError):
             continue
+
+
+class Tail:
+    """What is appended to a progress file; one that was set aside begins anew.
+
+    Args:
+        path: the file, which need not be there yet.
+        from_start: whether what it holds already counts, or only what follows.
+    """
+
+    def __init__(self, path: Path, *, from_start: bool = False) -> None:
+        self._path = path
+        self._offset = path.stat().st_size if path.exists() and not from_start else 0
+
+    def fresh(self) -> Iterator[ProgressEvent]:
+        """Yield the events of whole lines that are new."""
+        try:
+            with self._path.open("rb") as file:
+                if file.seek(0, 2) < self._offset:
+                    self._offset = 0
+                file.seek(self._offset)
+                content = file.read()
+        except OSError:
+            return
+        whole = content[: content.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        for line in whole.decode("utf-8", "replace").splitlines():
+            try:
+                yield ProgressEvent.from_json(line)
+            except (ValueError, TypeError, KeyError):
+                continue
+
+
+#: Where each stage of a chain begins, percent of the whole. Of a cell's, training is most; of a synthesis's, fitting
+#: the generators and judging what they make.
+_CHAINS: tuple[dict[str, float], ...] = (
+    {
+        "load": 0.0,
+        "validate": 2.0,
+        "train": 6.0,
+        "evaluate": 70.0,
+        "export": 82.0,
+        "register": 92.0,
+        "report": 97.0,
+    },
+    {"profile": 0.0, "physics": 1.0, "generate": 4.0, "quality": 60.0, "land": 97.0},
+)
+
+
+def percent_of(event: ProgressEvent) -> float:
+    """Return the progress of the whole chain that the event's stage belongs to, 0 to 100."""
+    begins = next((chain for chain in _CHAINS if event.stage in chain), {event.stage: 0.0})
+    later = [begin for begin in begins.values() if begin > begins[event.stage]]
+    share = min(1.0, max(0.0, event.step / event.total)) if event.total else 0.0
+    return begins[event.stage] + (min(later, default=100.0) - begins[event.stage]) * share
+
+
+def described(event: ProgressEvent) -> str:
+    """Return an event as text: step, message, figures; a line of its own has them."""
+    if event.spoken:
+        return event.message
+    step = f"{event.step:g}/{event.total:g}" if event.total else ""
+    figures = " ".join(f"{name}={value:.4g}" for name, value in event.metrics.items())
+    return " ".join(part for part in (step, event.message, figures) if part)

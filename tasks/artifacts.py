@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ParamSpec, Self, cast
 from nightshift.findings import Finding
 from nightshift.plan.cell import Cell
 from nightshift.plan.records import Job
-from nightshift.progress import ProgressEvent
+from nightshift.progress import ProgressEvent, percent_of
 from nightshift.tracking.text import number
 
 if TYPE_CHECKING:
@@ -173,30 +173,6 @@ class ProgressBar:
         if self._artifact is not None and percent != self._sent:
             update_progress_artifact(self._artifact, percent)
             self._sent = percent
-
-
-#: Where each stage of a chain begins, percent of the whole. Of a cell's, training is most; of a synthesis's, fitting
-#: the generators and judging what they make.
-_CHAINS: tuple[dict[str, float], ...] = (
-    {
-        "load": 0.0,
-        "validate": 2.0,
-        "train": 6.0,
-        "evaluate": 70.0,
-        "export": 82.0,
-        "register": 92.0,
-        "report": 97.0,
-    },
-    {"profile": 0.0, "physics": 1.0, "generate": 4.0, "quality": 60.0, "land": 97.0},
-)
-
-
-def percent_of(event: ProgressEvent) -> float:
-    """Return the progress of the whole chain that the event's stage belongs to, 0 to 100."""
-    begins = next((chain for chain in _CHAINS if event.stage in chain), {event.stage: 0.0})
-    later = [begin for begin in begins.values() if begin > begins[event.stage]]
-    share = min(1.0, max(0.0, event.step / event.total)) if event.total else 0.0
-    return begins[event.stage] + (min(later, default=100.0) - begins[event.stage]) * share
 
 
 def _rounded(value: float | None) -> float | None:

@@ -6,7 +6,9 @@ import json
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, cast
 from uuid import UUID
 
@@ -22,7 +24,15 @@ from prefect.states import Cancelled
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from nightshift.errors import InterruptedTraining, NightshiftError, ServiceError, TransientError
-from nightshift.plan.batch import BatchFailedError, BatchOptions, BatchOutcome, CellRef, each_once
+from nightshift.plan.batch import (
+    BatchFailedError,
+    BatchOptions,
+    BatchOutcome,
+    CellRef,
+    each_once,
+    forget_stops,
+    is_to_stop,
+)
 from nightshift.plan.outcome import CellOutcome, outcome_of_error
 from nightshift.settings import home
 from nightshift.stages.batch import Batch
@@ -139,10 +149,19 @@ def _run_all(
     cells: Sequence[CellRef], options: BatchOptions, stop: StopOnSignal
 ) -> tuple[Batch | DaskBatch, tuple[CellOutcome, ...]]:
     # Every batch of one run of the fleet, however often it is given out, forces a cell once.
-    run_id = options.for_run or str(flow_run.id or "")
+    own_id, place = str(flow_run.id or ""), home()
+    run_id = options.for_run or own_id
     gpu = gpu_of_run(stop.asked)
-    runner_of = DaskBatch if options.runner == "dask" else Batch
-    with runner_of(home(), cells, options, run_id=run_id, should_stop=stop.asked, gpu=gpu) as batch:
+    batch: Batch | DaskBatch
+    with ExitStack() as held:
+        if options.runner == "dask":
+            batch = held.enter_context(DaskBatch(place, cells, options, run_id=run_id, should_stop=stop.asked, gpu=gpu))
+        else:
+            held.callback(forget_stops, place, own_id)
+            named = partial(is_to_stop, place, own_id)
+            batch = held.enter_context(
+                Batch(place, cells, options, run_id=run_id, should_stop=stop.asked, gpu=gpu, cell_to_stop=named)
+            )
         logger.info("%d cells, %d at once with %d threads each", len(batch.cells), batch.processes, batch.threads)
         ended: dict[str, CellOutcome] = {}
         tokens = _batch.set(batch), _ended.set(ended)
@@ -155,7 +174,9 @@ def _run_all(
                 for ref, future in zip(batch.cells, futures, strict=True):
                     future.wait()
                     if ref.name not in ended and not stop.asked():
-                        error = future.state.result(raise_on_failure=False)
+                        # A cell that was stopped alone has not ended well, and the batch says so.
+                        stopped = future.state.is_cancelled()
+                        error = InterruptedTraining(STOPPED) if stopped else future.state.result(raise_on_failure=False)
                         ended[ref.name] = outcome_of_error(ref.subject, ref.family, ref.target, error)
         finally:
             _batch.reset(tokens[0])

@@ -6,13 +6,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nightshift.cli.show import styled
 from nightshift.plan.records import STAGES, Job, work_folder
 from nightshift.plan.synthesis import STAGES as SYNTHESIS_STAGES
-from nightshift.progress import ProgressEvent
+from nightshift.progress import ProgressEvent, Tail, described, percent_of
 from nightshift.settings import Home
 
 if TYPE_CHECKING:
@@ -46,8 +45,6 @@ class Estimate:
 
     def left(self, event: ProgressEvent) -> str:
         """Return `about 1:20 left`; "" while nothing can be said."""
-        from tasks.artifacts import percent_of
-
         if event.stage not in SYNTHESIS_STAGES:
             return ""
         percent = percent_of(event)
@@ -101,8 +98,6 @@ class BarView:
 
     def show(self, job: Job, event: ProgressEvent) -> None:
         """Move the job's bar."""
-        from tasks.artifacts import percent_of
-
         bar = self._bars[job.key]
         self._progress.start_task(bar)
         if event.spoken:
@@ -115,15 +110,6 @@ class BarView:
             self._progress.stop_task(bar)
 
 
-def described(event: ProgressEvent) -> str:
-    """Return an event as text: step, message, figures; a line of its own has them."""
-    if event.spoken:
-        return event.message
-    step = f"{event.step:g}/{event.total:g}" if event.total else ""
-    figures = " ".join(f"{name}={value:.4g}" for name, value in event.metrics.items())
-    return " ".join(part for part in (step, event.message, figures) if part)
-
-
 @contextmanager
 def watched(home: Home, jobs: Sequence[Job], later: Callable[[], Sequence[Job]] = tuple) -> Iterator[None]:
     """Show the progress of some jobs while the body runs them.
@@ -134,14 +120,14 @@ def watched(home: Home, jobs: Sequence[Job], later: Callable[[], Sequence[Job]] 
         later: returns jobs that can be known only once earlier ones have ended, nothing before.
     """
     with _viewer(jobs) as viewer:
-        tails = {job.key: _Tail(work_folder(home, job.key) / "progress.jsonl") for job in jobs}
+        tails = {job.key: Tail(work_folder(home, job.key) / "progress.jsonl") for job in jobs}
         jobs, done = list(jobs), threading.Event()
 
         def follow() -> None:
             while not done.wait(_POLL_S):
                 for job in later():
                     if job.key not in tails:
-                        tails[job.key] = _Tail(work_folder(home, job.key) / "progress.jsonl")
+                        tails[job.key] = Tail(work_folder(home, job.key) / "progress.jsonl")
                         jobs.append(job)
                         viewer.expect(job)
                 _pass_on(jobs, tails, viewer)
@@ -156,7 +142,7 @@ def watched(home: Home, jobs: Sequence[Job], later: Callable[[], Sequence[Job]] 
             _pass_on(jobs, tails, viewer)
 
 
-def _pass_on(jobs: Sequence[Job], tails: Mapping[str, _Tail], viewer: Viewer) -> None:
+def _pass_on(jobs: Sequence[Job], tails: Mapping[str, Tail], viewer: Viewer) -> None:
     for job in jobs:
         for event in tails[job.key].fresh():
             viewer.show(job, event)
@@ -179,29 +165,3 @@ def _viewer(jobs: Sequence[Job]) -> Iterator[Viewer]:
     ]
     with Progress(*columns, refresh_per_second=4) as progress:
         yield BarView(progress, jobs)
-
-
-class _Tail:
-    """What is appended to a progress file from now on; a file that was set aside begins anew."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._offset = path.stat().st_size if path.exists() else 0
-
-    def fresh(self) -> Iterator[ProgressEvent]:
-        """Yield the events of whole lines that are new."""
-        try:
-            with self._path.open("rb") as file:
-                if file.seek(0, 2) < self._offset:
-                    self._offset = 0
-                file.seek(self._offset)
-                content = file.read()
-        except OSError:
-            return
-        whole = content[: content.rfind(b"\n") + 1]
-        self._offset += len(whole)
-        for line in whole.decode("utf-8", "replace").splitlines():
-            try:
-                yield ProgressEvent.from_json(line)
-            except (ValueError, TypeError, KeyError):
-                continue

@@ -7,9 +7,28 @@ from typing import Any
 
 import httpx
 
-from nightshift.errors import ServiceError
+from nightshift.errors import ServiceError, without_credentials
 
 _PATIENCE_S = 10.0
+#: A server gives out so many things at most at once.
+PAGE = 200
+
+
+class RefusedError(ServiceError):
+    """A Prefect server that answers, and does not do what it was asked.
+
+    Attributes:
+        status: its answer's.
+    """
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(f"Prefect answers {status}: {without_credentials(' '.join(text.split())[:300])}")
+        self.status = status
+
+
+def is_missing(error: ServiceError) -> bool:
+    """Whether a server has said that there is no such thing."""
+    return isinstance(error, RefusedError) and error.status == httpx.codes.NOT_FOUND
 
 
 class PrefectApi:
@@ -33,7 +52,8 @@ class PrefectApi:
         """Send a request below the API's address and return its JSON answer, None where there is none.
 
         Raises:
-            ServiceError: when the server does not answer, or refuses; `status` is then its status.
+            ServiceError: when the server does not answer.
+            RefusedError: when it refuses.
         """
         try:
             answer = await self._client.request(method or ("GET" if body is None else "POST"), path, json=body)
@@ -43,10 +63,22 @@ class PrefectApi:
                 hint="`nightshift ps` tells what runs, `nightshift up` starts what does not.",
             ) from error
         if answer.status_code >= httpx.codes.BAD_REQUEST:
-            refused = ServiceError(f"Prefect answers {answer.status_code}: {answer.text[:300]}")
-            refused.status = answer.status_code  # type: ignore[attr-defined]
-            raise refused
+            raise RefusedError(answer.status_code, answer.text)
         return answer.json() if answer.content else None
+
+    async def all(self, path: str, body: dict[str, Any], most: int = 10_000) -> list[Any]:
+        """Return all that a filter finds, page by page.
+
+        Raises:
+            ServiceError: as `ask` does.
+        """
+        found: list[Any] = []
+        while len(found) < most:
+            page = await self.ask(path, {**body, "limit": PAGE, "offset": len(found)})
+            found += page
+            if len(page) < PAGE:
+                break
+        return found
 
     async def close(self) -> None:
         """Close its connections."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,9 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from nightshift import families
 from nightshift.errors import NightshiftError
 from nightshift.families import ALIASES
+from nightshift.files import write_atomic
 from nightshift.plan.cell import Cell
 from nightshift.plan.options import TrainOptions
 from nightshift.plan.outcome import CellOutcome, ended_badly, gravest
+from nightshift.settings import Home
 
 #: Seconds that a cell has to keep its checkpoint once it is told to stop; then it is killed.
 GRACE_S = 20.0
@@ -133,6 +136,26 @@ class BatchFailedError(NightshiftError):
 
 class CapacityError(NightshiftError):
     """This machine has too little memory or disk for what is planned."""
+
+
+def ask_to_stop(home: Home, run_id: str, name: str) -> None:
+    """Ask the batch of a flow run on this machine to stop one cell, which keeps what it has, and no other."""
+    write_atomic(_stop_file(home, run_id, name), b"")
+
+
+def is_to_stop(home: Home, run_id: str, name: str) -> bool:
+    """Whether somebody has asked for that."""
+    return _stop_file(home, run_id, name).exists()
+
+
+def forget_stops(home: Home, run_id: str) -> None:
+    """Remove what was asked of a batch that has ended."""
+    for path in (home.run / "stops").glob(f"{run_id}.*"):
+        path.unlink(missing_ok=True)
+
+
+def _stop_file(home: Home, run_id: str, name: str) -> Path:
+    return home.run / "stops" / f"{run_id}.{name}"
 
 
 def wants_gpu(cell: Cell) -> bool:

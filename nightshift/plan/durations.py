@@ -24,7 +24,7 @@ class Durations:
 
     def __init__(self, home: Home) -> None:
         self._home = home
-        self._of_family: dict[str, float] = {}
+        self._of_family: dict[str, float | None] = {}
 
     def estimate_s(self, family: str, own_s: float | None, records: Mapping[str, StageRecord]) -> float:
         """Return what is still to be expected of a cell.
@@ -39,11 +39,16 @@ class Durations:
 
     def of_family(self, family: str) -> float:
         """Return the median of a family's models in this home, the default without any."""
+        known = self.known_of_family(family)
+        return DEFAULT_S if known is None else known
+
+    def known_of_family(self, family: str) -> float | None:
+        """Return the median of a family's models in this home, None without any."""
         if family not in self._of_family:
             names = [n for n in self._names if n.split(".")[1:2] == [family]]
             step = max(1, len(names) // _SAMPLE)
             known = [s for name in names[::step] if (s := self._seconds(name)) is not None]
-            self._of_family[family] = statistics.median(known) if known else DEFAULT_S
+            self._of_family[family] = statistics.median(known) if known else None
         return self._of_family[family]
 
     @cached_property

@@ -24,6 +24,9 @@ Ending = Literal["trained", "up to date", "not applicable", "unregistered", "blo
 #: Why a cell is up to date.
 UNCHANGED = "no training was done: data, config and code are unchanged"
 
+#: Endings that nobody wants.
+BAD: tuple[Ending, ...] = ("failed", "blocked")
+
 _EXIT_CODES: dict[Ending, int] = {
     "trained": EXIT_OK,
     "up to date": EXIT_OK,
@@ -82,7 +85,7 @@ class CellOutcome(BaseModel):
 
 def ended_badly(cells: Iterable[CellOutcome]) -> tuple[CellOutcome, ...]:
     """Return the cells that failed or were blocked."""
-    return tuple(c for c in cells if c.ending in ("failed", "blocked"))
+    return tuple(c for c in cells if c.ending in BAD)
 
 
 def gravest(cells: Iterable[CellOutcome]) -> int:

@@ -77,6 +77,7 @@ class Batch:
         run_id: the same for every try of one run: what was forced by an earlier try is not forced again.
         should_stop: true when all cells are to keep what they have and end.
         gpu: holds a GPU for a cell that uses one; None = as many as want one may use it.
+        cell_to_stop: whether the cell of this name is to keep what it has and end, and no other.
 
     Attributes:
         cells: each once, in the order given.
@@ -98,10 +99,11 @@ class Batch:
         run_id: str = "",
         should_stop: Callable[[], bool] = lambda: False,
         gpu: Callable[[Cell], AbstractContextManager[object]] | None = None,
+        cell_to_stop: Callable[[str], bool] = lambda _name: False,
     ) -> None:
         self.cells = each_once(cells)
         self._home, self._options, self._run_id = home, options, run_id or uuid4().hex
-        self._should_stop, self._gpu = should_stop, gpu
+        self._should_stop, self._gpu, self._cell_to_stop = should_stop, gpu, cell_to_stop
         self._chosen = _known_families(self.cells)
         shared.sync(home)
         room = room_now(home)
@@ -175,7 +177,7 @@ class Batch:
         """Bring a cell to its end: nothing to do, another run's, or a process of its own."""
         limit_s = self._options.longest_wait_s
         began, waited = time.monotonic(), False
-        while not self._should_stop():
+        while not self._is_to_stop(cell):
             found = state(self._home, cell).state
             if found is State.TRAINING:
                 if limit_s is not None and time.monotonic() - began >= limit_s:
@@ -204,7 +206,7 @@ class Batch:
             if gpu is not None:
                 held.enter_context(gpu(cell))
             since = time.perf_counter()
-            slot = held.enter_context(self._slots.one(self._should_stop))
+            slot = held.enter_context(self._slots.one(lambda: self._is_to_stop(cell)))
             began = time.perf_counter()
             try:
                 return self._train_in(slot, cell, used)
@@ -220,7 +222,7 @@ class Batch:
         Path(job.log).unlink(missing_ok=True)
         try:
             child = self._fork_server().start(job)
-            watched = self._watch(child, slot)
+            watched = self._watch(cell, child, slot)
             end = _read_end(result)
         finally:
             result.unlink(missing_ok=True)
@@ -257,7 +259,7 @@ class Batch:
                 self._children = Children(self._home, self._chosen, self.threads)
             return self._children
 
-    def _watch(self, child: Child, slot: Slot) -> _Watched:
+    def _watch(self, cell: Cell, child: Child, slot: Slot) -> _Watched:
         """Hold a process to its limits until it has ended: SIGTERM, and SIGKILL after a grace."""
         seen = _Watched(began=time.monotonic())
         while not child.ended_within(POLL_S):
@@ -268,7 +270,7 @@ class Batch:
             seen.cpu_s = max(seen.cpu_s, now_used.cpu_s)
             seen.seconds = time.monotonic() - seen.began
             if not seen.cause:
-                seen.cause, seen.told = self._cause(now_used.memory_gb, seen.seconds), time.monotonic()
+                seen.cause, seen.told = self._cause(cell, now_used.memory_gb, seen.seconds), time.monotonic()
             if seen.cause:
                 grace_s = _MEMORY_GRACE_S if seen.cause == "memory" else GRACE_S
                 late = time.monotonic() - seen.told > grace_s
@@ -276,8 +278,11 @@ class Batch:
         seen.cpu_s = max(seen.cpu_s, child.cpu_s)
         return seen
 
-    def _cause(self, held_gb: float, seconds: float) -> Cause:
-        if self._should_stop():
+    def _is_to_stop(self, cell: Cell) -> bool:
+        return self._should_stop() or self._cell_to_stop(cell.name)
+
+    def _cause(self, cell: Cell, held_gb: float, seconds: float) -> Cause:
+        if self._is_to_stop(cell):
             return "stop"
         if held_gb > self._options.cell_memory_gb:
             return "memory"

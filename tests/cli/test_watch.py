@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from nightshift.cli.watch import BarView, Estimate, PlainView, described, watched
+from nightshift.cli.watch import BarView, Estimate, PlainView, watched
 from nightshift.plan.records import work_folder
-from nightshift.progress import FileSink, ProgressEvent
+from nightshift.progress import FileSink, ProgressEvent, described
 from nightshift.settings import Home
 from tests.tracking.cells import a_cell
 

@@ -4,8 +4,8 @@ import itertools
 import logging
 
 from nightshift.plan.records import STAGES
-from nightshift.progress import ProgressEvent
-from tasks.artifacts import key_of, never_fatal, percent_of
+from nightshift.progress import ProgressEvent, percent_of
+from tasks.artifacts import key_of, never_fatal
 
 
 def test_keys_hold_only_what_prefect_allows():

@@ -5,9 +5,8 @@ import itertools
 import pytest
 
 from nightshift.plan.synthesis import STAGES
-from nightshift.progress import ProgressEvent
+from nightshift.progress import ProgressEvent, percent_of
 from tasks import synthesis
-from tasks.artifacts import percent_of
 from tasks.stage import BACKOFF_S
 
 

@@ -2,6 +2,82 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from collections.abc import AsyncIterator
+from typing import Annotated
 
-router = APIRouter(prefix="/api/ml/train", tags=["training"])
+from fastapi import APIRouter, Depends, Header, Path, Response
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from nightshift.dashboard.auth import Operator, Viewer
+from nightshift.dashboard.jobs import Started
+from nightshift.dashboard.runs import JobStatus
+from nightshift.dashboard.service import Svc
+from nightshift.dashboard.training import KINDS, TrainRequest
+
+router = APIRouter(prefix="/api/ml", tags=["training"])
+
+_PROBLEM = {"application/problem+json": {"schema": {"type": "object"}}}
+_TOLD = {
+    404: {"description": "There is no such kind, machine, target or job.", "content": _PROBLEM},
+    409: {"description": "That cannot be done as things stand.", "content": _PROBLEM},
+    422: {"description": "A value that cannot be used, or one beyond what the target allows.", "content": _PROBLEM},
+    503: {"description": "Prefect does not answer, or no worker takes runs.", "content": _PROBLEM},
+}
+
+Kind = Annotated[
+    str,
+    Path(
+        description="What is to be trained; `batch` for several models of a machine.",
+        json_schema_extra={"enum": list(KINDS)},
+    ),
+]
+JobId = Annotated[
+    str, Path(description="`<flow-run-id>`, or `<flow-run-id>.<cell_key12>` for one model of a batch.", max_length=60)
+]
+Key = Annotated[
+    str,
+    Header(alias="Idempotency-Key", max_length=200, description="The same request under the same key starts one run."),
+]
+
+
+@router.post("/train/{kind}", status_code=202, responses={s: _TOLD[s] for s in (404, 409, 422, 503)})
+async def start(kind: Kind, request: TrainRequest, user: Operator, service: Svc, idempotency_key: Key = "") -> Started:
+    """Start a training; nothing is trained that is up to date, unless it is forced."""
+    return await service.jobs.start(request, kind, user.name, idempotency_key)
+
+
+@router.get("/train/status/{job_id}", response_model=JobStatus, responses={s: _TOLD[s] for s in (404, 503)})
+async def status(job_id: JobId, _user: Viewer, service: Svc) -> Response:
+    """Return where a job stands: `pending`, `running`, `completed`, `failed` or `cancelled`."""
+    return Response(await service.jobs.status_json(job_id), media_type="application/json")
+
+
+async def _known(job_id: JobId, service: Svc) -> str:
+    """See that there is such a job before a stream begins."""
+    await service.jobs.status(job_id)
+    return job_id
+
+
+@router.get("/train/logs/{job_id}", response_class=EventSourceResponse, responses={s: _TOLD[s] for s in (404, 503)})
+async def logs(
+    job_id: Annotated[str, Depends(_known)],
+    _user: Viewer,
+    service: Svc,
+    last_event_id: Annotated[str, Header(alias="Last-Event-ID", max_length=60)] = "",
+) -> AsyncIterator[ServerSentEvent]:
+    """Stream what a job says: events `log` with at, level and text, and `end` with its status when it has ended."""
+    async for line in service.jobs.log(job_id, last_event_id):
+        yield ServerSentEvent(event="log", data=line.data, id=line.id or None)
+    yield ServerSentEvent(event="end", data={"status": (await service.jobs.status(job_id)).status})
+
+
+@router.post("/train/cancel/{job_id}", status_code=202, responses={s: _TOLD[s] for s in (404, 409, 503)})
+async def cancel(job_id: JobId, user: Operator, service: Svc) -> JobStatus:
+    """Stop a job; what it has finished is kept, and the same request goes on from there."""
+    return await service.jobs.cancel(job_id, user.name)
+
+
+@router.get("/jobs", responses={503: _TOLD[503]})
+async def jobs(_user: Viewer, service: Svc) -> list[JobStatus]:
+    """Return the jobs that go on and the newest that have ended, newest first."""
+    return await service.jobs.recent()

@@ -1,0 +1,411 @@
+"""Jobs: flow runs as people see them. One snapshot for everybody who asks, renewed at most once a second."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from fastapi.concurrency import run_in_threadpool
+from pydantic import BaseModel, ConfigDict
+
+from nightshift.dashboard.logs import LogLine, Logs
+from nightshift.dashboard.prefect_api import PrefectApi, is_missing
+from nightshift.dashboard.runs import (
+    BATCH,
+    ENDED,
+    KEY_DIGITS,
+    MACHINE,
+    WITH_CELLS,
+    JobStatus,
+    Run,
+    Status,
+    refs_of,
+)
+from nightshift.dashboard.standing import Desk, brief_cell, whole
+from nightshift.dashboard.starting import TAG, ConflictError, Starter
+from nightshift.dashboard.training import TrainRequest, plan_training
+from nightshift.errors import NightshiftError, ServiceError, UnknownNameError
+from nightshift.plan.batch import BatchOutcome, ask_to_stop
+from nightshift.plan.cell import sha256_json
+from nightshift.plan.outcome import CellOutcome
+from nightshift.settings import Home
+
+#: Ended runs that are shown.
+RECENT = 200
+_ID = re.compile(rf"([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})(?:\.([0-9a-f]{{{KEY_DIGITS}}}))?")
+_UNFINISHED = ("SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING")
+#: The snapshot is this old at most where somebody asks all the time, and what has ended is looked through so often.
+_RENEWED_S, _LISTED_S = 1.0, 10.0
+#: Who asks for the first time in a while waits for a new one.
+_STALE_S = 3.0
+_OUTCOME = "batch-outcome"
+
+
+class Started(BaseModel):
+    """A job that was asked for.
+
+    Attributes:
+        estimated_time: seconds.
+        estimated_from: `past_runs`, or `time_limit`, which is seldom used up.
+        url: of its status.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    job_id: str
+    status: Status
+    estimated_time: float
+    estimated_from: Literal["past_runs", "time_limit"]
+    url: str
+
+
+class UnknownJobError(UnknownNameError):
+    """A job that does not exist, or does not any more."""
+
+    def __init__(self, job_id: str) -> None:
+        NightshiftError.__init__(
+            self, f"there is no job '{job_id[:60]}'.", hint="`GET /api/ml/jobs` lists them; old ones are deleted."
+        )
+
+
+def parsed(job_id: str) -> tuple[str, str]:
+    """Return a job's flow run and the first digits of a cell's key, "" for none.
+
+    Raises:
+        UnknownJobError: when it cannot be a job's id.
+    """
+    found = _ID.fullmatch(job_id)
+    if not found:
+        raise UnknownJobError(job_id)
+    return found[1], found[2] or ""
+
+
+class JobBoard:
+    """All jobs. It holds nothing that Prefect and the records do not: restarting loses nothing.
+
+    Args:
+        home: whose machines are trained.
+        prefect: the server that runs flows.
+    """
+
+    def __init__(self, home: Home, prefect: PrefectApi) -> None:
+        self._home, self._prefect = home, prefect
+        self._desk = Desk(home)
+        self._runs: dict[str, Run] = {}
+        self._shown: dict[str, JobStatus] = {}
+        self._encoded: dict[str, bytes] = {}
+        self._flows: dict[str, str] = {}
+        self._renewed = self._listed = float("-inf")
+        self._renewing: asyncio.Task[None] | None = None
+        self._files = asyncio.Lock()
+        self._starter = Starter(prefect)
+        self._logs = Logs(home, prefect, self.status)
+
+    async def stop(self) -> None:
+        """End what runs beside the requests."""
+        await self._logs.stop()
+        if self._renewing is not None:
+            self._renewing.cancel()
+            with suppress(asyncio.CancelledError, NightshiftError):
+                await self._renewing
+
+    async def start(self, request: TrainRequest, kind: str, user: str, key: str = "") -> Started:
+        """Start a training; the same request under the same key starts one run.
+
+        Args:
+            request: what is to be trained.
+            kind: of training; see `training.KINDS`.
+            user: who asks.
+            key: of the request, "" for none.
+
+        Raises:
+            NightshiftError: for a request that cannot be; `plan_training` says which.
+            ConflictError: for a key under which something else was asked for.
+            ServiceError: when Prefect does not answer, or nobody would take the run.
+        """
+        asked = sha256_json([kind, request.model_dump(mode="json")])
+        wanted = await run_in_threadpool(plan_training, self._home, kind, request)
+        run = await self._begin(wanted.deployment, wanted.parameters, wanted.name, asked, user=user, key=key)
+        return Started(
+            job_id=run.id,
+            status=run.status,
+            estimated_time=wanted.estimated_s,
+            estimated_from=wanted.estimated_from,
+            url=f"/api/ml/train/status/{run.id}",
+        )
+
+    async def run_flow(
+        self, deployment: str, parameters: Mapping[str, Any], name: str, key: str = "", user: str = ""
+    ) -> str:
+        """Start a run of a deployment, `<flow>/<name>`, and return its job's id.
+
+        Raises:
+            ConflictError, ServiceError: as `start` does.
+        """
+        asked = sha256_json([deployment, parameters])
+        return (await self._begin(deployment, parameters, name, asked, user=user, key=key)).id
+
+    async def _begin(self, *what: Any, user: str, key: str) -> Run:
+        run = await self._starter.begin(*what, user=user, key=key)
+        self._runs.setdefault(run.id, run)
+        self._renewed = float("-inf")
+        return run
+
+    async def status(self, job_id: str) -> JobStatus:
+        """Return where a job stands.
+
+        Raises:
+            UnknownJobError: when there is none.
+            ServiceError: when Prefect does not answer.
+        """
+        run_id, digits = parsed(job_id)
+        shown = await self._standing(run_id)
+        if not digits:
+            return shown
+        return _of_cell(shown, job_id)
+
+    async def status_json(self, job_id: str) -> bytes:
+        """Return the status as JSON; encoded once for all who ask.
+
+        Raises:
+            UnknownJobError, ServiceError: as `status` does.
+        """
+        await self._fresh()
+        found = self._encoded.get(job_id)
+        if found is None:
+            found = self._encoded[job_id] = (await self.status(job_id)).model_dump_json().encode()
+        return found
+
+    async def recent(self) -> list[JobStatus]:
+        """Return the jobs that go on and the newest that have ended, newest first; of these without their cells.
+
+        Raises:
+            ServiceError: when Prefect does not answer.
+        """
+        await self._fresh()
+        now = datetime.now(UTC)
+        found = [self._shown.get(run.id) or _briefly(run, now) for run in self._runs.values()]
+        return sorted(found, key=lambda job: job.created_at or now, reverse=True)
+
+    async def log(self, job_id: str, after: str = "") -> AsyncIterator[LogLine]:
+        """Yield what a job says, from its beginning or after a line that is known, until it has ended.
+
+        Raises:
+            UnknownJobError: when there is none.
+        """
+        async for line in self._logs.follow(job_id, after):
+            yield line
+
+    async def cancel(self, job_id: str, user: str) -> JobStatus:
+        """Have a job end with what it can keep, and return where it stands then.
+
+        Raises:
+            UnknownJobError: when there is none.
+            ConflictError: when it has ended, or cannot be told from here.
+            ServiceError: when Prefect does not answer.
+        """
+        run_id, digits = parsed(job_id)
+        job = await self.status(job_id)
+        run = self._runs[run_id]
+        if job.status in ENDED:
+            raise ConflictError(f"the job has ended already: {job.status}.")
+        if digits and run.flow in (BATCH, MACHINE):
+            await self._stop_cell(run, job)
+        elif not run.deployed and run.start is not None:
+            raise ConflictError(
+                "the job was started by a command, not by a worker.", hint="Stop it where it was started: Ctrl-C."
+            )
+        else:
+            state = {"type": "CANCELLING", "name": "Cancelling", "message": f"Asked for by {user}."}
+            await self._prefect.ask(f"flow_runs/{run_id}/set_state", {"state": state})
+            self._runs[run_id] = await self._read(run_id)
+        self._renewed = float("-inf")
+        return await self.status(job_id)
+
+    async def _stop_cell(self, run: Run, job: JobStatus) -> None:
+        options = run.parameters.get("options") or {}
+        if run.flow != BATCH or options.get("runner", "processes") != "processes":
+            raise ConflictError("one model of this run cannot be stopped alone.", hint=f"Cancel the whole: {run.id}")
+        await run_in_threadpool(ask_to_stop, self._home, run.id, job.name)
+
+    async def _standing(self, run_id: str) -> JobStatus:
+        """Return where a run stands: as the snapshot has it, or found out once for one that has ended."""
+        await self._fresh()
+        shown = self._shown.get(run_id)
+        if shown is not None:
+            return shown
+        run = self._runs.get(run_id)
+        if run is None:
+            run = self._runs[run_id] = await self._read(run_id)
+        await self._show([run])
+        return self._shown[run_id]
+
+    async def _read(self, run_id: str) -> Run:
+        try:
+            found = await self._prefect.ask(f"flow_runs/{run_id}")
+        except ServiceError as error:
+            if is_missing(error):
+                raise UnknownJobError(run_id) from None
+            raise
+        (run,) = await self._named([found])
+        return run
+
+    async def _fresh(self) -> None:
+        """See that the snapshot is new enough; who asks often never waits for it.
+
+        Raises:
+            ServiceError: when Prefect did not answer a moment ago.
+        """
+        age = time.monotonic() - self._renewed
+        if age < _RENEWED_S:
+            return
+        if self._renewing is None or self._renewing.done():
+            self._renewing = asyncio.create_task(self._renew())
+            # Where nobody waits for it, nobody would hear of its failure: the next who asks does.
+            self._renewing.add_done_callback(lambda task: task.cancelled() or task.exception())
+        if age >= _STALE_S:
+            await asyncio.shield(self._renewing)
+
+    async def _renew(self) -> None:
+        runs = await self._filter(state={"type": {"any_": list(_UNFINISHED)}})
+        seen = {run.id for run in runs}
+        gone = [run.id for run in self._runs.values() if not run.ended and run.id not in seen]
+        if gone:
+            runs += await self._filter(id={"any_": gone[:RECENT]})
+        clock = time.monotonic()
+        if clock - self._listed >= _LISTED_S:
+            runs += await self._filter()
+            self._listed = clock
+        found = {run.id: run for run in runs}
+        deleted = [run_id for run_id in gone if run_id not in found]
+        for run_id in deleted:
+            self._drop(run_id)
+        self._runs |= found
+        changed = [run for run in found.values() if not run.ended or not self._knows_end(run)]
+        await self._show([run for run in changed if not run.ended or run.id in self._shown])
+        self._limit()
+        self._renewed = time.monotonic()
+
+    def _knows_end(self, run: Run) -> bool:
+        shown = self._shown.get(run.id)
+        return shown is not None and shown.status == run.status
+
+    def _drop(self, run_id: str) -> None:
+        self._runs.pop(run_id, None)
+        self._shown.pop(run_id, None)
+        self._forget_encoded(run_id)
+
+    def _forget_encoded(self, run_id: str) -> None:
+        for job_id in [j for j in self._encoded if j.startswith(run_id)]:
+            del self._encoded[job_id]
+
+    def _limit(self) -> None:
+        """Let go of the oldest that have ended, which are read again when somebody asks."""
+        ended = sorted((r for r in self._runs.values() if r.ended), key=lambda r: r.created or datetime.now(UTC))
+        for run in ended[: max(0, len(ended) - 2 * RECENT)]:
+            self._drop(run.id)
+
+    async def _show(self, runs: Iterable[Run]) -> None:
+        """Find out where runs stand; files are read in a thread, by one at a time."""
+        chosen = list(runs)
+        if not chosen:
+            return
+        parts = await self._parts([run for run in chosen if run.flow in (BATCH, MACHINE)])
+        outcomes = {run.id: await self._outcomes(run) for run in chosen if run.flow == BATCH and run.ended}
+        percents = {run.id: await self._percent(run) for run in chosen if run.flow not in WITH_CELLS and not run.ended}
+        now = datetime.now(UTC)
+
+        def read() -> list[JobStatus]:
+            return [
+                self._desk.standing(run, parts.get(run.id, {}), outcomes.get(run.id, {}), now, percents.get(run.id))
+                for run in chosen
+            ]
+
+        async with self._files:
+            found = await run_in_threadpool(read)
+        for run, job in zip(chosen, found, strict=True):
+            self._shown[run.id] = job
+            self._forget_encoded(run.id)
+            if run.ended:
+                self._desk.forget(run.id)
+
+    async def _parts(self, runs: Iterable[Run]) -> dict[str, dict[str, Run]]:
+        """Return, for each run, the runs of its cells by name: tasks of a batch, flows within one of a machine."""
+        found: dict[str, dict[str, Run]] = {}
+        for run in runs:
+            if run.flow == BATCH:
+                wanted: dict[str, Any] = {"flow_runs": {"id": {"any_": [run.id]}}, "sort": "ID_DESC"}
+                parts = await self._prefect.all("task_runs/filter", wanted)
+            else:
+                wanted = {"flow_runs": {"parent_flow_run_id": {"any_": [run.id]}}, "sort": "START_TIME_ASC"}
+                parts = await self._prefect.all("flow_runs/filter", wanted)
+            found[run.id] = {str(part["name"]): Run.of(part) for part in parts}
+        return found
+
+    async def _outcomes(self, run: Run) -> dict[str, CellOutcome]:
+        """Return how the cells of a batch ended, as it has told."""
+        wanted = {"flow_run_id": {"any_": [run.id]}, "key": {"any_": [_OUTCOME]}}
+        found = await self._prefect.ask("artifacts/filter", {"artifacts": wanted, "sort": "CREATED_DESC", "limit": 1})
+        with suppress(ValueError, LookupError, TypeError):
+            outcome = BatchOutcome.model_validate_json(_rows(found[0]["data"])[0]["outcome"])
+            return {cell.name: cell for cell in outcome.cells}
+        return {}
+
+    async def _percent(self, run: Run) -> float | None:
+        """Return the progress that a run itself shows."""
+        wanted = {"flow_run_id": {"any_": [run.id]}, "type": {"any_": ["progress"]}}
+        found = await self._prefect.ask("artifacts/filter", {"artifacts": wanted, "sort": "CREATED_DESC", "limit": 1})
+        with suppress(ValueError, LookupError, TypeError):
+            return float(found[0]["data"])
+        return None
+
+    async def _filter(self, **wanted: Any) -> list[Run]:
+        """Return the newest of our runs that are like this, without those that wait for their hour."""
+        body = {"flow_runs": {"tags": {"all_": [TAG]}, **wanted}, "sort": "EXPECTED_START_TIME_DESC", "limit": RECENT}
+        found = await self._prefect.ask("flow_runs/filter", body)
+        # A run within another one is a part of it, and no job.
+        return await self._named([r for r in found if not r.get("parent_task_run_id") and not _is_planned(r)])
+
+    async def _named(self, found: list[Mapping[str, Any]]) -> list[Run]:
+        """Return runs with the names of their flows."""
+        unknown = {run["flow_id"] for run in found} - self._flows.keys()
+        if unknown:
+            flows = await self._prefect.ask("flows/filter", {"flows": {"id": {"any_": list(unknown)}}})
+            self._flows |= {flow["id"]: str(flow["name"]) for flow in flows}
+        return [Run.of(run, self._flows.get(run["flow_id"], "")) for run in found]
+
+
+def _is_planned(found: Mapping[str, Any]) -> bool:
+    """Whether a schedule has made a run ahead of its hour."""
+    return bool(found.get("auto_scheduled")) and found.get("state_name") == "Scheduled"
+
+
+def _briefly(run: Run, now: datetime) -> JobStatus:
+    """Return where a run stands without looking at its files."""
+    return whole(run, [brief_cell(run, ref) for ref in refs_of(run)], now, None).model_copy(update={"cells": ()})
+
+
+def _of_cell(shown: JobStatus, job_id: str) -> JobStatus:
+    cell = next((c for c in shown.cells if c.job_id == job_id), None)
+    if cell is None:
+        raise UnknownJobError(job_id)
+    machine, _, target = cell.name.rsplit(".", 2) if cell.name.count(".") > 1 else (shown.machine, "", shown.target)
+    return JobStatus(
+        **cell.model_dump(),
+        as_of=shown.as_of,
+        flow=shown.flow,
+        machine=machine,
+        families=(cell.family,),
+        target=target,
+        created_at=shown.created_at,
+    )
+
+
+def _rows(data: Any) -> Any:
+    return json.loads(data) if isinstance(data, str) else data

@@ -1,0 +1,363 @@
+"""Where a flow run and its cells stand, from Prefect's states, the progress files and the records. Plain reading."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from nightshift.dashboard.runs import (
+    BATCH,
+    ENDED,
+    KEY_DIGITS,
+    SYNTHESIS,
+    TRAIN,
+    CellStatus,
+    JobStatus,
+    Run,
+    Status,
+    refs_of,
+)
+from nightshift.errors import NightshiftError, without_credentials
+from nightshift.plan.batch import CellRef
+from nightshift.plan.options import TrainOptions, settings_of
+from nightshift.plan.outcome import BAD, CellOutcome
+from nightshift.plan.past import past_of
+from nightshift.plan.records import STAGES, StageRecord, read_record, work_folder
+from nightshift.plan.state import cell_of, make_cell, newest
+from nightshift.plan.synthesis import STAGES as SYNTHESIS_STAGES
+from nightshift.plan.synthesis import SynthesisOptions, plan_synthesis
+from nightshift.progress import ProgressEvent, Tail, described, percent_of
+from nightshift.settings import Home
+from nightshift.tracking.results import read_result
+
+_WORDS = {
+    **{"load": "Loading data", "validate": "Checking data", "train": "Training", "evaluate": "Evaluating"},
+    **{"export": "Exporting", "register": "Registering", "report": "Writing the report", "table": "Training"},
+    **{"profile": "Reading the profile", "physics": "Simulating", "generate": "Fitting generators"},
+    **{"quality": "Judging quality", "land": "Landing data"},
+}
+# What is left of a stage is told once so much of it is done, after so long.
+_ESTIMATE_SHARE, _ESTIMATE_S = 0.1, 3.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """A piece of work with a progress file: a cell, or a synthesis.
+
+    Attributes:
+        key: names its work folder; "" where it cannot be made.
+        expected_s: by past runs.
+    """
+
+    name: str
+    family: str
+    key: str
+    stages: tuple[str, ...] = STAGES
+    expected_s: float | None = None
+
+
+def brief_cell(run: Run, ref: CellRef) -> CellStatus:
+    """Return where a cell stands as far as its run alone tells."""
+    done = run.status == "completed"
+    step = "Done" if done else _step(None, run.status, run)
+    return CellStatus(
+        job_id="",
+        name=ref.name,
+        family=ref.family,
+        status=run.status,
+        progress=100.0 if done else 0.0,
+        current_step=step,
+        error=(run.why or run.state_name) if run.status == "failed" else "",
+    )
+
+
+class Desk:
+    """Finds out where runs stand; keeps what it has read of the files of runs that go on.
+
+    Used by one thread at a time.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._tasks: dict[tuple[str, str], Task] = {}
+        self._watched: dict[tuple[str, str], _Watched] = {}
+
+    def forget(self, run_id: str) -> None:
+        """Let go of what is known of a run that has ended."""
+        for kept in (self._tasks, self._watched):
+            for place in [p for p in kept if p[0] == run_id]:
+                del kept[place]
+
+    def standing(
+        self,
+        run: Run,
+        parts: Mapping[str, Run],
+        outcomes: Mapping[str, CellOutcome],
+        now: datetime,
+        percent: float | None = None,
+    ) -> JobStatus:
+        """Return where a run stands.
+
+        Args:
+            run: the run.
+            parts: name of a cell -> the run of its own within this one, where it has one.
+            outcomes: name of a cell -> how it ended, as the run has told.
+            now: when Prefect was asked.
+            percent: that the run itself shows, where its flow has no cells.
+        """
+        if run.flow == SYNTHESIS:
+            cells = [self._cell(run, run, task, None) for task in self._synthesis(run)]
+        else:
+            cells = [self._of_ref(run, ref, parts.get(ref.name), outcomes.get(ref.name)) for ref in refs_of(run)]
+        return whole(run, cells, now, percent)
+
+    def _of_ref(self, run: Run, ref: CellRef, part: Run | None, outcome: CellOutcome | None) -> CellStatus:
+        task = self._task(run, ref)
+        if outcome is not None and outcome.cell_key:
+            task = replace(task, key=outcome.cell_key)
+        own = part or (run if run.flow == TRAIN else _not_begun(run, ref))
+        return self._cell(run, own, task, outcome)
+
+    def _cell(self, run: Run, own: Run, task: Task, outcome: CellOutcome | None) -> CellStatus:
+        place = (run.id, task.name)
+        watched = self._watched.get(place)
+        if watched is None or watched.key != task.key:
+            watched = self._watched[place] = _Watched(self._home, task.key)
+        watched.look()
+        status: Status = own.status
+        last = watched.last if watched.last and _within(run, watched.last.at) else None
+        if outcome is not None:
+            status = "failed" if outcome.ending in BAD else "completed"
+        elif status == "running" and last is None and run.flow == BATCH:
+            status = "pending"
+        records = self._records(run, task)
+        told = CellStatus(
+            job_id=f"{run.id}.{task.key[:KEY_DIGITS]}" if task.key else "",
+            name=task.name,
+            family=task.family,
+            status=status,
+            started_at=own.start,
+            ended_at=own.end if status in ENDED else None,
+        )
+        if status == "pending":
+            return told.model_copy(update={"current_step": _waits(own)})
+        update: dict[str, Any] = {"progress": _percent(last, status), "current_step": _step(last, status, own)}
+        if status == "running":
+            update["remaining_s"] = _remaining_s(task, own, watched, last)
+        update |= self._made(task, records, status)
+        if status == "failed" or (status == "completed" and outcome is not None):
+            update |= _why(own, records, outcome)
+        if status == "completed":
+            update["current_step"] = _how_it_ended(run, records, outcome, task)
+        return told.model_copy(update=update)
+
+    def _records(self, run: Run, task: Task) -> dict[str, StageRecord]:
+        """Return the records of a piece of work, those of earlier runs too."""
+        if not task.key:
+            return {}
+        return {n: r for n in task.stages if (r := read_record(self._home, task.key, n))}
+
+    def _made(self, task: Task, records: Mapping[str, StageRecord], status: Status) -> dict[str, Any]:
+        """Return metrics and bundle, as far as there are any."""
+        if task.stages is not STAGES or "evaluate" not in records or status == "cancelled":
+            return {}
+        cell = cell_of(self._home, task.key)
+        if cell is None:
+            return {}
+        result = read_result(self._home, cell)
+        found = result.evaluation
+        rows = found.rows if found else []
+        row = next((r for r in rows if found and r.kind == "model" and r.part == found.headline_part), None)
+        metrics = {k: v for k, v in row.metrics.items() if v is not None} if row else {}
+        return {"metrics": metrics, "model_path": result.bundle.as_posix() if result.bundle else ""}
+
+    def _synthesis(self, run: Run) -> Iterator[Task]:
+        given, place = run.parameters, (run.id, "synthesis")
+        if place not in self._tasks:
+            subject, key = str(given.get("machine_id", "")), ""
+            with suppress(NightshiftError, ValidationError, TypeError):
+                options = SynthesisOptions.model_validate(given.get("options") or {})
+                rows, seed = int(given.get("rows", 50_000)), int(given.get("seed", 7))
+                key = plan_synthesis(self._home, subject, rows, seed, options.model_copy(update={"device": "auto"})).key
+            self._tasks[place] = Task(f"{subject}.synthesis", "synthesis", key, SYNTHESIS_STAGES)
+        yield self._tasks[place]
+
+    def _task(self, run: Run, ref: CellRef) -> Task:
+        """Return which cell a reference means: the one that this run works on, or will."""
+        place = (run.id, ref.name)
+        task = self._tasks.get(place)
+        if task is None:
+            past = past_of(self._home, ref.subject, ref.family, ref.target)
+            during = [v.cell_key for v in past.versions if run.ended and run.holds(v.at)]
+            key = during[0] if during else self._planned(run, ref)
+            task = self._tasks[place] = Task(ref.name, ref.family, key, expected_s=past.median_s)
+        begun = newest(self._home, ref.name)
+        if begun is not None and begun.key != task.key and self._works_on(run, begun.key):
+            # Data or code have changed since it was asked for.
+            task = self._tasks[place] = replace(task, key=begun.key)
+        return task
+
+    def _works_on(self, run: Run, key: str) -> bool:
+        watched = _Watched(self._home, key)
+        watched.look()
+        return watched.last is not None and _within(run, watched.last.at)
+
+    def _planned(self, run: Run, ref: CellRef) -> str:
+        """Return the key of the cell that a run trains when its turn comes; "" where it cannot be made."""
+        options = run.parameters.get("options") or {}
+        try:
+            train = TrainOptions.model_validate(options.get("train") or {} if run.flow == BATCH else options)
+            chosen = [one.family for one in refs_of(run)]
+            params = settings_of(train, ref.family, chosen)
+            return make_cell(self._home, ref.subject, ref.family, ref.target, params=params).key
+        except (NightshiftError, ValidationError, AttributeError, TypeError):
+            return ""
+
+
+class _Watched:
+    """What a progress file has told so far."""
+
+    def __init__(self, home: Home, key: str) -> None:
+        self.key = key
+        self.last: ProgressEvent | None = None
+        self.stage_began = 0.0
+        self._tail = Tail(work_folder(home, key) / "progress.jsonl", from_start=True) if key else None
+
+    def look(self) -> None:
+        """Read what is new."""
+        for event in self._tail.fresh() if self._tail else ():
+            if self.last is None or event.stage != self.last.stage or not event.step:
+                self.stage_began = event.at
+            self.last = event
+
+
+def _not_begun(run: Run, ref: CellRef) -> Run:
+    """Return the run of a cell that Prefect has not heard of yet: it ends as its job does."""
+    waits = replace(run, name=ref.name, state="PENDING", state_name="Pending", start=None)
+    return run if run.ended else waits
+
+
+def _within(run: Run, at_s: float) -> bool:
+    return run.holds(datetime.fromtimestamp(at_s, UTC))
+
+
+def _percent(last: ProgressEvent | None, status: Status) -> float:
+    if status == "completed":
+        return 100.0
+    return round(percent_of(last), 1) if last else 0.0
+
+
+def _waits(own: Run) -> str:
+    return "Waiting for a worker" if own.state_name == "Late" else "Waiting"
+
+
+def _step(last: ProgressEvent | None, status: Status, own: Run) -> str:
+    if status in ("failed", "cancelled"):
+        stage = _WORDS.get(last.stage, last.stage) if last else ""
+        word = "Failed" if status == "failed" else "Stopped on request"
+        return f"{word}: {stage}" if stage else word
+    if own.state == "CANCELLING":
+        return "Stopping: what is done is kept"
+    if last is None:
+        return "Starting"
+    text = "" if last.step == 0 or (last.total and last.step >= last.total) else described(last)
+    return " ".join(part for part in (_WORDS.get(last.stage, last.stage), without_credentials(text)) if part)[:200]
+
+
+def _remaining_s(task: Task, own: Run, watched: _Watched, last: ProgressEvent | None) -> float | None:
+    """Return what is left, by past runs of the same model, else by the pace of what goes on now."""
+    now = datetime.now(UTC).timestamp()
+    if task.expected_s is not None and own.start is not None:
+        left = task.expected_s - (now - own.start.timestamp())
+        return round(left, 1) if left > 0 else None
+    share = last.step / last.total if last and last.total else 0.0
+    took_s = now - watched.stage_began
+    if share < _ESTIMATE_SHARE or took_s < _ESTIMATE_S or share >= 1.0:
+        return None
+    return round(took_s / share * (1.0 - share), 1)
+
+
+def _why(own: Run, records: Mapping[str, StageRecord], outcome: CellOutcome | None) -> dict[str, str]:
+    if outcome is not None:
+        bad = outcome.ending in BAD
+        return {"error": outcome.reason if bad else "", "hint": outcome.hint}
+    for record in records.values():
+        if record.error and own.holds(datetime.fromisoformat(record.started_at)):
+            return {"error": without_credentials(record.error), "hint": without_credentials(record.hint)}
+    # A refusal that is remembered from an earlier run has its record from then.
+    stopped = next((r for r in records.values() if r.error and r.error in own.message), None)
+    return {"error": stopped.error, "hint": stopped.hint} if stopped else {"error": own.why or own.state_name}
+
+
+def _how_it_ended(run: Run, records: Mapping[str, StageRecord], outcome: CellOutcome | None, task: Task) -> str:
+    if outcome is not None and outcome.ending not in ("trained", *BAD):
+        return f"{outcome.ending.capitalize()}: {outcome.reason}"
+    refused = next((r for r in records.values() if r.status == "not_applicable"), None)
+    if refused:
+        return f"Not applicable: {refused.error}"
+    last = records.get(task.stages[-1])
+    if last is not None and not run.holds(datetime.fromisoformat(last.started_at)):
+        return "Up to date: nothing had to be done"
+    return "Done"
+
+
+def whole(run: Run, cells: Sequence[CellStatus], now: datetime, percent: float | None) -> JobStatus:
+    """Return a run's own standing from those of its cells."""
+    given = run.parameters
+    machines = {cell.name.rsplit(".", 2)[0] for cell in cells} if run.flow != SYNTHESIS else {given.get("machine_id")}
+    targets = {cell.name.rsplit(".", 1)[1] for cell in cells} if run.flow != SYNTHESIS else set()
+    facts: dict[str, Any] = {
+        "job_id": run.id,
+        "name": _name_of(run, cells),
+        "flow": run.flow,
+        "status": run.status,
+        "as_of": now,
+        "machine": str(machines.pop() or "") if len(machines) == 1 else "",
+        "target": targets.pop() if len(targets) == 1 else "",
+        "family": cells[0].family if len(cells) == 1 else "",
+        "families": tuple(dict.fromkeys(cell.family for cell in cells)),
+        "created_at": run.created,
+        "started_at": run.start,
+        "ended_at": run.end if run.ended else None,
+    }
+    if len(cells) == 1 and run.flow in (TRAIN, SYNTHESIS):
+        taken = ("progress", "current_step", "remaining_s", "metrics", "model_path", "error", "hint")
+        return JobStatus(**facts, **{name: getattr(cells[0], name) for name in taken}, cells=tuple(cells))
+    return JobStatus(**facts, **_together(run, cells, percent), cells=tuple(cells))
+
+
+def _name_of(run: Run, cells: Sequence[CellStatus]) -> str:
+    if len(cells) == 1:
+        return cells[0].name
+    subjects = {cell.name.rsplit(".", 2)[0] for cell in cells}
+    if len(subjects) == 1:
+        return f"{subjects.pop()}: {', '.join(cell.family for cell in cells)}"
+    return f"{len(subjects)} machines, {len(cells)} models" if cells else run.name
+
+
+def _together(run: Run, cells: Sequence[CellStatus], percent: float | None) -> dict[str, Any]:
+    done = sum(cell.status in ENDED for cell in cells)
+    at_work = [cell for cell in cells if cell.status == "running"]
+    progress = sum(100.0 if c.status in ENDED else c.progress for c in cells) / len(cells) if cells else percent or 0.0
+    if run.status == "completed":
+        step, progress = "Done", 100.0
+    elif run.status in ("failed", "cancelled"):
+        step = "Failed" if run.status == "failed" else "Stopped on request"
+    elif run.status == "pending":
+        step = _waits(run)
+    else:
+        of_cells = [f"{cell.family}: {cell.current_step}" for cell in at_work[:2]]
+        step = "; ".join(([f"{done} of {len(cells)} done"] if cells else ["Running"]) + of_cells)
+    left = [cell.remaining_s for cell in at_work if cell.remaining_s is not None]
+    bad = run.status == "failed"
+    return {
+        "progress": round(progress, 1),
+        "current_step": step,
+        "remaining_s": max(left) if left and len(at_work) + done == len(cells) else None,
+        "error": (run.why or run.state_name) if bad else "",
+    }

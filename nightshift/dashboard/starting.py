@@ -1,0 +1,118 @@
+"""Asks Prefect for runs: once for a request, and only where somebody takes them."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from nightshift.dashboard.prefect_api import PrefectApi, is_missing
+from nightshift.dashboard.runs import Run
+from nightshift.errors import ServiceError, TransientError, UsageError
+
+TAG = "nightshift"
+_KEY = re.compile(r"[\x21-\x7e]{1,200}")
+#: A worker asks every few seconds; the server may need a minute to write it down.
+_POLLED_S = 150.0
+_REQUEST, _USER = "nightshift.request", "nightshift.user"
+
+
+class ConflictError(TransientError):
+    """Something that cannot be done as things stand."""
+
+
+class Starter:
+    """Starts runs of deployments.
+
+    Args:
+        prefect: the server.
+    """
+
+    def __init__(self, prefect: PrefectApi) -> None:
+        self._prefect = prefect
+        self._one = asyncio.Lock()
+
+    async def begin(
+        self, deployment: str, parameters: Mapping[str, Any], name: str, asked: str, *, user: str, key: str
+    ) -> Run:
+        """Start a run of a deployment, or return the one that was started under the same key.
+
+        Args:
+            deployment: `<flow>/<name>`.
+            parameters: of its flow, JSON values.
+            name: of the run.
+            asked: fingerprint of the request.
+            user: who asks.
+            key: of the request, "" for none.
+
+        Raises:
+            ConflictError: when another request has that key.
+            UsageError: for a key that cannot be one.
+            ServiceError: when Prefect does not answer, or nobody would take the run.
+        """
+        if key and not _KEY.fullmatch(key):
+            raise UsageError("an idempotency key has 1 to 200 printable characters.", hint="A UUID is a good one.")
+        own, flow = f"dashboard:{key}" if key else str(uuid.uuid4()), deployment.partition("/")[0]
+        async with self._one:
+            known = await self._under(own) if key else None
+            if known is None:
+                body = {
+                    "name": name,
+                    "parameters": parameters,
+                    "idempotency_key": own,
+                    "tags": [TAG],
+                    "labels": {_REQUEST: asked, _USER: user},
+                }
+                found = await self._deployment(deployment)
+                known = await self._prefect.ask(f"deployments/{found}/create_flow_run", body)
+        if known["labels"].get(_REQUEST) != asked:
+            raise ConflictError(
+                "under this idempotency key something else was asked for.", hint="Give every request a key of its own."
+            )
+        return Run.of(known, flow)
+
+    async def _under(self, key: str) -> Any:
+        """Return the run that was asked for under a key, None for none."""
+        wanted = {"flow_runs": {"idempotency_key": {"any_": [key]}}, "limit": 1}
+        return next(iter(await self._prefect.ask("flow_runs/filter", wanted)), None)
+
+    async def _deployment(self, name: str) -> str:
+        """Return a deployment's id, once it is sure that somebody takes its runs.
+
+        Raises:
+            ServiceError: with what stands in the way, and the command that mends it.
+        """
+        up = "It is made by: nightshift up"
+        found = await self._need(f"deployments/name/{quote(name)}", f"there is no deployment '{name}'.", up)
+        pool, queue = found.get("work_pool_name") or "", found.get("work_queue_name") or "default"
+        place = await self._need(f"work_pools/{quote(pool)}", f"there is no work pool '{pool}'.", up)
+        if place["is_paused"]:
+            raise ServiceError(f"the work pool '{pool}' is paused.", hint=f"prefect work-pool resume {pool}")
+        line = await self._need(
+            f"work_pools/{quote(pool)}/queues/{quote(queue)}", f"'{pool}' has no queue '{queue}'.", up
+        )
+        if line["is_paused"]:
+            raise ServiceError(
+                f"the queue '{queue}' of '{pool}' is paused.", hint=f"prefect work-queue resume {queue} --pool {pool}"
+            )
+        polled = line.get("last_polled")
+        if not polled or datetime.fromisoformat(polled).timestamp() < time.time() - _POLLED_S:
+            elsewhere = f"prefect worker start --pool {pool}" + (f" --work-queue {queue}" if queue != "default" else "")
+            raise ServiceError(
+                f"no worker takes runs from '{pool}'. Nothing was started.",
+                hint=f"Start one: nightshift up (on another machine: {elsewhere})",
+            )
+        return str(found["id"])
+
+    async def _need(self, path: str, missing: str, hint: str) -> Any:
+        try:
+            return await self._prefect.ask(path)
+        except ServiceError as error:
+            if is_missing(error):
+                raise ServiceError(f"{missing} Nothing was started.", hint=hint) from None
+            raise
