@@ -8,17 +8,21 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from pydantic import ValidationError
 from starlette.datastructures import FormData, QueryParams
 
 from nightshift import families
+from nightshift.dashboard.runs import BATCH as BATCH_FLOW
+from nightshift.dashboard.runs import Run, refs_of
 from nightshift.dashboard.training import BATCH, TrainRequest
 from nightshift.data.groups import MACHINE, TARGETS, group_of
 from nightshift.data.store import current, subjects
 from nightshift.errors import NightshiftError, UnknownNameError
 from nightshift.family import FamilyConfig, Limits
 from nightshift.plan.config import resolve, targets
+from nightshift.plan.options import TrainOptions
 from nightshift.settings import Home
 from nightshift.tracking.results import family_rank
 
@@ -216,3 +220,40 @@ def _group(home: Home, subject: str) -> str:
 def _group_of(root: Path, subject: str, fingerprint: str) -> str:
     """Return a dataset's group: it is what it is called by."""
     return group_of(Home(root), subject, fingerprint)
+
+
+def again(home: Home, run: Run) -> str:
+    """Return the address of the page, filled in as a run was asked for; "" for one that the page cannot ask for."""
+    refs = refs_of(run)
+    if not refs or len({(ref.subject, ref.target) for ref in refs}) != 1:
+        return ""
+    options = run.parameters.get("options") or {}
+    try:
+        asked = TrainOptions.model_validate(options.get("train") or {} if run.flow == BATCH_FLOW else options)
+    except (ValidationError, AttributeError):
+        return ""
+    first = refs[0]
+    _, offered = offers(home, first.subject, first.target)
+    values = {
+        "machine": first.subject,
+        "target": first.target,
+        "families": [ref.family for ref in refs],
+        "all": "1" if {ref.family for ref in refs} == {one.name for one in offered} else "",
+        "minutes": f"{asked.time_limit_s / 60:g}" if asked.time_limit_s else "",
+        "preset": asked.preset,
+        "contamination": asked.contamination,
+        "forecast_hours": asked.forecast_h,
+        "seed": asked.seed,
+        "bag_folds": asked.settings.get("num_bag_folds"),
+        "stack_levels": asked.settings.get("num_stack_levels"),
+        "excluded": _left_out(offered, asked),
+        "force": "1" if run.parameters.get("force") or any(ref.forced for ref in refs) else "",
+    }
+    kept = {name: value for name, value in values.items() if value not in (None, "") or name == "minutes"}
+    return f"/train?{urlencode(kept, doseq=True)}"
+
+
+def _left_out(offered: tuple[Offer, ...], asked: TrainOptions) -> list[str]:
+    """Return the members that a run was to do without."""
+    kept = {name: tuple(own[key]) for name, own in asked.families.items() for key in _MEMBERS if key in own}
+    return [member for one in offered for member in one.members if one.name in kept and member not in kept[one.name]]

@@ -17,7 +17,6 @@ from nightshift.dashboard.pages.render import page
 from nightshift.dashboard.service import Svc
 from nightshift.dashboard.training import plan_training
 from nightshift.dashboard.training_form import Filled, filled, request_of
-from nightshift.data.groups import ESTIMATOR, group_of
 from nightshift.errors import NightshiftError, ServiceError
 from nightshift.plan.config import targets
 from nightshift.settings import Home
@@ -61,9 +60,7 @@ async def start(request: Request, service: Svc, user: Operator) -> Response:
     return await run_in_threadpool(_page, request, service.home, user, form, status)
 
 
-def _page(
-    request: Request, home: Home, user: User, form: Filled, status: HTTPStatus = HTTPStatus.OK
-) -> Response:
+def _page(request: Request, home: Home, user: User, form: Filled, status: HTTPStatus = HTTPStatus.OK) -> Response:
     known = training_form.machines(home)
     n_machines = sum(len(ids) for ids in known.values())
     if not form.machine and n_machines == 1:
