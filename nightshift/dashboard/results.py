@@ -5,13 +5,18 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
+from nightshift.plan.cell import Cell
+from nightshift.plan.past import past_of
+from nightshift.plan.state import cell_of
+from nightshift.settings import Home
 from nightshift.tracking.report import facts, overview
 from nightshift.tracking.results import CellResult
 
 
-def shown(result: CellResult) -> dict[str, Any]:
-    """Return the facts, figures and further addresses of one cell's results; reads no file."""
+def shown(home: Home, result: CellResult) -> dict[str, Any]:
+    """Return the facts, figures and further addresses of one cell's results."""
     found, cell = result.evaluation, result.cell
+    champion = past_of(home, cell.subject, cell.family, cell.target).champion
     version = result.fact("register", "version")
     where = {"machine": cell.subject, "family": cell.family, "target": cell.target}
     api = f"/api/models/{cell.subject}/{cell.family}"
@@ -21,8 +26,20 @@ def shown(result: CellResult) -> dict[str, Any]:
         "figures": found.figures if found else [],
         "seconds": result.seconds,
         "version": version,
+        # Another version may have taken its place since, or stayed in it.
+        "champion": champion.version if champion else None,
         "model_at": f"/models/{cell.subject}/{cell.family}?{urlencode({'target': cell.target})}",
-        # The picture of a bundle is the model itself: it can be tried and taken home once it is registered.
         "try_at": f"/predict?{urlencode(where)}" if version else "",
         "download_at": f"{api}/download?{urlencode({'version': version, 'target': cell.target})}" if version else "",
     }
+
+
+def cell_by(home: Home, digits: str) -> Cell | None:
+    """Return the cell whose key begins so, None where there is none, or more than one.
+
+    Args:
+        home: where it was worked on.
+        digits: hexadecimal, as a job's id has them.
+    """
+    found = [path.name for path in home.work.glob(f"{digits}*")]
+    return cell_of(home, found[0]) if len(found) == 1 else None

@@ -2,6 +2,96 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any, Literal
+from urllib.parse import quote
+
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import RedirectResponse
+
+from nightshift.dashboard.auth import Operator, Viewer
+from nightshift.dashboard.jobs import parsed
+from nightshift.dashboard.pages.render import page
+from nightshift.dashboard.results import cell_by, shown
+from nightshift.dashboard.runs import ENDED, CellStatus, JobStatus, Run
+from nightshift.dashboard.service import Svc
+from nightshift.dashboard.training_form import again
+from nightshift.plan.state import newest
+from nightshift.settings import Home
+from nightshift.tracking.results import read_result
 
 router = APIRouter(include_in_schema=False)
+
+#: Cells of a batch that are listed, and those whose results stand on its own page; the others have pages.
+_LISTED, _IN_FULL = 200, 6
+#: What a person looks for first.
+_ORDER = {"running": 0, "failed": 1, "pending": 2, "cancelled": 3, "completed": 4}
+#: Prefect's UI lies beside its API.
+_API = "/api"
+
+
+@router.get("/jobs")
+async def runs(request: Request, service: Svc, _user: Viewer, part: Literal["", "list"] = "") -> Response:
+    """List the runs that go on, and the newest that have ended."""
+    jobs = await service.jobs.recent()
+    return page(request, "_runs.html.j2" if part else "runs.html.j2", jobs=jobs, took=_took)
+
+
+@router.get("/jobs/{job_id}")
+async def run(
+    request: Request, job_id: str, service: Svc, user: Viewer, part: Literal["", "now", "results"] = ""
+) -> Response:
+    """Show one run, or the part of its page that changes."""
+    run_id, digits = parsed(job_id)
+    job = await service.jobs.status(job_id)
+    ended = job.status in ENDED
+    content: dict[str, Any] = {"job": job, "ended": ended, "took": _took, "left_out": 0, "whole_id": run_id}
+    content["cells"] = sorted(job.cells, key=lambda cell: _ORDER[cell.status])[:_LISTED] if len(job.cells) > 1 else []
+    content["left_out"] = max(0, len(job.cells) - _LISTED)
+    if part == "now":
+        return page(request, "_run_now.html.j2", **content)
+    content["shown_results"] = await run_in_threadpool(_results, service.home, job) if ended else []
+    if part == "results":
+        return page(request, "_run_results.html.j2", **content)
+    asked = Run.of(await service.prefect.ask(f"flow_runs/{run_id}"), job.flow)
+    return page(
+        request,
+        "run.html.j2",
+        **content,
+        user=user,
+        by=str(asked.labels.get("nightshift.user") or ""),
+        again=await run_in_threadpool(again, service.home, asked),
+        of_whole=bool(digits),
+        prefect_at=f"{service.prefect.url.removesuffix(_API)}/runs/flow-run/{run_id}",
+    )
+
+
+@router.post("/jobs/{job_id}/cancel")
+async def cancel(job_id: str, service: Svc, user: Operator) -> Response:
+    """Stop a run, and show it again."""
+    parsed(job_id)
+    await service.jobs.cancel(job_id, user.name)
+    return RedirectResponse(f"/jobs/{quote(job_id)}", HTTPStatus.SEE_OTHER)
+
+
+def _results(home: Home, job: JobStatus) -> list[dict[str, Any]]:
+    """Return what came of a run's cells, as far as they were judged; of a large batch nothing, its cells have pages."""
+    cells: Sequence[CellStatus] = job.cells or (job,)
+    found = []
+    for one in cells if len(cells) <= _IN_FULL else ():
+        digits = one.job_id.partition(".")[2]
+        cell = cell_by(home, digits) if digits else newest(home, one.name) if one.model_path else None
+        result = read_result(home, cell) if cell is not None else None
+        if result is not None and result.evaluation is not None:
+            found.append(shown(home, result))
+    return found
+
+
+def _took(job: CellStatus) -> float | None:
+    """Return how long a job has taken so far, s; None before its start."""
+    if job.started_at is None:
+        return None
+    return max(0.0, ((job.ended_at or datetime.now(UTC)) - job.started_at).total_seconds())

@@ -1,0 +1,80 @@
+// Runs: the live log, what is told when a state changes, and the question before a run is stopped.
+"use strict";
+
+const MOST_LINES = 5000;
+const clock = new Intl.DateTimeFormat(undefined, {hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23"});
+
+/** Follow a run's log: text only; it goes along with the newest line until the reader scrolls up. */
+function follow(log) {
+  const said = document.getElementById("log-said"), newest = document.getElementById("log-newest");
+  const waiting = [];
+  let along = true, drawn = 0;
+  const toEnd = () => (log.scrollTop = log.scrollHeight);
+  const write = () => {
+    drawn = 0;
+    const lines = document.createDocumentFragment();
+    for (const {at, level, text} of waiting.splice(0).slice(-MOST_LINES)) {
+      const line = document.createElement("span");
+      line.className = `line ${level.toLowerCase()}`;
+      line.textContent = `${clock.format(new Date(at))}  ${level === "INFO" ? "" : `${level} `}${text}\n`;
+      lines.append(line);
+    }
+    log.append(lines);
+    while (log.childElementCount > MOST_LINES) log.firstElementChild.remove();
+    if (along) toEnd();
+  };
+  log.addEventListener("scroll", () => {
+    along = log.scrollTop + log.clientHeight >= log.scrollHeight - 24;
+    newest.hidden = along;
+  });
+  newest.addEventListener("click", () => {
+    toEnd();
+    log.focus();
+  });
+  const source = new EventSource(log.dataset.source);
+  source.addEventListener("open", () => (said.textContent = "Live"));
+  source.addEventListener("log", (event) => {
+    waiting.push(JSON.parse(event.data));
+    drawn ||= setTimeout(write, 50);
+  });
+  source.addEventListener("end", () => {
+    source.close();
+    said.textContent = log.childElementCount || waiting.length ? "The run has ended." : "The run has ended; it said nothing.";
+  });
+  source.addEventListener("error", () => {
+    const over = source.readyState === EventSource.CLOSED;
+    said.textContent = over ? "The log cannot be had: load the page again." : "The connection is lost; trying again …";
+  });
+}
+
+/** Tell people, and screen readers, that a run's state is another. */
+function announce(text) {
+  const said = document.getElementById("said");
+  said.textContent = text;
+  setTimeout(() => said.textContent === text && said.replaceChildren(), 8000);
+}
+
+let before = "";
+
+document.addEventListener("DOMContentLoaded", () => {
+  const log = document.getElementById("log");
+  if (log) follow(log);
+  before = document.getElementById("now")?.dataset.state ?? "";
+});
+
+document.addEventListener("htmx:afterSwap", () => {
+  const now = document.getElementById("now");
+  if (!now || now.dataset.state === before) return;
+  before = now.dataset.state;
+  announce(`${now.dataset.name}: ${before}`);
+});
+
+// Nobody looks: nothing is asked.
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (document.hidden && event.target.getAttribute("hx-trigger")?.startsWith("every")) event.preventDefault();
+});
+
+document.addEventListener("submit", (event) => {
+  const question = event.target.dataset.confirm;
+  if (question && !confirm(question)) event.preventDefault();
+});
