@@ -9,6 +9,8 @@ import sys
 from nightshift.errors import NightshiftError
 from nightshift.settings import use_home
 
+_CLOSING_S = 2
+
 
 def _serve(port: int) -> None:
     home = use_home()
@@ -19,7 +21,10 @@ def _serve(port: int) -> None:
 
     config = load_config(home)
     app = create_app(home, config, os.environ["PREFECT_API_URL"])
-    uvicorn.run(app, host=config.host, port=port, log_level="warning", server_header=False)
+    # Open streams would keep it from ending; whoever reads one comes back by himself.
+    uvicorn.run(
+        app, host=config.host, port=port, log_level="warning", server_header=False, timeout_graceful_shutdown=_CLOSING_S
+    )
 
 
 if __name__ == "__main__":
