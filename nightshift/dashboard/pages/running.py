@@ -42,7 +42,7 @@ async def runs(request: Request, service: Svc, _user: Viewer, part: Literal["", 
 
 @router.get("/jobs/{job_id}")
 async def run(
-    request: Request, job_id: str, service: Svc, user: Viewer, part: Literal["", "now", "results"] = ""
+    request: Request, job_id: str, service: Svc, _user: Viewer, part: Literal["", "now", "results"] = ""
 ) -> Response:
     """Show one run, or the part of its page that changes."""
     run_id, digits = parsed(job_id)
@@ -61,7 +61,6 @@ async def run(
         request,
         "run.html.j2",
         **content,
-        user=user,
         by=str(asked.labels.get("nightshift.user") or ""),
         again=await run_in_threadpool(again, service.home, asked),
         of_whole=bool(digits),
