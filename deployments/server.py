@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from deployments import mlflow_server, posts, processes
+from deployments import dashboard_server, mlflow_server, posts, processes
 from deployments.api import API_VARIABLE, HOST, health
 from deployments.changes import Change, quiet
 from deployments.listeners import Listener
@@ -42,6 +42,13 @@ _PREFECT = Listener(
     url=lambda port: f"http://{HOST}:{port}/api",
     health=health,
 )
+
+#: The servers, as `ps` shows them, and what asks each for its health.
+_SERVERS: dict[str, Callable[[str], str]] = {
+    SERVER: health,
+    mlflow_server.MLFLOW: mlflow_server.health,
+    dashboard_server.DASHBOARD: dashboard_server.health,
+}
 
 # Addresses that this process itself has put into PREFECT_API_URL: they are not the user's choice.
 _set_here: set[str] = set()
@@ -89,10 +96,12 @@ class Machine:
     Attributes:
         server: Prefect's.
         tracking_uri: where the workers' runs reach MLflow; "" leaves it to each run.
+        dashboard: its address; "" without one.
     """
 
     server: ServerInfo
     tracking_uri: str
+    dashboard: str = ""
 
 
 def ensure_server(home: Home) -> ServerInfo:
@@ -121,7 +130,14 @@ def ensure_server(home: Home) -> ServerInfo:
     return ServerInfo(record.url, record.url.removesuffix("/api"), record.pid, started)
 
 
-def up(home: Home, *, worker: bool = True, mlflow: bool = True, tell: Callable[[Change], None] = quiet) -> Machine:
+def up(
+    home: Home,
+    *,
+    worker: bool = True,
+    mlflow: bool = True,
+    dashboard: bool = True,
+    tell: Callable[[Change], None] = quiet,
+) -> Machine:
     """Bring up the servers, deploy what `prefect.yaml` declares, and start the workers that run it on this machine.
 
     Landings that nobody has been told of are told now. Without workers a run asked for in the UI, or by `prefect
@@ -130,6 +146,7 @@ def up(home: Home, *, worker: bool = True, mlflow: bool = True, tell: Callable[[
     Args:
         worker: whether to start workers.
         mlflow: whether to start MLflow's server; without it runs use its database as a lone command does.
+        dashboard: whether to start the dashboard, where its extra is installed.
         tell: is told of each change on the server, and of each part that was started, when it is well.
 
     Raises:
@@ -139,6 +156,8 @@ def up(home: Home, *, worker: bool = True, mlflow: bool = True, tell: Callable[[
     check_files(home)
     if worker:
         posts.check(home)
+    if dashboard:
+        dashboard_server.check(home)
     # MLflow takes as long as Prefect's server and the deploy together.
     with ThreadPoolExecutor(max_workers=1) as beside:
         coming = beside.submit(mlflow_server.ensure_mlflow, home, tell) if mlflow else None
@@ -147,12 +166,14 @@ def up(home: Home, *, worker: bool = True, mlflow: bool = True, tell: Callable[[
             tell(Change("started", "Prefect", info.ui_url))
         _deploy_for_nights(home, tell)
         tracking_uri = coming.result() if coming else ""
-    if worker:
-        posts.ensure_workers(home, tracking_uri=tracking_uri, tell=tell)
+        page = beside.submit(dashboard_server.ensure_dashboard, home, tracking_uri, tell) if dashboard else None
+        if worker:
+            posts.ensure_workers(home, tracking_uri=tracking_uri, tell=tell)
+        address = page.result() if page else ""
     from deployments.events import deliver
 
     deliver(home)
-    return Machine(info, tracking_uri)
+    return Machine(info, tracking_uri, address)
 
 
 def down(home: Home) -> list[ProcessInfo]:
@@ -161,9 +182,9 @@ def down(home: Home) -> list[ProcessInfo]:
     The workers go first, so that their runs can still tell the servers how they ended; all at once, since a run of the
     fleet on one of them waits for its batches on the others. Runs whose worker was killed end with them.
     """
-    servers = (SERVER, mlflow_server.MLFLOW)
-    others = [record for record in processes.recorded(home) if record.name not in servers]
+    others = [record for record in processes.recorded(home) if record.name not in _SERVERS]
     ended = posts.stop_workers(home, [*others, *processes.orphans(home)], DOWN_GRACE_S)
+    ended += dashboard_server.stop_dashboard(home)
     ended += mlflow_server.stop_mlflow(home)
     with lock.held(home, SERVER, wait=True):
         record = processes.read(home, SERVER)
@@ -186,8 +207,8 @@ def address(home: Home) -> str:
 
 def ps(home: Home) -> list[ProcessInfo]:
     """Return the recorded processes and how each is, the servers first; and runs that have outlived their worker."""
-    servers = (SERVER, mlflow_server.MLFLOW)
-    records = sorted(processes.recorded(home), key=lambda r: (r.name not in servers, r.name != SERVER, r.name))
+    order = {name: place for place, name in enumerate(_SERVERS)}
+    records = sorted(processes.recorded(home), key=lambda r: (order.get(r.name, len(order)), r.name))
     found = [_info(home, record, _state(record)) for record in records]
     return found + [_info(home, record, "running, its worker has gone") for record in processes.orphans(home)]
 
@@ -273,8 +294,8 @@ def _state(record: ProcessRecord) -> str:
     """Return how a recorded process is, in words that begin with `running` if it is there."""
     if processes.verified(record) is None:
         return "not running"
-    if record.name in (SERVER, mlflow_server.MLFLOW):
-        problem = (health if record.name == SERVER else mlflow_server.health)(record.url)
+    if record.name in _SERVERS:
+        problem = _SERVERS[record.name](record.url)
         return f"running, does not answer: {problem}" if problem else "running"
     try:
         return "running, its server has not heard it" if posts.silent(record) else "running"

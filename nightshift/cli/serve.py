@@ -15,12 +15,14 @@ def add_serve(commands: Any) -> None:
     up = add_command(
         commands,
         "up",
-        "start the Prefect server, the MLflow server and the workers of all pools on this machine",
-        about="Start the Prefect server and the MLflow server, deploy the flows, and start a worker for each pool on "
-        "this machine; each is well before it is named. Doing it again starts what is missing, and nothing twice.",
+        "start the dashboard, the Prefect and MLflow servers and the workers of all pools on this machine",
+        about="Start the Prefect server and the MLflow server, deploy the flows, and start the dashboard and a worker "
+        "for each pool on this machine; each is well before it is named. Doing it again starts what is missing, and "
+        "nothing twice.",
     )
     up.add_argument("--no-worker", action="store_true", help="the servers only")
     up.add_argument("--no-mlflow", action="store_true", help="runs use MLflow's database without its server and pages")
+    up.add_argument("--no-dashboard", action="store_true", help="without the page and its API")
     up.set_defaults(run=_up)
     add_command(commands, "down", "stop what `up` and `demo` started, and nothing else").set_defaults(run=_down)
     add_command(commands, "ps", "which processes run, where, and their logs").set_defaults(run=_ps)
@@ -41,7 +43,15 @@ def _up(arguments: argparse.Namespace) -> int:
 
     home = use_home()
     print("Starting what is not running yet (half a minute when it is cold) ...", flush=True)
-    machine = up(home, worker=not arguments.no_worker, mlflow=not arguments.no_mlflow, tell=_tell)
+    machine = up(
+        home,
+        worker=not arguments.no_worker,
+        mlflow=not arguments.no_mlflow,
+        dashboard=not arguments.no_dashboard,
+        tell=_tell,
+    )
+    if machine.dashboard:
+        print(f"Dashboard:    {machine.dashboard}")
     print(f"Prefect UI:   {machine.server.ui_url}\nPrefect API:  {machine.server.api_url}")
     if machine.tracking_uri:
         print(f"MLflow:       {without_credentials(machine.tracking_uri)}")

@@ -33,7 +33,7 @@ from nightshift.dashboard.service import Service
 from nightshift.settings import Home
 
 _STATIC = Path(__file__).parent / "static"
-_PARTS = (
+PARTS = (
     *(health, jobs, machines, models, predict, profiles),
     *(entrance, wizard, fleet, training, running, predictions, driving, settings, reference),
 )
@@ -74,7 +74,7 @@ def create_app(home: Home, config: DashboardConfig, prefect_url: str) -> FastAPI
     app.state.service = service
     app.state.gate = gate = Gate(config, tokens())
     faults.install(app)
-    for part in _PARTS:
+    for part in PARTS:
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     app.add_middleware(GZipMiddleware, minimum_size=1000)

@@ -8,11 +8,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 from starlette.datastructures import Headers
@@ -97,7 +97,7 @@ class Gate:
                     hint="Set NIGHTSHIFT_DASHBOARD_OPERATOR_TOKEN, or trusted_proxies in configs/dashboard.yaml.",
                 )
             return User("local", "operator")
-        return self._by_token(headers) or self._by_cookie(scope, headers) or self._by_proxy(scope, headers)
+        return self._by_token(headers) or self._by_cookie(scope) or self._by_proxy(scope, headers)
 
     def role_of(self, token: str) -> Role | None:
         """Return the role that a token gives."""
@@ -127,10 +127,11 @@ class Gate:
             raise error
         return User(role, role, "token")
 
-    def _by_cookie(self, scope: Scope, headers: Headers) -> User | None:
-        role, _, rest = Request(scope).cookies.get(COOKIE, "").partition(".")
+    def _by_cookie(self, scope: Scope) -> User | None:
+        named, _, rest = Request(scope).cookies.get(COOKIE, "").partition(".")
         until, _, signature = rest.partition(".")
-        if role not in self._tokens or not until.isascii() or not until.isdigit() or len(until) > 12:
+        role = next((role for role in self._tokens if role == named), None)
+        if role is None or not re.fullmatch("[0-9]{1,12}", until):
             return None
         if not hmac.compare_digest(signature.encode(), self._signed(role, int(until)).encode()):
             return None
@@ -162,9 +163,7 @@ def peer(scope: Scope) -> str:
 
 def own_path(address: str) -> str:
     """Return an address of this dashboard as it is, "/" for any other: a login leads nowhere else."""
-    parts = urlsplit(address) if address.isprintable() else None
-    ours = parts is not None and not parts.scheme and not parts.netloc and address[:1] == "/"
-    return address if ours and address[1:2] not in ("/", "\\") else "/"
+    return address if address.isprintable() and re.match(r"/(?![/\\])", address) else "/"
 
 
 def _is_in(address: str, networks: Iterable[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:

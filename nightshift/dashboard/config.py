@@ -14,14 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, field_validato
 
 from nightshift.errors import ConfigError
 from nightshift.files import read_yaml
-from nightshift.settings import OPERATOR_TOKEN_VARIABLE, VIEWER_TOKEN_VARIABLE, Home, packaged_configs, secret
+from nightshift.settings import OPERATOR_TOKEN_VARIABLE, VIEWER_TOKEN_VARIABLE, Home, find_config, secret
 from nightshift.validation import validated
 
 Role = Literal["viewer", "operator"]
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 HOST_VARIABLE, PORT_VARIABLE = "NIGHTSHIFT_DASHBOARD_HOST", "NIGHTSHIFT_DASHBOARD_PORT"
-_FILE = "dashboard.yaml"
+_FILE = "dashboard"
 _TOKENS: Mapping[Role, str] = {"operator": OPERATOR_TOKEN_VARIABLE, "viewer": VIEWER_TOKEN_VARIABLE}
 #: Shorter ones can be guessed.
 _TOKEN_LENGTH = 16
@@ -138,11 +138,10 @@ def token_variables() -> dict[str, bool]:
 
 def _read(home: Home) -> tuple[dict[str, Any], dict[str, str], str]:
     """Return the values, where each comes from, and the file's path."""
-    places = (folder / _FILE for folder in (home.configs, packaged_configs()))
-    path = next((p for p in places if p.is_file()), None)
+    path = find_config(home, "", _FILE)
     values: dict[str, Any] = read_yaml(path) if path else {}
     told = dict.fromkeys(values, str(path))
     for key, variable in (("host", HOST_VARIABLE), ("port", PORT_VARIABLE)):
         if os.environ.get(variable):
             values, told = {**values, key: os.environ[variable]}, {**told, key: variable}
-    return values, told, str(path or _FILE)
+    return values, told, str(path or f"{_FILE}.yaml")

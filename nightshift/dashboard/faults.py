@@ -126,7 +126,7 @@ def unknown_user(request: Request, error: UnknownUserError, *, login: bool) -> R
         login: whether there is a token to log in with.
     """
     path = request.url.path
-    if login and not _is_api(request) and request.method == "GET" and not _is_htmx(request):
+    if login and not (error.wrong or _is_api(request) or _is_htmx(request)) and request.method == "GET":
         asked = quote(f"{path}?{request.url.query}" if request.url.query else path)
         return RedirectResponse(f"/login?next={asked}" if path != "/" else "/login", HTTPStatus.SEE_OTHER)
     found = answer(request, HTTPStatus.UNAUTHORIZED, error.what, error.hint)

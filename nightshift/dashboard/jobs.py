@@ -369,8 +369,7 @@ class JobBoard:
         """Return the newest of our runs that are like this, without those that wait for their hour."""
         body = {"flow_runs": {"tags": {"all_": [TAG]}, **wanted}, "sort": "EXPECTED_START_TIME_DESC", "limit": RECENT}
         found = await self._prefect.ask("flow_runs/filter", body)
-        # A run within another one is a part of it, and no job.
-        return await self._named([r for r in found if not r.get("parent_task_run_id") and not _is_planned(r)])
+        return await self._named([run for run in found if not _is_part(run) and not _is_planned(run)])
 
     async def _named(self, found: list[Mapping[str, Any]]) -> list[Run]:
         """Return runs with the names of their flows."""
@@ -379,6 +378,11 @@ class JobBoard:
             flows = await self._prefect.ask("flows/filter", {"flows": {"id": {"any_": list(unknown)}}})
             self._flows |= {flow["id"]: str(flow["name"]) for flow in flows}
         return [Run.of(run, self._flows.get(run["flow_id"], "")) for run in found]
+
+
+def _is_part(found: Mapping[str, Any]) -> bool:
+    """Whether a run goes on within another one's process; what that gives to a worker is a job of its own."""
+    return bool(found.get("parent_task_run_id")) and not found.get("deployment_id")
 
 
 def _is_planned(found: Mapping[str, Any]) -> bool:

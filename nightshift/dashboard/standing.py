@@ -131,7 +131,7 @@ class Desk:
         watched.look()
         status: Status = own.status
         last = watched.last if watched.last and _within(run, watched.last.at) else None
-        if outcome is not None:
+        if outcome is not None and status != "cancelled":
             status = "failed" if outcome.ending in BAD else "completed"
         elif status == "running" and last is None and run.flow == BATCH:
             status = "pending"
@@ -238,8 +238,7 @@ class _Watched:
 
 def _not_begun(run: Run, ref: CellRef) -> Run:
     """Return the run of a cell that Prefect has not heard of yet: it ends as its job does."""
-    waits = replace(run, name=ref.name, state="PENDING", state_name="Pending", start=None)
-    return run if run.ended else waits
+    return run if run.ended else replace(run, name=ref.name, start=None)
 
 
 def _within(run: Run, at_s: float) -> bool:
@@ -253,7 +252,9 @@ def _percent(last: ProgressEvent | None, status: Status) -> float:
 
 
 def _waits(own: Run) -> str:
-    return "Waiting for a worker" if own.state_name == "Late" else "Waiting"
+    if own.status == "running":
+        return "Waiting for its turn"
+    return "Starting" if own.state == "PENDING" else "Waiting for a worker"
 
 
 def _step(last: ProgressEvent | None, status: Status, own: Run) -> str:

@@ -54,9 +54,15 @@ def test_deploy_says_what_it_changed_and_the_second_time_that_nothing_was(
         image = ask("work_pools/hut")[1]["base_job_template"]["variables"]["properties"]["image"]
         assert re.fullmatch(r"nightshift-worker:\d+\.\d+\.\d+", image["default"])
         assert main(["up", "--no-worker", "--no-mlflow"]) == EXIT_OK
-        assert re.search(r"Prefect UI: +http://127\.0\.0\.1:\d+\n", capsys.readouterr().out)
+        said = capsys.readouterr().out
+        address = r"http://127\.0\.0\.1:\d+\n"
+        assert re.search(f"\nDashboard: +{address}Prefect UI: +{address}", said)
         assert main(["ps"]) == EXIT_OK
-        assert re.search(r"\nserver +\d+ +running +", capsys.readouterr().out)
+        assert re.search(r"\nserver +\d+ +running +.*\ndashboard +\d+ +running +", capsys.readouterr().out)
+        assert main(["up", "--no-worker", "--no-mlflow", "--no-dashboard"]) == EXIT_OK
+        assert "Dashboard:" not in capsys.readouterr().out
+        assert main(["down"]) == EXIT_OK
+        assert re.match(r"stopped dashboard .*\nstopped server ", capsys.readouterr().out)
     finally:
         down(home)
 

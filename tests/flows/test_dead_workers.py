@@ -185,7 +185,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, migrated_db: Path, empty_pre
     own = {"NIGHTSHIFT_HOME": str(home.root), "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
     made = Place(tree, home, {**kept, **own})
     try:
-        made.command("up", "--no-mlflow")
+        made.command("up", "--no-mlflow", "--no-dashboard")
         yield made
     finally:
         made.command("down")
@@ -227,7 +227,7 @@ def killed_night(place) -> str:
     place.wait("the cells wait at the gate", lambda: place.halfway("pump_2"))
     place.kill("worker-local")
     place.gate("pump_2").touch()
-    assert "started worker of local-pool" in place.command("up", "--no-mlflow")
+    assert "started worker of local-pool" in place.command("up", "--no-mlflow", "--no-dashboard")
     place.wait("its batch ends", lambda: [run["state_name"] for run in place.batches(night)] == ["Completed"])
     return night
 
@@ -243,7 +243,7 @@ def test_a_worker_killed_alone_loses_nothing_and_a_killed_run_is_given_again_and
         place.kill("worker-pi", alone=True)
         place.kill("worker-gpu")
         place.gate("pump_1").touch()
-        said = place.command("up", "--no-mlflow")
+        said = place.command("up", "--no-mlflow", "--no-dashboard")
         assert "started worker of gpu-pool" in said
         assert "automation" not in said
 

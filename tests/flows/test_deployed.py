@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 OPTIONS = {"settings": {"n_trees": 10, "reference_rows": 60, "max_rows": 200}, "threads": 1}
 
 
-PARTS = ("server", "mlflow", "worker-gpu", "worker-local", "worker-pi")
+PARTS = ("server", "mlflow", "dashboard", "worker-gpu", "worker-local", "worker-pi")
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +31,7 @@ def upped(served) -> Iterator[list[ProcessInfo]]:
     with served.inside():
         machine = server.up(served.home)
         assert machine.tracking_uri.startswith("http://127.0.0.1:")
+        assert machine.dashboard.startswith("http://127.0.0.1:")
         parts = server.ps(served.home)
     yield parts
     served.dismiss()

@@ -59,7 +59,7 @@ def fleet(served) -> Any:
         (home.configs / "machines" / f"{subject}.yaml").write_text(json.dumps({"families": {"anomaly": TINY}}))
         land(served, subject, seed)
     with served.inside():
-        server.up(home, worker=False, mlflow=False)
+        server.up(home, worker=False, mlflow=False, dashboard=False)
     return served
 
 
@@ -97,7 +97,7 @@ def first(fleet) -> dict[str, Any]:
     night = begin(fleet)
     wait("that the night waits for a worker", lambda: "waits up to 120 s: " in night.said.read_text())
     with fleet.inside():
-        server.up(fleet.home, mlflow=False)
+        server.up(fleet.home, mlflow=False, dashboard=False)
         places = [("gpu-pool", "default"), ("pi-pool", "train"), ("local-pool", "default")]
         assert [str(t) for t in troubles(fleet.home, places)] == []
     return night.ended()

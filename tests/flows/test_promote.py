@@ -41,7 +41,7 @@ def shop(served) -> Iterator[Any]:
     fleet.parent.mkdir(exist_ok=True)
     fleet.write_text("promotion: by_hand\npromotion_wait_h: 0.0006\n")
     with served.inside():
-        server.up(served.home, worker=False, mlflow=False)
+        server.up(served.home, worker=False, mlflow=False, dashboard=False)
     yield served
     fleet.unlink()
     if before is not None:

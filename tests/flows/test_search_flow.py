@@ -71,7 +71,7 @@ def wait(what: str, done: Callable[[], Any], limit_s: float = 120) -> Any:
 def place(served) -> Place:
     """No worker yet."""
     with served.inside():
-        server.up(served.home, worker=False, mlflow=False)
+        server.up(served.home, worker=False, mlflow=False, dashboard=False)
     return Place(served, write_table(served.home.tmp))
 
 

@@ -86,7 +86,7 @@ def shop(served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         # JSON is YAML.
         path.write_text(json.dumps(content))
     with served.inside():
-        server.up(home, worker=False, mlflow=False)
+        server.up(home, worker=False, mlflow=False, dashboard=False)
     served.variables["NIGHTSHIFT_STORE_URL"] = str(store)
     yield served
     del served.variables["NIGHTSHIFT_STORE_URL"]

@@ -104,7 +104,7 @@ def test_up_serves_prefect_and_mlflow_from_it_and_shows_no_password(
     monkeypatch.setenv("PREFECT_SERVER_DATABASE_CONNECTION_URL", f"postgresql+asyncpg://{prefect}")
     monkeypatch.setenv(MLFLOW_DB_VARIABLE, f"postgresql://{mlflow}")
     try:
-        up(home, worker=False)
+        up(home, worker=False, dashboard=False)
         _, found = ask("deployments/filter", {"limit": 50})
         assert counted(prefect, "deployment") == len(found) > 0
         assert counted(mlflow, "experiments") == 1

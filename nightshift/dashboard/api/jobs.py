@@ -43,7 +43,10 @@ Key = Annotated[
 @router.post("/train/{kind}", status_code=202, responses={s: _TOLD[s] for s in (404, 409, 422, 503)})
 async def start(kind: Kind, request: TrainRequest, user: Operator, service: Svc, idempotency_key: Key = "") -> Started:
     """Start a training; nothing is trained that is up to date, unless it is forced."""
-    return await service.jobs.start(request, kind, user.name, idempotency_key)
+    started = await service.jobs.start(request, kind, user.name, idempotency_key)
+    machine = request.machine_id or request.file
+    service.audit.note(user.name, "started", started.job_id, kind=kind, machine=machine, force=request.force)
+    return started
 
 
 @router.get("/train/status/{job_id}", response_model=JobStatus, responses={s: _TOLD[s] for s in (404, 503)})
@@ -74,7 +77,9 @@ async def logs(
 @router.post("/train/cancel/{job_id}", status_code=202, responses={s: _TOLD[s] for s in (404, 409, 503)})
 async def cancel(job_id: JobId, user: Operator, service: Svc) -> JobStatus:
     """Stop a job; what it has finished is kept, and the same request goes on from there."""
-    return await service.jobs.cancel(job_id, user.name)
+    job = await service.jobs.cancel(job_id, user.name)
+    service.audit.note(user.name, "cancelled", job_id, name=job.name)
+    return job
 
 
 @router.get("/jobs", responses={503: _TOLD[503]})
