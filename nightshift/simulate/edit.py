@@ -116,7 +116,7 @@ def shared_out(content: Content) -> Content:
     """Return a profile whose ways to fail have shares that add up to 1, in the proportions that they had."""
     found = deepcopy(content)
     modes = _mappings(found.get("failure_modes"))
-    shares = [m.get("share") for m in modes]
+    shares: list[Any] = [m.get("share") for m in modes]
     if not modes or not all(isinstance(s, int | float) and s > 0 for s in shares):
         return found
     total = sum(shares)
