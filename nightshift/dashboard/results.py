@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
-from nightshift.plan.cell import Cell
 from nightshift.plan.past import past_of
-from nightshift.plan.state import cell_of
 from nightshift.settings import Home
 from nightshift.tracking.report import facts, overview
 from nightshift.tracking.results import CellResult
@@ -32,14 +30,3 @@ def shown(home: Home, result: CellResult) -> dict[str, Any]:
         "try_at": f"/predict?{urlencode(where)}" if version else "",
         "download_at": f"{api}/download?{urlencode({'version': version, 'target': cell.target})}" if version else "",
     }
-
-
-def cell_by(home: Home, digits: str) -> Cell | None:
-    """Return the cell whose key begins so, None where there is none, or more than one.
-
-    Args:
-        home: where it was worked on.
-        digits: hexadecimal, as a job's id has them.
-    """
-    found = [path.name for path in home.work.glob(f"{digits}*")]
-    return cell_of(home, found[0]) if len(found) == 1 else None

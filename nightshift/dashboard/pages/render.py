@@ -37,8 +37,17 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     found.filters |= {"number": text.number, "size": text.size, "seconds": text.seconds, "island": _island}
+    found.filters["duration"] = _duration
     found.globals["menu"] = MENU
     return found
+
+
+def _duration(duration_s: float) -> str:
+    """Return an expected duration: nobody knows it to the second."""
+    if duration_s < 90:
+        return f"{max(1, round(duration_s))} s"
+    minutes = round(duration_s / 60)
+    return f"{minutes} min" if minutes < 100 else f"{duration_s / 3600:.1f} h"
 
 
 def _island(json: str) -> Markup:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Literal
@@ -14,12 +15,14 @@ from fastapi.responses import RedirectResponse
 
 from nightshift.dashboard.auth import Operator, Viewer
 from nightshift.dashboard.jobs import parsed
+from nightshift.dashboard.live import cell_at, live_names
 from nightshift.dashboard.pages.render import page
-from nightshift.dashboard.results import cell_by, shown
+from nightshift.dashboard.results import shown
 from nightshift.dashboard.runs import ENDED, CellStatus, JobStatus, Run
 from nightshift.dashboard.service import Svc
 from nightshift.dashboard.training_form import again
-from nightshift.plan.state import newest
+from nightshift.errors import UnknownNameError
+from nightshift.plan.cell import Cell
 from nightshift.settings import Home
 from nightshift.tracking.results import read_result
 
@@ -42,7 +45,7 @@ async def runs(request: Request, service: Svc, _user: Viewer, part: Literal["", 
 
 @router.get("/jobs/{job_id}")
 async def run(
-    request: Request, job_id: str, service: Svc, user: Viewer, part: Literal["", "now", "results"] = ""
+    request: Request, job_id: str, service: Svc, _user: Viewer, part: Literal["", "now", "results"] = ""
 ) -> Response:
     """Show one run, or the part of its page that changes."""
     run_id, digits = parsed(job_id)
@@ -61,12 +64,25 @@ async def run(
         request,
         "run.html.j2",
         **content,
-        user=user,
         by=str(asked.labels.get("nightshift.user") or ""),
         again=await run_in_threadpool(again, service.home, asked),
         of_whole=bool(digits),
+        curves={},
+        have="",
         prefect_at=f"{service.prefect.url.removesuffix(_API)}/runs/flow-run/{run_id}",
     )
+
+
+@router.get("/jobs/{job_id}/curves")
+async def curves(request: Request, job_id: str, service: Svc, _user: Viewer, have: str = "") -> Response:
+    """Show the learning curves of what is trained now; nothing where these are what the page has already."""
+    parsed(job_id)
+    job = await service.jobs.status(job_id)
+    found = await run_in_threadpool(_curves, service.home, job)
+    now = ",".join(found)
+    if now == have and job.status not in ENDED:
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+    return page(request, "_run_curves.html.j2", job=job, curves=found, have=now, ended=job.status in ENDED)
 
 
 @router.post("/jobs/{job_id}/cancel")
@@ -77,17 +93,31 @@ async def cancel(job_id: str, service: Svc, user: Operator) -> Response:
     return RedirectResponse(f"/jobs/{quote(job_id)}", HTTPStatus.SEE_OTHER)
 
 
+def _curves(home: Home, job: JobStatus) -> dict[str, str]:
+    """Return the addresses of the curves of a job's running cells, and what each is of."""
+    running = [cell for cell in job.cells or (job,) if cell.status == "running" and "." in cell.job_id]
+    found = {}
+    for cell in running[:_IN_FULL]:
+        key = cell.job_id.partition(".")[2]
+        # A cell that is only about to begin has left nothing yet.
+        with suppress(UnknownNameError):
+            found |= {f"{key}/{quote(name)}": f"{cell.family}: {name}" for name in live_names(home, key)}
+    return found
+
+
 def _results(home: Home, job: JobStatus) -> list[dict[str, Any]]:
     """Return what came of a run's cells, as far as they were judged; of a large batch nothing, its cells have pages."""
     cells: Sequence[CellStatus] = job.cells or (job,)
-    found = []
-    for one in cells if len(cells) <= _IN_FULL else ():
-        digits = one.job_id.partition(".")[2]
-        cell = cell_by(home, digits) if digits else newest(home, one.name) if one.model_path else None
-        result = read_result(home, cell) if cell is not None else None
-        if result is not None and result.evaluation is not None:
-            found.append(shown(home, result))
-    return found
+    results = (read_result(home, cell) for cell in _cells(home, cells if len(cells) <= _IN_FULL else ()))
+    return [shown(home, result) for result in results if result.evaluation is not None]
+
+
+def _cells(home: Home, told: Sequence[CellStatus]) -> Iterator[Cell]:
+    """Yield the cells that a job is about, as far as they have been worked on."""
+    for one in told:
+        with suppress(UnknownNameError):
+            if key := one.job_id.partition(".")[2]:
+                yield cell_at(home, key)
 
 
 def _took(job: CellStatus) -> float | None:

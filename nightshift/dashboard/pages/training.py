@@ -23,9 +23,6 @@ from nightshift.settings import Home
 
 router = APIRouter(include_in_schema=False)
 
-#: What an estimate stands on, in words.
-_BASIS = {"past_runs": "by past runs", "time_limit": "the time limit: nothing like it was trained here yet"}
-
 
 @router.get("/train")
 def asked(request: Request, service: Svc, user: Viewer) -> Response:
@@ -103,4 +100,4 @@ def _estimate(home: Home, form: Filled) -> dict[str, Any] | None:
         planned = plan_training(home, kind, what)
     except NightshiftError as error:
         return {"error": error.what, "hint": error.hint}
-    return {"error": "", "seconds": planned.estimated_s, "basis": _BASIS[planned.estimated_from]}
+    return {"error": "", "seconds": planned.estimated_s, "is_limit": planned.estimated_from == "time_limit"}

@@ -8,7 +8,7 @@ const clock = new Intl.DateTimeFormat(undefined, {hour: "2-digit", minute: "2-di
 function follow(log) {
   const said = document.getElementById("log-said"), newest = document.getElementById("log-newest");
   const waiting = [];
-  let along = true, drawn = 0;
+  let along = true, drawn = 0, before = 0;
   const toEnd = () => (log.scrollTop = log.scrollHeight);
   const write = () => {
     drawn = 0;
@@ -24,7 +24,10 @@ function follow(log) {
     if (along) toEnd();
   };
   log.addEventListener("scroll", () => {
-    along = log.scrollTop + log.clientHeight >= log.scrollHeight - 24;
+    const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 24;
+    // New lines below do not mean that the reader went up.
+    along = atEnd || (along && log.scrollTop >= before);
+    before = log.scrollTop;
     newest.hidden = along;
   });
   newest.addEventListener("click", () => {
@@ -54,19 +57,19 @@ function announce(text) {
   setTimeout(() => said.textContent === text && said.replaceChildren(), 8000);
 }
 
-let before = "";
+let stateBefore = "";
 
 document.addEventListener("DOMContentLoaded", () => {
   const log = document.getElementById("log");
   if (log) follow(log);
-  before = document.getElementById("now")?.dataset.state ?? "";
+  stateBefore = document.getElementById("now")?.dataset.state ?? "";
 });
 
 document.addEventListener("htmx:afterSwap", () => {
   const now = document.getElementById("now");
-  if (!now || now.dataset.state === before) return;
-  before = now.dataset.state;
-  announce(`${now.dataset.name}: ${before}`);
+  if (!now || now.dataset.state === stateBefore) return;
+  stateBefore = now.dataset.state;
+  announce(`${now.dataset.name}: ${stateBefore}`);
 });
 
 // Nobody looks: nothing is asked.
