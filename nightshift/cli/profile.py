@@ -116,6 +116,7 @@ def _print_problems(where: str, problems: Sequence[Problem]) -> None:
 def _print_summary(name: str, content: Mapping[str, Any]) -> None:
     from nightshift.cli.show import bold, green, table
     from nightshift.simulate.catalogue import KINDS
+    from nightshift.simulate.keep import remarks
     from nightshift.simulate.profile import MIN_RUNS, parse_profile
 
     p = parse_profile(content, name)
@@ -145,8 +146,8 @@ def _print_summary(name: str, content: Mapping[str, Any]) -> None:
     print(table(("fails by", "of the failures", "shows after, of life", "load exponent"), fails))
     print(f"\nmean life {p.life.mean_h:g} h, {_labelled(p)}")
     print(f"at least {p.min_rows:,} rows of {p.sampling_s:g} s for {MIN_RUNS} runs")
-    for remark in _remarks(p):
-        print(f"remark: {remark}")
+    for remark in remarks(p):
+        print(f"remark: {f'{remark.path} ' if remark.path else ''}{remark.text}")
 
 
 def _labelled(profile: Profile) -> str:
@@ -167,22 +168,6 @@ def _alarms(below: float | None, above: float | None) -> list[str]:
     return [f"{sign} {v:g}" for sign, v in (("<", below), (">", above)) if v is not None]
 
 
-def _remarks(profile: Profile) -> list[str]:
-    """Say what is allowed, and probably not meant."""
-    plate = profile.nameplate
-    rated = {"torque": 9549.3 * plate.rated_power_kw / plate.rated_speed_rpm, "input_power": plate.rated_power_kw}
-    found = [
-        f"sensors.{i}.range ends at {s.range[1]:g}, and the rated {s.measures} is {rated[s.measures]:.4g}"
-        for i, s in enumerate(profile.sensors)
-        if s.measures in rated and s.range[1] < 1.2 * rated[s.measures]
-    ]
-    if all(s.alarm_below is None and s.alarm_above is None for s in profile.sensors):
-        found.append("no sensor has an alarm limit, so the threshold rule that models are compared with is silent")
-    if not any(s.critical for s in profile.sensors):
-        found.append("no sensor is critical, so none is forecast")
-    return found
-
-
 def _new(arguments: argparse.Namespace) -> int:
     need("train", "profile")
     from nightshift.settings import use_home
@@ -190,9 +175,11 @@ def _new(arguments: argparse.Namespace) -> int:
     home = use_home()
     if arguments.machine is not None:
         from nightshift.data.schema import check_subject
+        from nightshift.simulate.keep import refuse_taken
 
         check_subject(arguments.machine)
-        _free(home, arguments.machine, force=arguments.force)
+        if not arguments.force:
+            refuse_taken(home, arguments.machine)
     if arguments.from_json is not None:
         machine, content = _from_json(arguments.from_json, arguments.machine)
     else:
@@ -250,31 +237,14 @@ def _from_json(source: str, machine: str | None) -> tuple[str, dict[str, Any]]:
     return named, content
 
 
-def _free(home: Home, machine: str, *, force: bool) -> None:
-    from nightshift.settings import find_config
-
-    if not force and find_config(home, "machines", machine) is not None:
-        raise UsageError(
-            f"machines/{machine}.yaml exists already.", hint="Choose another id, or replace it by --force."
-        )
-
-
 def _write(home: Home, machine: str, content: Mapping[str, Any], *, force: bool) -> int:
-    from nightshift.files import parse_yaml, write_atomic
-    from nightshift.simulate.profile import find_problems
-    from nightshift.simulate.wizard import to_yaml
+    from nightshift.simulate.keep import RefusedProfileError, keep
 
-    problems = find_problems(content)
-    if not problems:
-        text = to_yaml(content)
-        # What counts is what stands in the file.
-        problems = find_problems(parse_yaml(text, f"{machine}.yaml"))
-    if problems:
-        _print_problems(f"the profile of {machine}", problems)
+    try:
+        path = keep(home, machine, content, replace=force)
+    except RefusedProfileError as error:
+        _print_problems(f"the profile of {machine}", error.problems)
         return EXIT_USAGE
-    _free(home, machine, force=force)
-    path = home.configs / "machines" / f"{machine}.yaml"
-    write_atomic(path, text.encode())
     print(f"written: {path}")
     print(f"next: nightshift profile check {machine}; nightshift synthesize {machine}")
     return EXIT_OK

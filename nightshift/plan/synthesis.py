@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nightshift.errors import EXIT_OK, NightshiftError, UsageError
 from nightshift.files import write_atomic
@@ -22,9 +23,10 @@ STAGES = ("profile", "physics", "generate", "quality", "land")
 ROWS = (1_000, MAX_ROWS)
 MAX_SEED = 2**32 - 1
 #: Beside its records in the work folder.
-DESCRIBED, QUALITY_FILE = "synthesis.json", "judged.json"
+DESCRIBED, QUALITY_FILE, PICTURES_FILE = "synthesis.json", "judged.json", "pictures.json"
 # They say how to run and what to do afterwards, not what is made.
 _NOT_IN_KEY = {"event", "force", "threads"}
+_KEY = re.compile(r"[0-9a-f]{64}")
 _LIBRARIES = ("numpy", "pandas", "scipy", "scikit-learn", "lightgbm", "torch", "sdmetrics")
 # What shows and keeps, but makes no row.
 _SHOWS_ONLY = ("nightshift.tracking", "nightshift.stages.recorded")
@@ -230,3 +232,14 @@ def outcome_of(
 def remember(home: Home, job: Synthesis) -> None:
     """Keep the description of a synthesis beside its records."""
     write_atomic(work_folder(home, job.key) / DESCRIBED, job.model_dump_json(indent=1).encode())
+
+
+def newest(home: Home, subject: str) -> Synthesis | None:
+    """Return the synthesis of a machine that was last worked on, None without any that can be read."""
+    found = [p for p in home.work.glob(f"*/{DESCRIBED}") if _KEY.fullmatch(p.parent.name)]
+    for path in sorted(found, key=lambda p: p.stat().st_mtime_ns, reverse=True):
+        with suppress(OSError, ValidationError):
+            text = path.read_text(encoding="utf-8")
+            if f'"{subject}"' in text and (job := Synthesis.model_validate_json(text)).subject == subject:
+                return job
+    return None

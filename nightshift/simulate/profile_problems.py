@@ -55,6 +55,11 @@ def unknown(what: str, name: str, valid: Sequence[str]) -> str:
     return f"'{shown(name)}' is no {what}; allowed: {', '.join(valid)}{hint}"
 
 
+def allowed(model: type[BaseModel], loc: Sequence[int | str]) -> str:
+    """Say in words what a field of a model allows, such as "a number from 1 up to 60000"; "" for what has no words."""
+    return _allowed(_walk(model, loc)[1])
+
+
 def shown(value: object) -> str:
     """Return a value as text of a bounded length; a string without quotes."""
     if isinstance(value, str):

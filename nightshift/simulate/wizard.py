@@ -135,7 +135,7 @@ def profile_content(answers: Answers) -> dict[str, Any]:
     kind = MachineType(full["machine_type"])
     plate = _plate(kind, full)
     nameplate = {name: full[name] for name in Nameplate.model_fields if full.get(name) is not None}
-    nameplate["bearings"] = [{"designation": name, "kind": _bearing_kind(name)} for name in full["bearings"]]
+    nameplate["bearings"] = [{"designation": name, "kind": bearing_kind(name)} for name in full["bearings"]]
     usual_load, hard_load = full["usual_load"], full["hard_load"]
     return {
         "machine_type": str(kind),
@@ -149,7 +149,7 @@ def profile_content(answers: Answers) -> dict[str, Any]:
             {"name": "usual", "share": 0.6, "load": usual_load, "wear_rate": 0.9},
             {"name": "hard", "share": 0.4, "load": hard_load, "swing": 0.6, "wear_rate": 1.2},
         ],
-        "failure_modes": _failures(kind, full["failure_modes"], plate),
+        "failure_modes": failures(kind, full["failure_modes"], plate),
         "life": {"mean_h": full["mean_life_h"]},
         "labels": {"horizon_h": full["horizon_h"]},
         "rates": {"censored": 0.08, "maintenance_interval_h": float(f"{0.6 * full['mean_life_h']:.3g}")},
@@ -170,7 +170,8 @@ def _plate(kind: MachineType, full: Mapping[str, Any]) -> Plate:
     )
 
 
-def _failures(kind: MachineType, modes: tuple[Mode, ...], plate: Plate) -> list[dict[str, Any]]:
+def failures(kind: MachineType, modes: tuple[Mode, ...], plate: Plate) -> list[dict[str, Any]]:
+    """Return these ways to fail as a profile has them, their shares and onsets as usual for the type."""
     usual_ones = {mode: (share, onset) for mode, share, onset in TEMPLATES[kind].modes}
     weights = [usual_ones.get(mode, (0.25, 0.5))[0] for mode in modes]
     shares = [round(w / sum(weights), 3) for w in weights]
@@ -179,7 +180,7 @@ def _failures(kind: MachineType, modes: tuple[Mode, ...], plate: Plate) -> list[
     return [failure_block(Mode(m), s, o, plate) for m, s, o in zip(modes, shares, onsets, strict=True)]
 
 
-def _bearing_kind(designation: str) -> str:
+def bearing_kind(designation: str) -> str:
     """Return the kind by the designation.
 
     N… are cylindrical or needle rollers; 2 and 3 begin spherical and tapered rollers where five figures follow each
@@ -202,6 +203,8 @@ def read_json(text: str) -> dict[str, Any]:
         raise ConfigError(f"the JSON has {len(text):,} characters; allowed: up to {MAX_JSON:,}.")
     try:
         content = json.loads(text, object_pairs_hook=_once)
+        # Half of a pair that makes a character is no text; JSON's escapes let it pass.
+        json.dumps(content, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         what = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise ConfigError(f"the JSON cannot be read: {what}.", hint="Mend the place named.") from None

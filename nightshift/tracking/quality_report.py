@@ -44,28 +44,30 @@ def quality_page(subject: str, report: QualityReport, pictures: Sequence[Figure]
         "subject": subject,
         "report": report,
         "written_at": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        "gate": _gate(report),
-        "figures": _figures(report),
-        "laws": _laws(report),
+        "gate": gate_table(report),
+        "figures": figures_table(report),
+        "laws": laws_table(report),
         "pictures": [(figure.title, draw_svg(figure)) for figure in pictures],
     }
     return render("synthesis.html.j2", content).encode()
 
 
-def _gate(report: QualityReport) -> Table:
+def gate_table(report: QualityReport) -> Table:
+    """Return the gate's lines: what was asked, reached and wanted."""
     rows = [(line.name, shown(line.value), line.wanted, "holds" if line.ok else "missed") for line in report.gates]
     return Table(
         ("what is asked", "reached", "wanted", ""), rows, ["" if line.ok else "missed" for line in report.gates]
     )
 
 
-def _figures(report: QualityReport) -> Table:
+def figures_table(report: QualityReport) -> Table:
+    """Return every figure of every generator beside real units."""
     table = report.table()
     return Table(table.headers, table.rows, [""] * len(table.rows))
 
 
-def _laws(report: QualityReport) -> Table | None:
-    """What was broken, by generator and law; None where nothing was."""
+def laws_table(report: QualityReport) -> Table | None:
+    """Return what was broken, by generator and law; None where nothing was."""
     rows = [
         (f"{scores.name}, seed {seed.seed}", law, f"{n:,}")
         for scores in report.scores

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pydantic import TypeAdapter
+
 from nightshift.files import write_atomic
-from nightshift.plan.synthesis import QUALITY_FILE, Synthesis
+from nightshift.plan.synthesis import PICTURES_FILE, QUALITY_FILE, Synthesis
+from nightshift.problems.evaluation import Figure
 from nightshift.progress import ProgressEvent
 from nightshift.simulate.generators.base import GENERATORS
 from nightshift.simulate.quality.judge import JudgeContext, judge
@@ -11,6 +14,8 @@ from nightshift.simulate.quality.pictures import pictures
 from nightshift.simulate.quality.report import QualityReport
 from nightshift.stages.recorded import StageContext, StageResult
 from nightshift.stages.synthesis.tables import generated, read_table, seed_units
+
+_PICTURES = TypeAdapter(tuple[Figure, ...])
 
 
 def run(job: Synthesis, ctx: StageContext) -> StageResult:
@@ -57,6 +62,8 @@ def run(job: Synthesis, ctx: StageContext) -> StageResult:
 def write_page(job: Synthesis, ctx: StageContext, judged: QualityReport) -> str:
     """Render the page: into the work folder where the data pass, else where people look; returns that place.
 
+    What its pictures show is kept in the work folder too, for the dashboard to plot.
+
     Returns:
         Where people look for it, relative to the home.
     """
@@ -69,6 +76,7 @@ def write_page(job: Synthesis, ctx: StageContext, judged: QualityReport) -> str:
     page = page_of(ctx.home, job.subject, passed=judged.passed)
     kept = ctx.work(job) / page.name if judged.passed else page
     write_atomic(kept, quality_page(job.subject, judged, drawn))
+    write_atomic(ctx.work(job) / PICTURES_FILE, _PICTURES.dump_json(drawn))
     return page.relative_to(ctx.home.root).as_posix()
 
 
