@@ -13,7 +13,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
 from nightshift.dashboard import faults
-from nightshift.dashboard.api import health, jobs, machines, models, predict, profiles
+from nightshift.dashboard.api import health, jobs, live, machines, models, predict, profiles
 from nightshift.dashboard.auth import Gate
 from nightshift.dashboard.config import DashboardConfig, tokens
 from nightshift.dashboard.guard import Guard
@@ -34,7 +34,7 @@ from nightshift.settings import Home
 
 _STATIC = Path(__file__).parent / "static"
 PARTS = (
-    *(health, jobs, machines, models, predict, profiles),
+    *(health, jobs, live, machines, models, predict, profiles),
     *(entrance, wizard, fleet, training, running, predictions, driving, settings, reference),
 )
 
