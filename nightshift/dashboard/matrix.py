@@ -38,7 +38,7 @@ Word = Literal["fresh", "stale", "training", "failed", "blocked", "awaiting devi
 WORDS: tuple[Word, ...] = get_args(Word)
 
 #: What is older than this is looked after when somebody asks; they wait for it so long at most.
-_OLD_S, _WAIT_S = 3.0, 0.15
+_OLD_S, _WAIT_S = 3.0, 0.05
 #: What no file tells (a champion's age, a file altered in place) shows within this, so many machines at a time.
 _AGAIN_S, _AT_ONCE = 600.0, 20
 #: A file that has changed so shortly before it was read may change again under the same stamp.
