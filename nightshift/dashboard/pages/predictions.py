@@ -18,6 +18,7 @@ from nightshift.dashboard.api.machines import AskedFor
 from nightshift.dashboard.api.models import VersionNumber
 from nightshift.dashboard.auth import Viewer
 from nightshift.dashboard.examples import Example, example
+from nightshift.dashboard.faults import status_of
 from nightshift.dashboard.history import KEPT, heads, table_of
 from nightshift.dashboard.matrix import Machine
 from nightshift.dashboard.pages.fleet import pages
@@ -117,7 +118,7 @@ async def predict(
     def answered() -> HTMLResponse:
         choice = _choice(service, machine, family, target, version)
         tried = _tried(service, user.name, choice, given)
-        status = 422 if tried.error else 200
+        status = status_of(tried.error).value if tried.error else 200
         return _shown(request, service, choice, given, tried, status)
 
     return await run_in_threadpool(answered)
