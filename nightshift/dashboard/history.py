@@ -146,9 +146,10 @@ class History:
         """
         with self._open() as database:
             row = database.execute("SELECT * FROM predictions WHERE id = ?", (number,)).fetchone()
+            newest = [str(n) for (n,) in database.execute("SELECT id FROM predictions ORDER BY id DESC LIMIT 5")]
         if row is None:
             hint = f"The newest {KEPT:,} are kept: the page History lists them."
-            raise UnknownNameError("prediction", str(number), (), hint=hint)
+            raise UnknownNameError("prediction", str(number), newest, hint=hint)
         found = dict(row)
         heads = {name: json.loads(found[name]) for name in ("inputs", "outputs")}
         return PredictionDetails.model_validate(found | heads)

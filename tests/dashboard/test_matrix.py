@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,14 +21,6 @@ from nightshift.plan.past import note_champion
 from nightshift.settings import Home
 
 ANOMALY = f"{SUBJECT}.anomaly.pi"
-
-
-@pytest.fixture
-def own(trained_root: Path, tmp_path: Path) -> Iterator[Home]:
-    """A copy of the trained home, to be changed."""
-    shutil.copytree(trained_root, tmp_path / "home", symlinks=True)
-    with a_home(tmp_path / "home") as home:
-        yield home
 
 
 @pytest.fixture
