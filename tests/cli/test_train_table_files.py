@@ -72,7 +72,11 @@ READ: dict[str, tuple[Callable[[Path], None], tuple[str, ...], str]] = {
     "odd names": (lambda file: csv(file, frame().rename(columns=NAMES)), (), "3 columns"),
     "quoted lines": (lambda file: csv(file, frame(c=QUOTED)), (), "90 rows × 3 columns"),
     "an index column": (partial(csv, index=True), (), "'column_1': a value of its own for each row"),
-    "gaps by many words": (lambda file: csv(file, frame(c=np.resize(["n/a", "NULL", "-", "1"], ROWS))), (), "3 columns"),
+    "gaps by many words": (
+        lambda file: csv(file, frame(c=np.resize(["n/a", "NULL", "-", "1"], ROWS))),
+        (),
+        "3 columns",
+    ),
     "flags with gaps": (lambda file: csv(file, frame(c=np.resize([True, False, None], ROWS))), (), "3 columns"),
     "one value": (lambda file: csv(file, frame(y=1.5)), ("--model", "ridge"), "T037"),
     "words among numbers": (
