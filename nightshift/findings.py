@@ -455,6 +455,13 @@ CODES: dict[str, Code] = _table(
         "means are taken without it, and nothing is judged by it there",
         "Give another scoring, or parts that hold what it needs.",
     ),
+    (
+        "T038",
+        _WARN,
+        "numbers or dates that were read as text",
+        "each value is a word of its own: what is near is not taken for alike",
+        "Mend or empty the cells named; write dates as 2024-01-31.",
+    ),
     ("E001", _BLOCK, "parity outside tolerance", "the graph is not the model", "Report it with the bundle."),
     ("E002", _WARN, "bundle above the target's size", "the device has a budget", "Lower the keys named."),
     ("E003", _WARN, "latency above the target's limit", "the device would fall behind", "Lower the keys named."),

@@ -97,6 +97,8 @@ def _train_table(arguments: argparse.Namespace) -> int:
     from nightshift.settings import use_home
 
     home = use_home()
+    if not arguments.target:
+        raise UsageError("--target is empty: expected the name of a column.", hint="For example --target y.")
     if arguments.search < 0 or ((arguments.space or arguments.storage) and not arguments.search):
         raise UsageError(
             f"--search is {arguments.search}: expected the number of trials wanted.", hint="For example --search 40."

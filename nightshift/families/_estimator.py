@@ -39,8 +39,6 @@ UNSEEN = "(unseen)"
 #: Independent rows are summed in so many units: the gate's bootstrap draws units, not millions of rows.
 _UNITS = 2_000
 _PARITY_ROWS, _GAP_ROWS = 1_000, 200
-#: Two classes whose probabilities are closer are told apart by rounding alone.
-TIE = 2e-5
 #: Largest difference of a probability; of a value, as a share of the largest.
 TOLERANCE = 2e-5
 _MODEL, _INTERFACE, _SETTINGS, _EXAMPLE = "model", "interface.json", "settings.json", "example.npy"
@@ -313,14 +311,6 @@ def hard_rows(fitted: EstimatorModel, ctx: RunContext) -> CasedInputs:
             rows.append(some)
             cases += [case] * len(some)
     return CasedInputs({"window": np.concatenate(rows).astype(np.float32)}, np.array(cases))
-
-
-def decided(probability: Float32, threshold: float | None) -> NDArray[np.bool_]:
-    """Mark the rows whose class no rounding decides, `(n,)`: a forest of ten trees is often split five to five."""
-    if threshold is not None:
-        return np.asarray(np.abs(probability[:, 1] - threshold) > TIE)
-    second, first = np.sort(probability, axis=1)[:, -2:].T
-    return np.asarray(first - second > TIE)
 
 
 def save(fitted: EstimatorModel, folder: Path) -> None:

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nightshift.families._estimator import TOLERANCE, EstimatorModel, decided, hard_rows
+from nightshift.families._estimator import TOLERANCE, EstimatorModel, hard_rows
 from nightshift.families._estimator_family import EstimatorFamily
 from nightshift.family import Arrays, RunContext
 from nightshift.graphs.parity import CasedInputs
 
 if TYPE_CHECKING:
     from nightshift.data.dataset import Dataset
+
+#: Two classes whose probabilities are closer are told apart by rounding alone.
+_TIE = 2e-5
 
 
 class ClassifierFamily(EstimatorFamily):
@@ -40,8 +43,10 @@ class ClassifierFamily(EstimatorFamily):
 
     def parity_inputs(self, fitted: EstimatorModel, data: Dataset, ctx: RunContext) -> dict[str, NDArray[Any]]:
         """Return rows of val, mixed ones, and such with missing, infinite and unseen values."""
+        from nightshift.trainer.keep.onnx_out import decided
+
         made = hard_rows(fitted, ctx)
-        keep = decided(self.predict(fitted, made)["probability"], fitted.threshold)
+        keep = decided(self.predict(fitted, made)["probability"], fitted.threshold, _TIE)
         return CasedInputs({"window": made["window"][keep]}, made.case[keep])
 
     def tolerances(self, fitted: EstimatorModel) -> Mapping[str, float]:

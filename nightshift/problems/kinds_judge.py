@@ -23,6 +23,8 @@ _HIGHER = ("macro_f1", "accuracy", "balanced_accuracy", "f1_", "recall_", "preci
 #: Below this share of the rows, a kind's figures rest on few cases.
 _RARE = 0.1
 _BINS = 24
+#: Kinds that a picture has room for, a square or a bar each.
+_MOST_DRAWN = 20
 
 
 @dataclass(frozen=True)
@@ -154,8 +156,10 @@ def findings(
 
 
 def figures(truth: Ints, answers: Sequence[Judged], classes: Sequence[str]) -> list[Figure]:
-    """Return the pictures of the test part; the model's answers come first."""
+    """Return the pictures of the test part; the model's answers come first. Of many kinds none are drawn singly."""
     model = answers[0]
+    if len(classes) > _MOST_DRAWN:
+        return [_calibration(truth, model)]
     cells = [
         [float(((truth == i) & (model.predicted == j)).sum()) for j in range(len(classes))] for i in range(len(classes))
     ]

@@ -53,7 +53,8 @@ def rows_of(file: Path, job: TableJob, limits: Limits) -> Rows:
     known = [str(name) for name in frame.columns]
     for role, name in {"target": job.target, **named}.items():
         if name not in known:
-            raise UnknownNameError(f"--{role} column", name, known)
+            one = "The file was read as one column: separate its cells by comma, semicolon or tab."
+            raise UnknownNameError(f"--{role} column", name, known, hint=one if len(known) == 1 else "")
     X = frame.drop(columns=[job.target, *named.values()])
     return Rows(X, frame[job.target], {role: frame[name] for role, name in named.items()})
 

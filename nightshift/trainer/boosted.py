@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from nightshift.errors import DataError, InterruptedTraining
 from nightshift.family import RunContext
 from nightshift.findings import finding
+from nightshift.trainer.samples import varies
 from nightshift.trainer.tree_cost import room_nodes
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def fit_boosted(
         DataError: when no feature has two different values.
         InterruptedTraining: when asked to stop.
     """
-    if not _varies(table.train):
+    if not varies(table.train):
         raise DataError("every input is missing, or stands still, in the train part.", hint="Check the sensors.")
     import lightgbm
 
@@ -207,13 +208,6 @@ def _fitting(booster: lightgbm.Booster, rounds: int, ctx: RunContext) -> int:
         what = f"{kept} of {rounds} rounds are kept: {int(nodes[-1])} nodes, the target has room for {room}."
         ctx.note(finding("T015", what, remedy="Raise learning_rate, lower max_leaves, or raise the target's limits."))
     return min(kept, rounds)
-
-
-def _varies(features: Floats) -> bool:
-    there = np.isfinite(features)
-    low = np.where(there, features, np.inf).min(axis=0, initial=np.inf)
-    high = np.where(there, features, -np.inf).max(axis=0, initial=-np.inf)
-    return bool((low < high).any())
 
 
 def _from_text(text: str) -> lightgbm.Booster:

@@ -58,3 +58,11 @@ def column_order(data: Dataset, interface: Interface) -> NDArray[np.intp]:
             hint="Land data with the columns that it was trained on.",
         )
     return np.array([known[c.name] for c in interface.columns], dtype=np.intp)
+
+
+def varies(features: NDArray[np.float32]) -> bool:
+    """Return whether any column of `(n, columns)` has two finite values."""
+    there = np.isfinite(features)
+    low = np.where(there, features, np.inf).min(axis=0, initial=np.inf)
+    high = np.where(there, features, -np.inf).max(axis=0, initial=-np.inf)
+    return bool((low < high).any())

@@ -116,3 +116,6 @@ def test_figures_hold_every_kind_and_answer() -> None:
     assert np.array(drawn["confusion"].cells).sum() == 200
     assert np.trace(np.array(drawn["confusion"].cells)) == (kind == said).sum()
     assert [s.label for s in drawn["f1_by_kind"].series] == ["model", "majority kind"]
+    # A square for each pair of hundreds takes minutes, and shows nothing.
+    wide = judge.Judged("model", "model", np.pad(probability, ((0, 0), (0, 97))), said)
+    assert [f.key for f in judge.figures(kind, [wide], [str(n) for n in range(100)])] == ["calibration"]

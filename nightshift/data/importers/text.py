@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import itertools
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_PACKED = {b"PK\x03\x04": "a ZIP archive or an Excel workbook", b"\x1f\x8b": "packed by gzip"}
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?")
 # `1,234` is a thousand or a decimal; `0,234`, `1234,5` and `1,23` can only be decimals.
 _THOUSANDS_COMMA = re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3})+")
@@ -113,6 +115,9 @@ def _read(path: Path, limit: int) -> bytes:
 
 def _decode(raw: bytes, file: str, encoding: str | None) -> tuple[str, str]:
     marked = next((name for mark, name in _MARKS if raw.startswith(mark)), None)
+    packed = next((what for mark, what in _PACKED.items() if raw.startswith(mark)), None)
+    if encoding is None and packed is not None:
+        raise DataError(f"{file} is {packed}.", hint="Unpack it, or save its sheet as CSV.")
     if encoding is None and marked is None and b"\x00" in raw[:4096]:
         raise DataError(
             f"{file} is binary, or UTF-16 without a byte-order mark.",
@@ -133,15 +138,26 @@ def _decode(raw: bytes, file: str, encoding: str | None) -> tuple[str, str]:
 
 
 def _sniff_separator(text: str, name: str) -> str:
-    lines = [line for line in text[:200_000].splitlines() if line.strip()][:_SAMPLE_LINES]
-    counts = {sep: [len(next(csv.reader([line], delimiter=sep))) for line in lines] for sep in SEPARATORS}
-    # The separator cuts the header and most lines into the same number of cells, and into the most.
-    fitting = {s: c[0] for s, c in counts.items() if c[0] > 1 and Counter(c).most_common(1)[0][0] in (c[0], c[0] + 1)}
-    if fitting:
-        return max(fitting, key=lambda s: (fitting[s], s == ";"))
-    if all(c[0] == 1 for c in counts.values()):
+    start = text[:200_000]
+    lines = [line for line in start.splitlines() if line.strip()][:_SAMPLE_LINES]
+    by_line = {sep: [len(next(csv.reader([line], delimiter=sep))) for line in lines] for sep in SEPARATORS}
+    # Quoted cells may run over lines; where a quote is never closed, the lines still tell.
+    for counts in ({sep: _widths(start, sep) for sep in SEPARATORS}, by_line):
+        # The separator cuts the header and most rows into the same number of cells, and into the most.
+        fitting = {
+            s: c[0] for s, c in counts.items() if c[0] > 1 and Counter(c).most_common(1)[0][0] in (c[0], c[0] + 1)
+        }
+        if fitting:
+            return max(fitting, key=lambda s: (fitting[s], s == ";"))
+    if all(c[0] == 1 for c in by_line.values()):
         return ","
     raise DataError(f"the separator of {name} could not be told.", hint=_SEPARATED)
+
+
+def _widths(text: str, sep: str) -> list[int]:
+    """Return how many cells each of the first rows has."""
+    rows = (row for row in csv.reader(io.StringIO(text, newline=""), delimiter=sep) if row)
+    return [len(row) for row in itertools.islice(rows, _SAMPLE_LINES)]
 
 
 def _cells(text: str, sep: str, name: str) -> tuple[list[str], list[list[str]], list[str]]:
@@ -164,7 +180,7 @@ def _cells(text: str, sep: str, name: str) -> tuple[list[str], list[list[str]], 
             if len(row) != len(header):
                 raise DataError(
                     f"line {reader.line_num} of {name} has {len(row)} cells, the header has {len(header)}.",
-                    hint="Mend the line" + (" (is a decimal comma also the separator?)." if sep == "," else "."),
+                    hint=_ragged(header, sep),
                 )
             rows.append(row)
     except csv.Error as error:
@@ -174,6 +190,12 @@ def _cells(text: str, sep: str, name: str) -> tuple[list[str], list[list[str]], 
     if trailing:
         notes.append(f"{trailing} lines ended in a superfluous separator")
     return header, rows, notes
+
+
+def _ragged(header: list[str], sep: str) -> str:
+    if len(header) == 1:
+        return f"Take out the lines above the header, such as '{header[0][:40]}'."
+    return "Mend the line" + (" (is a decimal comma also the separator?)." if sep == "," else ".")
 
 
 def _header(row: list[str], name: str, notes: list[str]) -> list[str]:

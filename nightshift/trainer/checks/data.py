@@ -25,6 +25,9 @@ _FEW_GROUPS = 10
 _CELLS = 2_000_000
 #: Columns that a text names.
 _NAMED = 5
+#: Share of a column's words that may be something else than the others.
+_ODD = 0.1
+_DATE = r"\d{1,4}([./-])\d{1,2}\1\d{1,4}([ T].*)?"
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class _Seen:
 
 
 def before(table: Table, columns: Sequence[Column], settings: Settings) -> list[Finding]:
-    """Return T003, T021, T022, T026 and T027, those that hold; nothing with `checks="off"`.
+    """Return T003, T021, T022, T026, T027 and T038, those that hold; nothing with `checks="off"`.
 
     Columns are looked at on at most `checks.sample_rows` rows, drawn by the seed. Duplicate rows (T025) are told with
     the split, since they matter where they lie in two parts.
@@ -54,7 +57,7 @@ def before(table: Table, columns: Sequence[Column], settings: Settings) -> list[
     if is_sparse(table.X):
         seen = _dense(table, settings, labels)
     found = [*_few_rows(table, settings), *_few_groups(table, labels, settings), *_imbalance(table, labels, settings)]
-    return [*found, *_deciding(seen), *_idle(seen)]
+    return [*found, *_deciding(seen), *_idle(seen), *_misread(seen)]
 
 
 def _sample(table: Table, settings: Settings) -> Table:
@@ -151,6 +154,25 @@ def _idle(seen: _Seen) -> Iterator[Finding]:
         said.append(f"{shown}{_more(len(copies))}: the same values.")
     if said:
         yield finding("T027", " ".join(said), columns=[*constant, *named, *(copy for copy, _ in copies)])
+
+
+def _misread(seen: _Seen) -> Iterator[Finding]:
+    """Yield T038 for each column of text most of whose words are numbers or dates."""
+    import pandas as pd
+
+    for number, column in enumerate(seen.columns):
+        if column.role not in ("middle", "high"):
+            continue
+        words = pd.Series(pd.unique(values_of(seen.table, number))).dropna().astype(str)
+        odd = words[pd.to_numeric(words, errors="coerce").isna()]
+        if 0 < len(odd) <= _ODD * len(words):
+            shown = ", ".join(repr(word[:30]) for word in odd[:_NAMED])
+            what = f"'{column.name}' is text, for among its numbers are {shown}{_more(len(odd))}."
+        elif words.str.fullmatch(_DATE).mean() >= 1 - _ODD:
+            what = f"'{column.name}' is text, for its dates have a form that is not read, as {words.iloc[0]!r}."
+        else:
+            continue
+        yield finding("T038", what, columns=[column.name])
 
 
 def _copies(seen: _Seen) -> list[tuple[str, str]]:

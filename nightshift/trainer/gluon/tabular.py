@@ -29,6 +29,7 @@ from nightshift.trainer.gluon.config import Budget, TabularConfig, member_hyperp
 from nightshift.trainer.gluon.forest_cost import with_cost
 from nightshift.trainer.gluon.forest_size import Grown, Plan, leaves_grown, planned
 from nightshift.trainer.gluon.process import keep_in_memory, list_packages_once
+from nightshift.trainer.samples import varies
 from nightshift.trainer.tree_cost import room_nodes
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def fit_tabular(
     configured, classes = member_hyperparameters(config, budget.scale), problem == "binary"
     plan = _within_target(table, configured, budget, ctx, classes)
     members = plan.members
-    if not _varies(table.train):
+    if not varies(table.train):
         raise DataError("no feature varies in the training rows.", hint="Check the sensors: all are constant or empty.")
     watch = _watch(ctx, len(members) + 1)
     predictor = _predictor(ctx.work / "autogluon", problem, grouped=budget.bag_folds > 0)
@@ -242,13 +243,6 @@ def _frame(features: Floats, columns: Sequence[str]) -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame(np.asarray(features, dtype=np.float32), columns=list(columns))
-
-
-def _varies(features: Floats) -> bool:
-    there = np.isfinite(features)
-    low = np.where(there, features, np.inf).min(axis=0, initial=np.inf)
-    high = np.where(there, features, -np.inf).max(axis=0, initial=-np.inf)
-    return bool((low < high).any())
 
 
 def _thinned(table: TrainingTable, config: TabularConfig, ctx: RunContext) -> TrainingTable:

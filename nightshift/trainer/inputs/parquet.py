@@ -126,6 +126,13 @@ def source_of(
     except (OSError, pa.ArrowException) as error:
         raise TableError(f"{path} cannot be read. Expected a Parquet file, got: {first_line(error)}.") from None
     known = [name for name in schema.names if not name.startswith(_INDEX)]
+    for file in files[1:]:
+        lacking = set(known) - set(pq.read_schema(file).names)
+        if lacking:
+            raise TableError(
+                f"{file.name} has no column '{min(lacking)}'. Expected the columns of {files[0].name} in every file.",
+                hint="Bring the files to the same columns, or keep them in folders of their own.",
+            )
     apart = [target, *(name for name in beside if name is not None)]
     for name in (*apart, *(columns or ())):
         if name not in known:

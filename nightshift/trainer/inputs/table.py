@@ -154,7 +154,7 @@ def seconds_of(times: Any) -> Floats:
         except (TypeError, ValueError, OverflowError):
             raise TableError(
                 f"times holds no dates. Expected dates or numbers, got {series.iloc[0]!r} (dtype {series.dtype}).",
-                hint="Pass pandas.to_datetime(…, format=…) of it.",
+                hint="Write them as 2024-01-31 12:00; pandas.to_datetime(…, format=…) reads other forms.",
             ) from None
         found = dates.dt.tz_localize(None).to_numpy("datetime64[ns]").astype(np.int64) / 1e9
         found = np.where(dates.isna().to_numpy(), np.nan, found)

@@ -197,4 +197,10 @@ def _classes(values: NDArray[Any]) -> Target:
             f"The number of classes has to be greater than one; got 1 class: {found[0]!r} in all {len(values)} rows.",
             hint="Get rows of another class, or use a regressor.",
         )
+    if values.dtype.kind in "OUS" and len(found) > max(_MOST_CLASSES, len(values) / 2):
+        raise TableError(
+            f"y has {len(found)} different texts in {len(values)} rows. Expected classes of several rows each, or "
+            f"numbers, got {str(values[0])[:30]!r}.",
+            hint="Where it holds numbers, leave out units and thousands' separators.",
+        )
     return Target(values, "binary" if len(found) == 2 else "multiclass", tuple(found))

@@ -155,7 +155,7 @@ def _difference(model: Any, graph: Any, rows: Any, which: str) -> float:
         labels, largest = 0, float(np.abs(asked["value"].ravel() - wanted).max() / max(1.0, np.abs(wanted).max()))
     else:
         differs = _differs(asked["label"].ravel(), predicted)
-        labels = int((differs if told is None else differs & _decided(told, getattr(model, "threshold", None))).sum())
+        labels = int((differs if told is None else differs & decided(told, getattr(model, "threshold", None))).sum())
         largest = 0.0 if told is None else float(np.abs(asked["probabilities"] - told).max())
     if labels or not largest <= TOLERANCE:
         what = f"{labels} labels differ" if labels else f"numbers differ by up to {largest:.2g}"
@@ -172,9 +172,9 @@ def _differs(found: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.bool_]:
     return np.asarray(found != wanted)
 
 
-def _decided(probability: NDArray[Any], threshold: float | None) -> NDArray[np.bool_]:
-    """Which rows no rounding decides: a forest of ten trees is often split five to five."""
+def decided(probability: NDArray[Any], threshold: float | None, tie: float = TOLERANCE) -> NDArray[np.bool_]:
+    """Mark the rows whose class no rounding decides, `(n,)`: a forest of ten trees is often split five to five."""
     if threshold is not None:
-        return np.asarray(np.abs(probability[:, 1] - threshold) > TOLERANCE)
+        return np.asarray(np.abs(probability[:, 1] - threshold) > tie)
     second, first = np.sort(probability, axis=1)[:, -2:].T
-    return np.asarray(first - second > TOLERANCE)
+    return np.asarray(first - second > tie)

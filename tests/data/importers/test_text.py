@@ -45,6 +45,15 @@ def test_separators_are_told_apart(tmp_path: Path, sep: str) -> None:
     assert table.frame.to_numpy().tolist() == [["1.5", "x", ""], ["2.5", "y", "z"]]
 
 
+@pytest.mark.parametrize("sep", [",", ";"])
+def test_separators_are_told_apart_beside_quoted_lines(tmp_path: Path, sep: str) -> None:
+    file = tmp_path / "file.csv"
+    file.write_text(f"a{sep}b\n" + f'1{sep}"x;\ny, z"\n' * 3)
+    table = read_text_table(file)
+    assert table.separator == sep
+    assert table.frame["b"].tolist() == ["x;\ny, z"] * 3
+
+
 def test_quoted_decimal_commas_stand_beside_comma_separators(tmp_path: Path) -> None:
     table = read_text_table(write(tmp_path, 'a,b\n"1,5",x\n"2,5",y\n'))
     assert (table.separator, table.decimal) == (",", ",")
@@ -82,7 +91,10 @@ def test_a_nameless_index_column_gets_a_name(tmp_path: Path) -> None:
         ("a,b\n", "header but no rows"),
         ("", "is empty"),
         ("  \n", "is empty"),
-        (b"PK\x03\x04\x00\x00\x00", "is binary"),
+        (b"PK\x03\x04\x00\x00\x00", "an Excel workbook. Unpack it"),
+        (b"\x1f\x8b\x08\x00", "packed by gzip"),
+        (b"\x7fELF\x00\x00\x00", "is binary"),
+        ("made in May\n\na,b\n1,2\n", r"line 3 .* Take out the lines above the header, such as 'made in May'"),
         ("a,b\n1,2\n".encode("utf-16-le"), "UTF-16 without a byte-order mark"),
         ("ts;a\n1;1,234\n2;12,345\n", r"'1,234' in column 'a': the comma may mark thousands or decimals"),
         ("ts;a\n1;1,234\n2;1,234,567\n", "thousands or decimals"),

@@ -58,6 +58,7 @@ TWICE = np.r_[np.arange(270), np.arange(30)]
 UNSTRATIFIED = Split(strategy="random")
 MOST = np.r_[np.ones(60, int), np.zeros(240, int)]
 AT = pd.date_range("2024", periods=300, tz="UTC")[RNG.permutation(300)]
+ROW = np.arange(300)
 MISSING = np.where(COIN == 1, np.nan, NOISE[:, 2])
 
 PLANTED: dict[str, tuple[Any, str, str]] = {
@@ -146,6 +147,16 @@ PLANTED: dict[str, tuple[Any, str, str]] = {
         "T027",
         "'d' = 'c'",
     ),
+    "words among numbers": (
+        partial(told, a_table(COIN, frame(c=np.where(ROW < 9, "broken", NOISE[:, 3].round(1).astype(str))))),
+        "T038",
+        "'c' is text, for among its numbers are 'broken'.",
+    ),
+    "dates in another form": (
+        partial(told, a_table(COIN, frame(c=pd.date_range("2024", periods=300).strftime("%d.%m.%Y")[ROW // 2]))),
+        "T038",
+        "'c' is text, for its dates have a form that is not read, as '01.01.2024'.",
+    ),
 }
 
 
@@ -174,6 +185,17 @@ CLEAN: dict[str, Any] = {
     "dates and categories": partial(
         told,
         a_table(COIN, frame(on=pd.date_range("2024", periods=300)[RNG.permutation(300)], c=pd.Categorical(THREE))),
+    ),
+    "codes and words": partial(
+        told,
+        a_table(
+            COIN,
+            frame(
+                code=[f"{one:03}" for one in ROW // 3],
+                size=[f"{one // 4} kg" for one in ROW],
+                word=[f"word {one // 5}" for one in ROW[::-1]],
+            ),
+        ),
     ),
     "sparse": partial(told, a_table(COIN, scipy.sparse.csr_matrix(NOISE))),
     "a large drowning number": partial(told, a_table(COIN, frame(c=1.7e18 + RNG.permutation(300) // 2 * 1e9))),
@@ -372,7 +394,7 @@ def test_every_code_says_why_and_what_to_do(code: str) -> None:
 def test_every_finding_of_the_issue_has_a_test() -> None:
     found = {code for _, code, _ in [*PLANTED.values(), *ENDED.values()]}
 
-    assert found == {"T001", "T003", "T006", *(f"T0{number}" for number in range(21, 31))}
+    assert found == {"T001", "T003", "T006", "T038", *(f"T0{number}" for number in range(21, 31))}
 
 
 @pytest.mark.parametrize("kind", [scipy.sparse.csr_matrix, scipy.sparse.csr_array])

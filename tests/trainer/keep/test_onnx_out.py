@@ -148,8 +148,8 @@ def test_a_threshold_is_in_the_graph(threshold: float) -> None:
 
 def test_a_tie_is_no_fault_of_a_graph() -> None:
     even = np.array([[0.5, 0.5, 0], [0.4, 0.3, 0.3], [0.2, 0.4, 0.4]])
-    assert onnx_out._decided(even, None).tolist() == [False, True, False]
-    assert onnx_out._decided(np.array([[0.7, 0.3], [0.3, 0.7]]), 0.3).tolist() == [False, True]
+    assert onnx_out.decided(even, None).tolist() == [False, True, False]
+    assert onnx_out.decided(np.array([[0.7, 0.3], [0.3, 0.7]]), 0.3).tolist() == [False, True]
     model = RandomForestClassifier(10, random_state=0).fit(NUMBERS, TWO)
 
     class Rounds(RandomForestClassifier):
