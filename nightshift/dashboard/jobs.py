@@ -79,6 +79,9 @@ class JobBoard:
     Args:
         home: whose machines are trained.
         prefect: the server that runs flows.
+
+    Attributes:
+        logs: what they say.
     """
 
     def __init__(self, home: Home, prefect: PrefectApi) -> None:
@@ -92,11 +95,11 @@ class JobBoard:
         self._files = asyncio.Lock()
         self._starter = Starter(prefect)
         self._reader = Reader(prefect)
-        self._logs = Logs(home, prefect, self.status)
+        self.logs = Logs(home, prefect, self.status)
 
     async def stop(self) -> None:
         """End what runs beside the requests."""
-        await self._logs.stop()
+        await self.logs.stop()
         if self._renewing is not None:
             self._renewing.cancel()
             with suppress(asyncio.CancelledError, NightshiftError):
@@ -186,7 +189,7 @@ class JobBoard:
         Raises:
             UnknownJobError: when there is none.
         """
-        async for line in self._logs.follow(job_id, after):
+        async for line in self.logs.follow(job_id, after):
             yield line
 
     async def cancel(self, job_id: str, user: str) -> JobStatus:
