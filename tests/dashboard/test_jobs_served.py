@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -60,6 +61,16 @@ class Place:
         assert told.status_code == 200, told.text
         return dict(told.json())
 
+    def start_waiting(self) -> str:
+        """Ask Prefect itself for a run that waits for its hour: as the command line of Prefect does."""
+        api = self.service.prefect.url
+        found = httpx.get(f"{api}/deployments/name/train/local", timeout=30).json()["id"]
+        soon = {"scheduled_time": (datetime.now(UTC) + timedelta(hours=1)).isoformat()}
+        parameters = {"subject": SUBJECT, "family": "anomaly", "options": SMALL}
+        body = {"parameters": parameters, "state": {"type": "SCHEDULED", "state_details": soon}}
+        asked = httpx.post(f"{api}/deployments/{found}/create_flow_run", json=body, timeout=30)
+        return str(asked.json()["id"])
+
     def until(self, job_id: str, wanted: Callable[[dict[str, Any]], object], limit_s: float = 240) -> dict[str, Any]:
         deadline = time.monotonic() + limit_s
         while not wanted(found := self.status(job_id)):
@@ -88,6 +99,13 @@ class Place:
                     name, _, value = line.partition(": ")
                     event[name] = value
         return found
+
+
+def wait_until(done: Callable[[], bool], limit_s: float = 60) -> None:
+    deadline = time.monotonic() + limit_s
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 @pytest.fixture(scope="module")
@@ -233,15 +251,54 @@ def test_a_batch_has_cells_of_which_one_can_be_stopped_alone(place: Place, watch
     assert all("forecast" in line for line in lines)
 
 
-def test_a_run_is_called_off_before_and_while_it_runs(place: Place, watched: Watched) -> None:
+@pytest.fixture(scope="module")
+def long_job(place: Place, watched: Watched) -> str:
+    """A training of minutes, while it trains."""
     job_id = place.start("timeseries", LONG)
     place.until(job_id, lambda job: job["current_step"].startswith("Training"))
-    told = place.post(f"train/cancel/{job_id}")
-    assert (told.status_code, told.json()["current_step"]) == (202, "Stopping: what is done is kept")
-    found = place.ended(job_id)
+    return job_id
+
+
+def test_while_prefect_is_away_all_is_told_so_and_a_stream_goes_on_when_it_is_back(place: Place, long_job: str) -> None:
+    client = place.service.prefect._client
+    there = client.base_url
+    with ThreadPoolExecutor(1) as pool:
+        stream = pool.submit(place.heard, long_job, "", 1_000)
+        try:
+            time.sleep(2)
+            client.base_url = "http://127.0.0.1:9/api/"
+            wait_until(lambda: place.get(f"train/status/{long_job}").status_code == 503)
+            told = place.get("jobs")
+            assert (told.status_code, told.headers["content-type"]) == (503, "application/problem+json")
+            assert place.post("train/anomaly", REQUEST).status_code == 503
+            time.sleep(1)
+        finally:
+            client.base_url = there
+        wait_until(lambda: place.get(f"train/status/{long_job}").status_code == 200)
+        time.sleep(2)
+        assert place.post(f"train/cancel/{long_job}").status_code == 202
+        said = [data["text"] for _, _, data in stream.result(120)[:-1]]
+    away = next(i for i, text in enumerate(said) if "does not answer" in text)
+    back = next(i for i, text in enumerate(said) if "answers again" in text)
+    assert away < back < len(said) - 1
+
+
+def test_a_run_is_called_off_and_only_once(place: Place, long_job: str) -> None:
+    found = place.ended(long_job)
     assert (found["status"], found["current_step"]) == ("cancelled", "Stopped on request: Training")
-    again = place.post(f"train/cancel/{job_id}")
+    again = place.post(f"train/cancel/{long_job}")
     assert (again.status_code, again.json()["title"]) == (409, "Conflict")
+
+
+def test_a_run_that_no_worker_has_taken_is_called_off_at_once(place: Place, watched: Watched) -> None:
+    job_id = place.start_waiting()
+    found = place.status(job_id)
+    assert (found["status"], found["current_step"], found["families"]) == (
+        "pending",
+        "Waiting for a worker",
+        ["anomaly"],
+    )
+    assert place.post(f"train/cancel/{job_id}").json()["status"] == "cancelled"
 
 
 def test_a_pool_without_a_worker_is_told_with_the_command(place: Place) -> None:
