@@ -213,9 +213,11 @@ class JobBoard:
             )
         else:
             await self._starter.call_off(run_id, user)
-            self._runs[run_id] = await self._reader.run(run_id)
-        self._renewed = float("-inf")
-        return await self.status(job_id)
+            # A renewal that is under way may have asked before.
+            self._runs[run_id] = run = await self._reader.run(run_id)
+            await self._show([run])
+        shown = self._shown[run_id]
+        return _of_cell(shown, job_id) if digits else shown
 
     async def _stop_cell(self, run: Run, job: JobStatus) -> None:
         options = run.parameters.get("options") or {}
