@@ -127,12 +127,12 @@ class Tail:
 
     Args:
         path: the file, which need not be there yet.
-        from_start: whether what it holds already counts, or only what follows.
+        earlier: so many bytes of what it holds already count; 0 for only what follows.
     """
 
-    def __init__(self, path: Path, *, from_start: bool = False) -> None:
+    def __init__(self, path: Path, *, earlier: int = 0) -> None:
         self._path = path
-        self._offset = path.stat().st_size if path.exists() and not from_start else 0
+        self._offset = max(0, path.stat().st_size - earlier) if path.exists() else 0
 
     def fresh(self) -> Iterator[ProgressEvent]:
         """Yield the events of whole lines that are new."""

@@ -79,6 +79,9 @@ class JobBoard:
     Args:
         home: whose machines are trained.
         prefect: the server that runs flows.
+
+    Attributes:
+        logs: what they say.
     """
 
     def __init__(self, home: Home, prefect: PrefectApi) -> None:
@@ -92,11 +95,11 @@ class JobBoard:
         self._files = asyncio.Lock()
         self._starter = Starter(prefect)
         self._reader = Reader(prefect)
-        self._logs = Logs(home, prefect, self.status)
+        self.logs = Logs(home, prefect, self.status)
 
     async def stop(self) -> None:
         """End what runs beside the requests."""
-        await self._logs.stop()
+        await self.logs.stop()
         if self._renewing is not None:
             self._renewing.cancel()
             with suppress(asyncio.CancelledError, NightshiftError):
@@ -186,7 +189,7 @@ class JobBoard:
         Raises:
             UnknownJobError: when there is none.
         """
-        async for line in self._logs.follow(job_id, after):
+        async for line in self.logs.follow(job_id, after):
             yield line
 
     async def cancel(self, job_id: str, user: str) -> JobStatus:
@@ -210,9 +213,11 @@ class JobBoard:
             )
         else:
             await self._starter.call_off(run_id, user)
-            self._runs[run_id] = await self._reader.run(run_id)
-        self._renewed = float("-inf")
-        return await self.status(job_id)
+            # A renewal that is under way may have asked before.
+            self._runs[run_id] = run = await self._reader.run(run_id)
+            await self._show([run])
+        shown = self._shown[run_id]
+        return _of_cell(shown, job_id) if digits else shown
 
     async def _stop_cell(self, run: Run, job: JobStatus) -> None:
         options = run.parameters.get("options") or {}

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from nightshift.dashboard.prefect_api import PrefectApi
 from nightshift.dashboard.runs import ENDED, JobStatus
+from nightshift.dashboard.standing import PROGRESS
 from nightshift.errors import ServiceError, without_credentials
 from nightshift.plan.records import work_folder
 from nightshift.plan.state import newest
@@ -30,6 +31,7 @@ _LAST_S = 3.0
 _LINGER_S = 10.0
 #: Of what was said before the first listener came, and in all.
 _EARLIER, _MOST = 2_000, 20_000
+_EARLIER_BYTES = 1_000_000
 _LONGEST = 2_000
 
 
@@ -209,9 +211,7 @@ class LogTail:
             key = self._key_of(cell.job_id, cell.name)
             if not key or job.started_at is None:
                 continue
-            tail = self._progress.setdefault(
-                key, Tail(work_folder(self._home, key) / "progress.jsonl", from_start=True)
-            )
+            tail = self._progress.setdefault(key, Tail(work_folder(self._home, key) / PROGRESS, earlier=_EARLIER_BYTES))
             began_s = job.started_at.timestamp() - 1.0
             until_s = job.ended_at.timestamp() + 1.0 if job.ended_at else float("inf")
             found += [_said(cell.name, e) for e in tail.fresh() if _told(e) and began_s <= e.at <= until_s]

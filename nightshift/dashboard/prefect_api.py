@@ -56,7 +56,7 @@ class PrefectApi:
             RefusedError: when it refuses.
         """
         try:
-            answer = await self._client.request(method or ("GET" if body is None else "POST"), path, json=body)
+            answer = await self._send(method or ("GET" if body is None else "POST"), path, body)
         except httpx.HTTPError as error:
             raise ServiceError(
                 f"Prefect does not answer at {self.url}: {type(error).__name__}.",
@@ -65,6 +65,16 @@ class PrefectApi:
         if answer.status_code >= httpx.codes.BAD_REQUEST:
             raise RefusedError(answer.status_code, answer.text)
         return answer.json() if answer.content else None
+
+    async def _send(self, method: str, path: str, body: object) -> httpx.Response:
+        """Send a request; once more where the server has closed a connection that was kept, as it does after seconds.
+
+        Nothing is done twice by that: runs are asked for under a key, and a state is set to what it is.
+        """
+        try:
+            return await self._client.request(method, path, json=body)
+        except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
+            return await self._client.request(method, path, json=body)
 
     async def all(self, path: str, body: dict[str, Any], most: int = 10_000) -> list[Any]:
         """Return all that a filter finds, page by page.

@@ -30,17 +30,21 @@ from nightshift.plan.past import past_of
 from nightshift.plan.records import STAGES, StageRecord, read_record, work_folder
 from nightshift.plan.state import cell_of, make_cell, newest
 from nightshift.plan.synthesis import STAGES as SYNTHESIS_STAGES
-from nightshift.plan.synthesis import SynthesisOptions, plan_synthesis
+from nightshift.plan.synthesis import Synthesis, SynthesisOptions, synthesis_code
 from nightshift.progress import ProgressEvent, Tail, described, percent_of
 from nightshift.settings import Home
+from nightshift.simulate.profile import load_profile
 from nightshift.tracking.results import read_result
 
+PROGRESS = "progress.jsonl"
 _WORDS = {
     **{"load": "Loading data", "validate": "Checking data", "train": "Training", "evaluate": "Evaluating"},
     **{"export": "Exporting", "register": "Registering", "report": "Writing the report", "table": "Training"},
     **{"profile": "Reading the profile", "physics": "Simulating", "generate": "Fitting generators"},
     **{"quality": "Judging quality", "land": "Landing data"},
 }
+# Of a progress file: where a training stands is at its end.
+_EARLIER_BYTES = 200_000
 # What is left of a stage is told once so much of it is done, after so long.
 _ESTIMATE_SHARE, _ESTIMATE_S = 0.1, 3.0
 
@@ -86,12 +90,15 @@ class Desk:
         self._home = home
         self._tasks: dict[tuple[str, str], Task] = {}
         self._watched: dict[tuple[str, str], _Watched] = {}
+        self._results: dict[str, tuple[str, dict[str, Any]]] = {}
 
     def forget(self, run_id: str) -> None:
         """Let go of what is known of a run that has ended."""
         for kept in (self._tasks, self._watched):
             for place in [p for p in kept if p[0] == run_id]:
                 del kept[place]
+        if not self._tasks:
+            self._results.clear()
 
     def standing(
         self,
@@ -166,6 +173,13 @@ class Desk:
         """Return metrics and bundle, as far as there are any."""
         if task.stages is not STAGES or "evaluate" not in records or status == "cancelled":
             return {}
+        # An evaluation holds figures to draw, too: it is not read every second.
+        stamp = "".join(records[name].started_at for name in ("evaluate", "export", "register") if name in records)
+        if self._results.get(task.key, ("",))[0] != stamp:
+            self._results[task.key] = (stamp, self._result(task))
+        return self._results[task.key][1]
+
+    def _result(self, task: Task) -> dict[str, Any]:
         cell = cell_of(self._home, task.key)
         if cell is None:
             return {}
@@ -181,9 +195,15 @@ class Desk:
         if place not in self._tasks:
             subject, key = str(given.get("machine_id", "")), ""
             with suppress(NightshiftError, ValidationError, TypeError):
-                options = SynthesisOptions.model_validate(given.get("options") or {})
-                rows, seed = int(given.get("rows", 50_000)), int(given.get("seed", 7))
-                key = plan_synthesis(self._home, subject, rows, seed, options.model_copy(update={"device": "auto"})).key
+                job = Synthesis(
+                    subject=subject,
+                    profile=load_profile(self._home, subject).model_dump(mode="json"),
+                    rows=given.get("rows", 50_000),
+                    seed=given.get("seed", 7),
+                    options=SynthesisOptions.model_validate(given.get("options") or {}),
+                    code=synthesis_code(),
+                )
+                key = job.key
             self._tasks[place] = Task(f"{subject}.synthesis", "synthesis", key, SYNTHESIS_STAGES)
         yield self._tasks[place]
 
@@ -203,9 +223,11 @@ class Desk:
         return task
 
     def _works_on(self, run: Run, key: str) -> bool:
-        watched = _Watched(self._home, key)
-        watched.look()
-        return watched.last is not None and _within(run, watched.last.at)
+        try:
+            changed_s = (work_folder(self._home, key) / PROGRESS).stat().st_mtime
+        except OSError:
+            return False
+        return _within(run, changed_s)
 
     def _planned(self, run: Run, ref: CellRef) -> str:
         """Return the key of the cell that a run trains when its turn comes; "" where it cannot be made."""
@@ -226,7 +248,7 @@ class _Watched:
         self.key = key
         self.last: ProgressEvent | None = None
         self.stage_began = 0.0
-        self._tail = Tail(work_folder(home, key) / "progress.jsonl", from_start=True) if key else None
+        self._tail = Tail(work_folder(home, key) / PROGRESS, earlier=_EARLIER_BYTES) if key else None
 
     def look(self) -> None:
         """Read what is new."""

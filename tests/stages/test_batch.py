@@ -312,6 +312,18 @@ def test_a_running_cell_is_reported_where_nobody_waits_and_a_stop_keeps_what_it_
     assert state(batch_home, cell).state is State.STALE
 
 
+def test_a_cell_that_is_stopped_alone_keeps_what_it_has_without_a_failure(batch_home):
+    cell = slow_cell(batch_home, 77)
+
+    def named(name: str) -> bool:
+        return name == cell.name and in_training(batch_home, cell)
+
+    with Batch(batch_home, refs("pump_slow"), slow(77), cell_to_stop=named) as batch:
+        assert batch.run(batch.cells[0]) is None
+    assert read_record(batch_home, cell.key, "validate") is not None
+    assert state(batch_home, cell).state is State.STALE
+
+
 def test_two_batches_at_once_train_each_cell_once(batch_home):
     options = BatchOptions(train=QUICK.model_copy(update={"settings": {**TINY, "seed": 21}}), processes=1)
     turned = refs("pump_b", "pump_a")
