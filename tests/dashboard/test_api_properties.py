@@ -74,10 +74,10 @@ CHECKS = (
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.label)
 def test_whatever_is_asked_the_answer_is_as_described(operation: schemathesis.APIOperation, app: FastAPI) -> None:
     @given(case=operation.as_strategy(), known=st.booleans())
-    @settings(max_examples=20, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=12, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
     def ask(case: schemathesis.Case, known: bool) -> None:
         if known:
             case.path_parameters |= {name: KNOWN[name] for name in case.path_parameters if name in KNOWN}
-        case.call_and_validate(app=app, checks=CHECKS)
+        case.call_and_validate(app=app, checks=CHECKS, timeout=60)
 
     ask()
