@@ -82,7 +82,7 @@ class Gate:
         """Whether everybody on this machine is let in."""
         return self._config.is_local and not self._tokens and not self._config.trusted_proxies
 
-    def user(self, scope: Scope, headers: Headers) -> User:
+    def user(self, request: Request) -> User:
         """Return who asks.
 
         Raises:
@@ -91,13 +91,13 @@ class Gate:
         """
         if self.is_open:
             # A proxy in front of the loopback would make everybody that reaches it an operator.
-            if any(name in headers for name in _FORWARDED):
+            if any(name in request.headers for name in _FORWARDED):
                 raise ForbiddenError(
                     "This came through a proxy, and this dashboard lets in everybody who is on its own machine.",
                     hint="Set NIGHTSHIFT_DASHBOARD_OPERATOR_TOKEN, or trusted_proxies in configs/dashboard.yaml.",
                 )
             return User("local", "operator")
-        return self._by_token(headers) or self._by_cookie(scope) or self._by_proxy(scope, headers)
+        return self._by_token(request.headers) or self._by_cookie(request.cookies) or self._by_proxy(request)
 
     def role_of(self, token: str) -> Role | None:
         """Return the role that a token gives."""
@@ -112,9 +112,11 @@ class Gate:
         until = int((time.time() if now_s is None else now_s) + SESSION_S)
         return f"{role}.{until}.{self._signed(role, until)}"
 
-    def is_https(self, scope: Scope, headers: Headers) -> bool:
+    def is_https(self, request: Request) -> bool:
         """Whether the browser speaks TLS, to us or to a proxy that we believe."""
-        return scope["scheme"] == "https" or (self._trusts(scope) and headers.get("x-forwarded-proto") == "https")
+        if request.scope["scheme"] == "https":
+            return True
+        return self._trusts(request.scope) and request.headers.get("x-forwarded-proto") == "https"
 
     def _by_token(self, headers: Headers) -> User | None:
         scheme, _, token = headers.get("authorization", "").partition(" ")
@@ -127,8 +129,8 @@ class Gate:
             raise error
         return User(role, role, "token")
 
-    def _by_cookie(self, scope: Scope) -> User | None:
-        named, _, rest = Request(scope).cookies.get(COOKIE, "").partition(".")
+    def _by_cookie(self, cookies: Mapping[str, str]) -> User | None:
+        named, _, rest = cookies.get(COOKIE, "").partition(".")
         until, _, signature = rest.partition(".")
         role = next((role for role in self._tokens if role == named), None)
         if role is None or not re.fullmatch("[0-9]{1,12}", until):
@@ -141,8 +143,9 @@ class Gate:
         key = self._tokens[role].encode()
         return hmac.digest(key, f"nightshift dashboard session {role} {until}".encode(), "sha256").hex()
 
-    def _by_proxy(self, scope: Scope, headers: Headers) -> User:
-        name = _only(headers, self._config.user_header) if self._trusts(scope) else ""
+    def _by_proxy(self, request: Request) -> User:
+        headers = request.headers
+        name = _only(headers, self._config.user_header) if self._trusts(request.scope) else ""
         if not name:
             hint = "Log in at /login, or send the header Authorization: Bearer <token>."
             without = "Come by the proxy that logs people in."

@@ -10,7 +10,7 @@ import logging
 import math
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -18,13 +18,13 @@ import limits
 from fastapi import Request, Response
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nightshift.dashboard import faults
 from nightshift.dashboard.auth import ForbiddenError, Gate, UnknownUserError, User, peer
-from nightshift.dashboard.config import DashboardConfig
+from nightshift.dashboard.config import LOOPBACK, DashboardConfig
 
 LOGIN, HEALTH, DOCS, STATIC = "/login", "/api/health", "/api/docs", "/static/"
 _SAFE = ("GET", "HEAD", "OPTIONS")
@@ -32,19 +32,19 @@ _UPLOADS = ("multipart/form-data", "text/csv", "application/octet-stream")
 _MB = 1024 * 1024
 
 _POLICY = (
-    "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'; "
-    "object-src 'none'"
-)
-_HEADERS = (
-    ("x-content-type-options", "nosniff"),
-    ("x-frame-options", "DENY"),
-    ("referrer-policy", "same-origin"),
-    ("permissions-policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
-    ("cross-origin-opener-policy", "same-origin"),
-    ("cross-origin-resource-policy", "same-origin"),
+    b"default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'; "
+    b"object-src 'none'"
 )
 #: Swagger's page sets styles of its own; scripts are files there, too.
-_DOCS_POLICY = f"{_POLICY}; style-src 'self' 'unsafe-inline'"
+_DOCS_POLICY = _POLICY + b"; style-src 'self' 'unsafe-inline'"
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
 
 _log = logging.getLogger("nightshift.dashboard")
 
@@ -61,7 +61,7 @@ class Guard:
     def __init__(self, app: ASGIApp, config: DashboardConfig, gate: Gate) -> None:
         self._app, self._config, self._gate = app, config, gate
         own = socket.gethostname().lower()
-        self._names = {"localhost", own, own.partition(".")[0], *(name.lower() for name in config.allowed_hosts)}
+        self._names = {*LOOPBACK, own, own.partition(".")[0], *(name.lower() for name in config.allowed_hosts)}
         self._names.add(config.host.lower())
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
         rates = config.rates
@@ -74,7 +74,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         request = Request(scope)
-        sender = _Sender(send, scope["path"], https=self._gate.is_https(scope, request.headers))
+        sender = _Sender(send, scope["path"], https=self._gate.is_https(request))
         refusal = self._refusal(request)
         if refusal is not None:
             await refusal(scope, receive, sender)
@@ -108,10 +108,10 @@ class Guard:
         return self._foreign(request, user) or self._too_often(request, user) or self._too_large(request)
 
     def _user(self, request: Request) -> User | None:
-        path = request.url.path
         try:
-            return self._gate.user(request.scope, request.headers)
+            return self._gate.user(request)
         except UnknownUserError:
+            path = request.scope["path"]
             if path in (LOGIN, HEALTH) or path.startswith(STATIC):
                 return None
             raise
@@ -145,7 +145,7 @@ class Guard:
         return faults.answer(request, HTTPStatus.FORBIDDEN, "Another site asked for this.", hint)
 
     def _too_often(self, request: Request, user: User | None) -> Response | None:
-        path = request.url.path
+        path = request.scope["path"]
         if path == LOGIN:
             return self._held_up(request, self._logins, "login", peer(request.scope))
         rate, kind = self._actions, "act"
@@ -221,18 +221,17 @@ class _Sender:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.begun = True
-            headers = MutableHeaders(scope=message)
-            for name, value in self._added():
-                headers.setdefault(name, value)
+            given = {name.lower() for name, _ in message["headers"]}
+            message["headers"] = [*message["headers"], *(pair for pair in self._added() if pair[0] not in given)]
         await self._send(message)
 
-    def _added(self) -> Iterable[tuple[str, str]]:
+    def _added(self) -> Iterator[tuple[bytes, bytes]]:
         yield from _HEADERS
-        yield "content-security-policy", _DOCS_POLICY if self._path == DOCS else _POLICY
+        yield b"content-security-policy", _DOCS_POLICY if self._path == DOCS else _POLICY
         if not self._path.startswith((STATIC, "/api/docs-static/")):
-            yield "cache-control", "no-store"
+            yield b"cache-control", b"no-store"
         if self._https:
-            yield "strict-transport-security", "max-age=31536000"
+            yield b"strict-transport-security", b"max-age=31536000"
 
 
 def _host_name(host: str) -> str:

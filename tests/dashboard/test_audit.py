@@ -5,9 +5,16 @@ from __future__ import annotations
 import json
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from support.dashboards import asking
 
 from nightshift.dashboard.audit import Audit
+from nightshift.dashboard.jobs import JobStatus, Started
 from nightshift.settings import Home
+
+JOB = "3b1f2c52-8a3a-4c1a-9d63-0a8f5d2f7e11"
 
 
 def test_a_deed_is_one_line_that_names_who_what_and_when(home: Home) -> None:
@@ -46,3 +53,36 @@ def test_a_user_cannot_forge_a_line_and_half_a_line_hides_no_other(home: Home) -
 
 def test_nothing_done_yet_is_an_empty_list(home: Home) -> None:
     assert Audit(home).newest() == []
+
+
+async def started(*_: Any) -> Started:
+    return Started(
+        job_id=JOB, status="pending", estimated_time=9.0, estimated_from="time_limit", url=f"/api/ml/train/status/{JOB}"
+    )
+
+
+async def stopped(*_: Any) -> JobStatus:
+    return JobStatus.model_construct(job_id=JOB, name="motor.anomaly.pi", status="cancelled")
+
+
+@pytest.mark.parametrize("by", ["page", "api"])
+def test_whether_by_the_page_or_by_the_api_a_start_and_a_stop_are_noted(
+    home: Home, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    """What stands behind them is asked in `test_whole_path.py`; here only who is noted for it."""
+    with asking(home) as opened:
+        client = opened()
+        service = client.app.state.service  # type: ignore[attr-defined]
+        monkeypatch.setattr(service.jobs, "start", started)
+        monkeypatch.setattr(service.jobs, "cancel", stopped)
+        if by == "api":
+            client.post("/api/ml/train/anomaly", json={"machine_id": "motor_1"})
+            client.post(f"/api/ml/train/cancel/{JOB}")
+        else:
+            form = {"machine": "motor_1", "families": "anomaly", "target": "pi", "key": "k"}
+            client.post("/train", data=form, follow_redirects=False)
+            client.post(f"/jobs/{JOB}/cancel", follow_redirects=False)
+        assert [(note.user, note.did, note.what) for note in service.audit.newest()] == [
+            ("local", "cancelled", JOB),
+            ("local", "started", JOB),
+        ]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import Request
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from support.dashboards import OPERATOR, VIEWER, asking, with_tokens
@@ -142,9 +143,8 @@ def test_a_login_ends_when_the_token_changes_or_its_time_is_over() -> None:
 
     def who(found: Gate, cookie: str) -> str:
         try:
-            return found.user(
-                {"type": "http", "headers": [(b"cookie", f"{COOKIE}={cookie}".encode())], "scheme": "http"}, {}
-            ).role
+            headers = [(b"cookie", f"{COOKIE}={cookie}".encode())]
+            return found.user(Request({"type": "http", "headers": headers, "scheme": "http"})).role
         except Exception as error:
             return type(error).__name__
 

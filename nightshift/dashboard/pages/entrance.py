@@ -42,7 +42,7 @@ async def login(
         max_age=SESSION_S,
         httponly=True,
         samesite="strict",
-        secure=gate.is_https(request.scope, request.headers),
+        secure=gate.is_https(request),
     )
     return found
 

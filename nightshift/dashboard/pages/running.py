@@ -13,6 +13,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 
+from nightshift.dashboard.api import jobs as trainings
 from nightshift.dashboard.auth import Operator, Viewer
 from nightshift.dashboard.jobs import parsed
 from nightshift.dashboard.live import cell_at, live_names
@@ -89,7 +90,7 @@ async def curves(request: Request, job_id: str, service: Svc, _user: Viewer, hav
 async def cancel(job_id: str, service: Svc, user: Operator) -> Response:
     """Stop a run, and show it again."""
     parsed(job_id)
-    await service.jobs.cancel(job_id, user.name)
+    await trainings.cancel(job_id, user, service)
     return RedirectResponse(f"/jobs/{quote(job_id)}", HTTPStatus.SEE_OTHER)
 
 

@@ -12,6 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 
 from nightshift.dashboard import training_form
+from nightshift.dashboard.api import jobs as trainings
 from nightshift.dashboard.auth import Operator, User, Viewer
 from nightshift.dashboard.pages.render import page
 from nightshift.dashboard.service import Svc
@@ -47,7 +48,7 @@ async def start(request: Request, service: Svc, user: Operator) -> Response:
     if wanted is not None:
         kind, what = wanted
         try:
-            started = await service.jobs.start(what, kind, user.name, form.values["key"])
+            started = await trainings.start(kind, what, user, service, form.values["key"])
         except ServiceError as error:
             form.errors[""], status = f"{error.what} {error.hint}".strip(), HTTPStatus.SERVICE_UNAVAILABLE
         except NightshiftError as error:

@@ -13,8 +13,20 @@ function showMoments(root) {
   }
 }
 
+/** Let the keyboard reach what is wider than its place. */
+function reachScrolls(root) {
+  for (const box of root.querySelectorAll(".scroll")) {
+    if (box.scrollWidth <= box.clientWidth) continue;
+    box.tabIndex = 0;
+    box.role = "group";
+    box.ariaLabel = box.querySelector("caption")?.textContent || "Table";
+  }
+}
+
 document.addEventListener("DOMContentLoaded", () => {
   showMoments(document);
+  reachScrolls(document);
+  addEventListener("resize", () => reachScrolls(document));
   document.getElementById("theme").addEventListener("click", () => {
     const root = document.documentElement;
     const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
@@ -23,7 +35,10 @@ document.addEventListener("DOMContentLoaded", () => {
     document.dispatchEvent(new Event("themechange"));
   });
 });
-document.addEventListener("htmx:afterSwap", (event) => showMoments(event.target));
+document.addEventListener("htmx:afterSwap", (event) => {
+  showMoments(event.target);
+  reachScrolls(event.target);
+});
 
 // What went wrong stands in #said until it is read.
 document.addEventListener("click", (event) => {
