@@ -99,12 +99,12 @@ def family_files(home: Home) -> Table:
     for family in families.names():
         path = find_config(home, "families", family)
         rows.append((family, str(path) if path else "none: the code's own", _whose(home, path) if path else ""))
-    return _table(("family", "file", ""), rows)
+    return _table(("family", "file", "whose"), rows)
 
 
 def secrets() -> Table:
     """Return which secrets are set."""
-    return _table(("secret", ""), [(name, "set" if secret(name) else "not set") for name in SECRETS])
+    return _table(("secret", "is it set"), [(name, "set" if secret(name) else "not set") for name in SECRETS])
 
 
 def libraries() -> Table:

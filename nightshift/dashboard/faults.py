@@ -138,7 +138,7 @@ def unknown_user(request: Request, error: UnknownUserError, *, login: bool) -> R
 
 def answer(request: Request, status: HTTPStatus, what: str, hint: str = "") -> Response:
     """Return an error as whoever asks reads it: a program, a part of a page that htmx changes, or a person."""
-    what, hint = errors.without_credentials(what), errors.without_credentials(hint)
+    what, hint = (errors.without_credentials(" ".join(said.split())) for said in (what, hint))
     if _is_htmx(request):
         found: Response = page(request, "_fault.html.j2", what=what, hint=hint, status_code=status.value)
         found.headers.update({"HX-Retarget": "#said", "HX-Reswap": "innerHTML", "HX-Push-Url": "false"})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -15,7 +14,8 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict
 
 from nightshift.dashboard.logs import LogLine, Logs
-from nightshift.dashboard.prefect_api import PrefectApi, is_missing
+from nightshift.dashboard.prefect_api import PrefectApi
+from nightshift.dashboard.reading import RECENT, Reader, UnknownJobError
 from nightshift.dashboard.runs import (
     BATCH,
     ENDED,
@@ -28,23 +28,19 @@ from nightshift.dashboard.runs import (
     refs_of,
 )
 from nightshift.dashboard.standing import Desk, brief_cell, whole
-from nightshift.dashboard.starting import TAG, ConflictError, Starter
+from nightshift.dashboard.starting import ConflictError, Starter
 from nightshift.dashboard.training import TrainRequest, plan_training
-from nightshift.errors import NightshiftError, ServiceError, UnknownNameError
-from nightshift.plan.batch import BatchOutcome, ask_to_stop
+from nightshift.errors import NightshiftError
+from nightshift.plan.batch import ask_to_stop
 from nightshift.plan.cell import sha256_json
-from nightshift.plan.outcome import CellOutcome
 from nightshift.settings import Home
 
-#: Ended runs that are shown.
-RECENT = 200
 _ID = re.compile(rf"([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})(?:\.([0-9a-f]{{{KEY_DIGITS}}}))?")
 _UNFINISHED = ("SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING")
 #: The snapshot is this old at most where somebody asks all the time, and what has ended is looked through so often.
 _RENEWED_S, _LISTED_S = 1.0, 10.0
 #: Who asks for the first time in a while waits for a new one.
 _STALE_S = 3.0
-_OUTCOME = "batch-outcome"
 
 
 class Started(BaseModel):
@@ -63,15 +59,6 @@ class Started(BaseModel):
     estimated_time: float
     estimated_from: Literal["past_runs", "time_limit"]
     url: str
-
-
-class UnknownJobError(UnknownNameError):
-    """A job that does not exist, or does not any more."""
-
-    def __init__(self, job_id: str) -> None:
-        NightshiftError.__init__(
-            self, f"there is no job '{job_id[:60]}'.", hint="`GET /api/ml/jobs` lists them; old ones are deleted."
-        )
 
 
 def parsed(job_id: str) -> tuple[str, str]:
@@ -95,16 +82,16 @@ class JobBoard:
     """
 
     def __init__(self, home: Home, prefect: PrefectApi) -> None:
-        self._home, self._prefect = home, prefect
+        self._home = home
         self._desk = Desk(home)
         self._runs: dict[str, Run] = {}
         self._shown: dict[str, JobStatus] = {}
         self._encoded: dict[str, bytes] = {}
-        self._flows: dict[str, str] = {}
         self._renewed = self._listed = float("-inf")
         self._renewing: asyncio.Task[None] | None = None
         self._files = asyncio.Lock()
         self._starter = Starter(prefect)
+        self._reader = Reader(prefect)
         self._logs = Logs(home, prefect, self.status)
 
     async def stop(self) -> None:
@@ -222,9 +209,8 @@ class JobBoard:
                 "the job was started by a command, not by a worker.", hint="Stop it where it was started: Ctrl-C."
             )
         else:
-            state = {"type": "CANCELLING", "name": "Cancelling", "message": f"Asked for by {user}."}
-            await self._prefect.ask(f"flow_runs/{run_id}/set_state", {"state": state})
-            self._runs[run_id] = await self._read(run_id)
+            await self._starter.call_off(run_id, user)
+            self._runs[run_id] = await self._reader.run(run_id)
         self._renewed = float("-inf")
         return await self.status(job_id)
 
@@ -242,19 +228,9 @@ class JobBoard:
             return shown
         run = self._runs.get(run_id)
         if run is None:
-            run = self._runs[run_id] = await self._read(run_id)
+            run = self._runs[run_id] = await self._reader.run(run_id)
         await self._show([run])
         return self._shown[run_id]
-
-    async def _read(self, run_id: str) -> Run:
-        try:
-            found = await self._prefect.ask(f"flow_runs/{run_id}")
-        except ServiceError as error:
-            if is_missing(error):
-                raise UnknownJobError(run_id) from None
-            raise
-        (run,) = await self._named([found])
-        return run
 
     async def _fresh(self) -> None:
         """See that the snapshot is new enough; who asks often never waits for it.
@@ -273,14 +249,14 @@ class JobBoard:
             await asyncio.shield(self._renewing)
 
     async def _renew(self) -> None:
-        runs = await self._filter(state={"type": {"any_": list(_UNFINISHED)}})
+        runs = await self._reader.newest(state={"type": {"any_": list(_UNFINISHED)}})
         seen = {run.id for run in runs}
         gone = [run.id for run in self._runs.values() if not run.ended and run.id not in seen]
         if gone:
-            runs += await self._filter(id={"any_": gone[:RECENT]})
+            runs += await self._reader.newest(id={"any_": gone[:RECENT]})
         clock = time.monotonic()
         if clock - self._listed >= _LISTED_S:
-            runs += await self._filter()
+            runs += await self._reader.newest()
             self._listed = clock
         found = {run.id: run for run in runs}
         deleted = [run_id for run_id in gone if run_id not in found]
@@ -316,9 +292,11 @@ class JobBoard:
         chosen = list(runs)
         if not chosen:
             return
-        parts = await self._parts([run for run in chosen if run.flow in (BATCH, MACHINE)])
-        outcomes = {run.id: await self._outcomes(run) for run in chosen if run.flow == BATCH and run.ended}
-        percents = {run.id: await self._percent(run) for run in chosen if run.flow not in WITH_CELLS and not run.ended}
+        parts = await self._reader.parts([run for run in chosen if run.flow in (BATCH, MACHINE)])
+        outcomes = {run.id: await self._reader.outcomes(run) for run in chosen if run.flow == BATCH and run.ended}
+        percents = {
+            run.id: await self._reader.percent(run) for run in chosen if run.flow not in WITH_CELLS and not run.ended
+        }
         now = datetime.now(UTC)
 
         def read() -> list[JobStatus]:
@@ -334,60 +312,6 @@ class JobBoard:
             self._forget_encoded(run.id)
             if run.ended:
                 self._desk.forget(run.id)
-
-    async def _parts(self, runs: Iterable[Run]) -> dict[str, dict[str, Run]]:
-        """Return, for each run, the runs of its cells by name: tasks of a batch, flows within one of a machine."""
-        found: dict[str, dict[str, Run]] = {}
-        for run in runs:
-            if run.flow == BATCH:
-                wanted: dict[str, Any] = {"flow_runs": {"id": {"any_": [run.id]}}, "sort": "ID_DESC"}
-                parts = await self._prefect.all("task_runs/filter", wanted)
-            else:
-                wanted = {"flow_runs": {"parent_flow_run_id": {"any_": [run.id]}}, "sort": "START_TIME_ASC"}
-                parts = await self._prefect.all("flow_runs/filter", wanted)
-            found[run.id] = {str(part["name"]): Run.of(part) for part in parts}
-        return found
-
-    async def _outcomes(self, run: Run) -> dict[str, CellOutcome]:
-        """Return how the cells of a batch ended, as it has told."""
-        wanted = {"flow_run_id": {"any_": [run.id]}, "key": {"any_": [_OUTCOME]}}
-        found = await self._prefect.ask("artifacts/filter", {"artifacts": wanted, "sort": "CREATED_DESC", "limit": 1})
-        with suppress(ValueError, LookupError, TypeError):
-            outcome = BatchOutcome.model_validate_json(_rows(found[0]["data"])[0]["outcome"])
-            return {cell.name: cell for cell in outcome.cells}
-        return {}
-
-    async def _percent(self, run: Run) -> float | None:
-        """Return the progress that a run itself shows."""
-        wanted = {"flow_run_id": {"any_": [run.id]}, "type": {"any_": ["progress"]}}
-        found = await self._prefect.ask("artifacts/filter", {"artifacts": wanted, "sort": "CREATED_DESC", "limit": 1})
-        with suppress(ValueError, LookupError, TypeError):
-            return float(found[0]["data"])
-        return None
-
-    async def _filter(self, **wanted: Any) -> list[Run]:
-        """Return the newest of our runs that are like this, without those that wait for their hour."""
-        body = {"flow_runs": {"tags": {"all_": [TAG]}, **wanted}, "sort": "EXPECTED_START_TIME_DESC", "limit": RECENT}
-        found = await self._prefect.ask("flow_runs/filter", body)
-        return await self._named([run for run in found if not _is_part(run) and not _is_planned(run)])
-
-    async def _named(self, found: list[Mapping[str, Any]]) -> list[Run]:
-        """Return runs with the names of their flows."""
-        unknown = {run["flow_id"] for run in found} - self._flows.keys()
-        if unknown:
-            flows = await self._prefect.ask("flows/filter", {"flows": {"id": {"any_": list(unknown)}}})
-            self._flows |= {flow["id"]: str(flow["name"]) for flow in flows}
-        return [Run.of(run, self._flows.get(run["flow_id"], "")) for run in found]
-
-
-def _is_part(found: Mapping[str, Any]) -> bool:
-    """Whether a run goes on within another one's process; what that gives to a worker is a job of its own."""
-    return bool(found.get("parent_task_run_id")) and not found.get("deployment_id")
-
-
-def _is_planned(found: Mapping[str, Any]) -> bool:
-    """Whether a schedule has made a run ahead of its hour."""
-    return bool(found.get("auto_scheduled")) and found.get("state_name") == "Scheduled"
 
 
 def _briefly(run: Run, now: datetime) -> JobStatus:
@@ -409,7 +333,3 @@ def _of_cell(shown: JobStatus, job_id: str) -> JobStatus:
         target=target,
         created_at=shown.created_at,
     )
-
-
-def _rows(data: Any) -> Any:
-    return json.loads(data) if isinstance(data, str) else data

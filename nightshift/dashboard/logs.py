@@ -214,7 +214,7 @@ class LogTail:
             )
             began_s = job.started_at.timestamp() - 1.0
             until_s = job.ended_at.timestamp() + 1.0 if job.ended_at else float("inf")
-            found += [_said(cell.name, e) for e in tail.fresh() if e.spoken and began_s <= e.at <= until_s]
+            found += [_said(cell.name, e) for e in tail.fresh() if _told(e) and began_s <= e.at <= until_s]
         return found
 
     def _key_of(self, job_id: str, name: str) -> str:
@@ -248,6 +248,11 @@ class LogTail:
         self._changed = asyncio.Event()
 
 
+def _told(event: ProgressEvent) -> bool:
+    """Whether an event is worth a line: one of its own, or the beginning of a stage."""
+    return event.spoken or (not event.step and not event.total)
+
+
 def _line(found: Mapping[str, Any]) -> LogLine:
     at = datetime.fromisoformat(str(found["timestamp"]))
     level = logging.getLevelName(int(found.get("level") or logging.INFO))
@@ -255,7 +260,8 @@ def _line(found: Mapping[str, Any]) -> LogLine:
 
 
 def _said(name: str, event: ProgressEvent) -> LogLine:
-    return _made(datetime.fromtimestamp(event.at, UTC), "INFO", f"{name}: {event.message}", f"{event.cell}{event.at}")
+    text = event.message if event.message.startswith(name) else f"{name}: {event.message}"
+    return _made(datetime.fromtimestamp(event.at, UTC), "INFO", text, f"{event.cell}{event.at}{text}")
 
 
 def _made(at: datetime, level: str, text: str, source: str) -> LogLine:

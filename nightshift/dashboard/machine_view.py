@@ -129,7 +129,7 @@ def _plated(content: edit.Content, figures: Mapping[str, str]) -> edit.Content:
     before = content.get("nameplate", {})
     plate = {**before, **{name: _number(text) for name, text in figures.items()}}
     power, flow = plate.get("rated_power_kw"), before.get("rated_flow_m3_h")
-    if flow and "rated_flow_m3_h" not in figures and isinstance(power, float) and before.get("rated_power_kw"):
+    if flow and "rated_flow_m3_h" not in figures and isinstance(power, int | float) and before.get("rated_power_kw"):
         plate["rated_flow_m3_h"] = float(f"{flow * power / before['rated_power_kw']:.3g}")
     title = KINDS[MachineType(content["machine_type"])].title
     titled = f"{title[0].upper()}{title[1:]}, {plate.get('rated_power_kw')} kW"
@@ -137,10 +137,12 @@ def _plated(content: edit.Content, figures: Mapping[str, str]) -> edit.Content:
 
 
 def _number(text: str) -> float | str:
+    """Return a figure that was typed, a whole one without its point; what is no number stays text."""
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
         return text
+    return int(value) if value.is_integer() else value
 
 
 def check_known(home: Home, machine: str) -> None:

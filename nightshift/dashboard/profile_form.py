@@ -170,15 +170,28 @@ def read_text(text: str) -> Content:
     content = parse_yaml(text, "the YAML")
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise ConfigError("the YAML must hold a mapping of names to values.", hint="It begins with machine_type: …")
-    # An anchor that is named a few times within others that are makes millions of values of a few lines.
-    waiting, seen = [content], 0
-    while waiting:
+    _bounded(content)
+    return content
+
+
+def _bounded(content: Content) -> None:
+    """Refuse what no profile holds: an anchor that is named within others makes millions of values of a few lines.
+
+    Raises:
+        ConfigError: for too many values, and for half of a character.
+    """
+    waiting: list[Any] = [content]
+    for _ in range(_MAX_VALUES):
+        if not waiting:
+            return
         here = waiting.pop()
-        seen += 1
-        if seen > _MAX_VALUES:
-            raise ConfigError(f"the YAML holds more than {_MAX_VALUES:,} values.", hint="A profile has a few hundred.")
-        waiting += here.values() if isinstance(here, dict) else here if isinstance(here, list) else ()
-    return {key: value for key, value in content.items() if key != "families"}
+        if isinstance(here, dict):
+            waiting += (*here, *here.values())
+        elif isinstance(here, list):
+            waiting += here
+        elif isinstance(here, str) and any("\ud800" <= c <= "\udfff" for c in here):
+            raise ConfigError("the YAML holds half of a character.", hint="Take away the escape that makes it.")
+    raise ConfigError(f"the YAML holds more than {_MAX_VALUES:,} values.", hint="A profile has a few hundred.")
 
 
 def by_field(form: Form, problems: Sequence[Problem]) -> dict[str, list[str]]:

@@ -17,6 +17,8 @@ from nightshift.plan.batch import CellRef, each_once
 
 Status = Literal["pending", "running", "completed", "failed", "cancelled"]
 ENDED = ("completed", "failed", "cancelled")
+#: Of our runs and deployments.
+TAG = "nightshift"
 #: Digits of a cell's key in a job's id.
 KEY_DIGITS = 12
 TRAIN, MACHINE, BATCH, SYNTHESIS = "train", "train-machine", "train-batch", "synthesize-machine"

@@ -12,10 +12,9 @@ from typing import Any
 from urllib.parse import quote
 
 from nightshift.dashboard.prefect_api import PrefectApi, is_missing
-from nightshift.dashboard.runs import Run
+from nightshift.dashboard.runs import TAG, Run
 from nightshift.errors import ServiceError, TransientError, UsageError
 
-TAG = "nightshift"
 _KEY = re.compile(r"[\x21-\x7e]{1,200}")
 #: A worker asks every few seconds; the server may need a minute to write it down.
 _POLLED_S = 150.0
@@ -75,6 +74,15 @@ class Starter:
                 "under this idempotency key something else was asked for.", hint="Give every request a key of its own."
             )
         return Run.of(known, flow)
+
+    async def call_off(self, run_id: str, user: str) -> None:
+        """Have a run end; one that a worker has not taken yet ends at once.
+
+        Raises:
+            ServiceError: when Prefect does not answer.
+        """
+        state = {"type": "CANCELLING", "name": "Cancelling", "message": f"Asked for by {user}."}
+        await self._prefect.ask(f"flow_runs/{run_id}/set_state", {"state": state})
 
     async def _under(self, key: str) -> Any:
         """Return the run that was asked for under a key, None for none."""

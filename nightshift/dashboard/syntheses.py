@@ -108,7 +108,7 @@ async def start(service: Service, user: User, machine: str, asked: SynthesisAske
     job = await run_in_threadpool(_planned, service.home, machine, asked)
     options = job.options.model_dump(mode="json", exclude_unset=True)
     parameters = {"machine_id": machine, "rows": job.rows, "seed": job.seed, "options": options}
-    job_id: str = await service.jobs.run_flow(DEPLOYMENT, parameters, job.name, key)
+    job_id: str = await service.jobs.run_flow(DEPLOYMENT, parameters, job.name, key, user.name)
     service.audit.note(user.name, "started", job_id, machine=machine, synthesis=job.key[:12], rows=job.rows)
     return job_id
 

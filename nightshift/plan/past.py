@@ -40,6 +40,11 @@ class Trained:
         promoted: it became champion, and none before it took its place again.
         seconds: of all stages.
         cell_key: of the cell that it was made by.
+        bundle_id: SHA-256 of its `bundle.json`, "" where its record does not tell.
+        metric: name of the primary metric, "" where its record does not tell.
+        value: of that metric, on the headline part.
+        baseline: the best baseline's value of it.
+        baseline_name: of that baseline.
     """
 
     version: int
@@ -48,6 +53,11 @@ class Trained:
     promoted: bool
     seconds: float
     cell_key: str = ""
+    bundle_id: str = ""
+    metric: str = ""
+    value: float | None = None
+    baseline: float | None = None
+    baseline_name: str = ""
 
 
 @dataclass(frozen=True)
@@ -163,11 +173,28 @@ def _trained(home: Home, bundle: Path, version: int) -> Trained | None:
         for work in _folders(home, key):
             register = _record(work, "register")
             if register and register["summary"].get("version") == version:
-                promoted = register["summary"].get("champion") is True
-                return Trained(version, dataset, utc(register["started_at"]), promoted, _seconds(work), key)
+                return _noted(work, register["summary"], version, dataset, utc(register["started_at"]), key)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass
     return None
+
+
+def _noted(work: Path, registered: dict[str, Any], version: int, dataset: str, at: datetime, key: str) -> Trained:
+    """Return a version as the records of its work folder tell of it."""
+    judged = (_record(work, "evaluate") or {}).get("summary") or {}
+    return Trained(
+        version=version,
+        dataset=dataset,
+        at=at,
+        promoted=registered.get("champion") is True,
+        seconds=_seconds(work),
+        cell_key=key,
+        bundle_id=str(registered.get("bundle_sha256") or ""),
+        metric=str(judged.get("primary") or ""),
+        value=judged.get("value"),
+        baseline=judged.get("best_baseline_value"),
+        baseline_name=str(judged.get("best_baseline") or ""),
+    )
 
 
 def _seconds(work: Path) -> float:

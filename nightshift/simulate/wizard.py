@@ -203,6 +203,8 @@ def read_json(text: str) -> dict[str, Any]:
         raise ConfigError(f"the JSON has {len(text):,} characters; allowed: up to {MAX_JSON:,}.")
     try:
         content = json.loads(text, object_pairs_hook=_once)
+        # Half of a pair that makes a character is no text; JSON's escapes let it pass.
+        json.dumps(content, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         what = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise ConfigError(f"the JSON cannot be read: {what}.", hint="Mend the place named.") from None

@@ -11,6 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from nightshift import families
+from nightshift.data.groups import MACHINE
 from nightshift.plan.cell import Cell
 from nightshift.plan.fleet_config import FleetConfig
 from nightshift.plan.records import STAGES, FileRecord, StageRecord
@@ -77,7 +79,7 @@ def _plan_s(root: Path, cells: int) -> float:
 
 def make_fleet(home: Home, machines: int, *, profiles: bool) -> int:
     """Leave what so many trained machines leave, plainly written, and return the number of cells."""
-    chosen = FleetConfig().chosen_families
+    chosen = [family for family in FleetConfig().chosen_families if families.get(family).group == MACHINE]
     seeds = _Seeds(home)
     profile = next((ROOT / "configs" / "machines").glob("pump_ksb*.yaml"))
     for folder in (home.data / "current", home.work / "newest", home.configs / "machines", home.locks):

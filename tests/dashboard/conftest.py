@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +37,22 @@ def trained(trained_root: Path) -> Iterator[Home]:
     """That home, in use; shared by all tests of a process."""
     with a_home(trained_root) as home:
         yield home
+
+
+@pytest.fixture
+def own(trained_root: Path, tmp_path: Path) -> Iterator[Home]:
+    """A copy of that home, to be changed; what tests have done through its dashboard is left out."""
+    done = shutil.ignore_patterns("dashboard", "audit.jsonl")
+    shutil.copytree(trained_root, tmp_path / "home", symlinks=True, ignore=done)
+    with a_home(tmp_path / "home") as home:
+        yield home
+
+
+@pytest.fixture
+def own_client(own: Home) -> Iterator[TestClient]:
+    """The dashboard over the copy."""
+    with TestClient(create_app(own, load_config(own), NO_SERVER), base_url="http://127.0.0.1:8700") as found:
+        yield found
 
 
 @pytest.fixture

@@ -16,14 +16,6 @@ from nightshift.dashboard.training import KINDS, TrainRequest
 
 router = APIRouter(prefix="/api/ml", tags=["training"])
 
-_PROBLEM = {"application/problem+json": {"schema": {"type": "object"}}}
-_TOLD = {
-    404: {"description": "There is no such kind, machine, target or job.", "content": _PROBLEM},
-    409: {"description": "That cannot be done as things stand.", "content": _PROBLEM},
-    422: {"description": "A value that cannot be used, or one beyond what the target allows.", "content": _PROBLEM},
-    503: {"description": "Prefect does not answer, or no worker takes runs.", "content": _PROBLEM},
-}
-
 Kind = Annotated[
     str,
     Path(
@@ -40,7 +32,7 @@ Key = Annotated[
 ]
 
 
-@router.post("/train/{kind}", status_code=202, responses={s: _TOLD[s] for s in (404, 409, 422, 503)})
+@router.post("/train/{kind}", status_code=202)
 async def start(kind: Kind, request: TrainRequest, user: Operator, service: Svc, idempotency_key: Key = "") -> Started:
     """Start a training; nothing is trained that is up to date, unless it is forced."""
     started = await service.jobs.start(request, kind, user.name, idempotency_key)
@@ -49,7 +41,7 @@ async def start(kind: Kind, request: TrainRequest, user: Operator, service: Svc,
     return started
 
 
-@router.get("/train/status/{job_id}", response_model=JobStatus, responses={s: _TOLD[s] for s in (404, 503)})
+@router.get("/train/status/{job_id}", response_model=JobStatus)
 async def status(job_id: JobId, _user: Viewer, service: Svc) -> Response:
     """Return where a job stands: `pending`, `running`, `completed`, `failed` or `cancelled`."""
     return Response(await service.jobs.status_json(job_id), media_type="application/json")
@@ -61,7 +53,7 @@ async def _known(job_id: JobId, service: Svc) -> str:
     return job_id
 
 
-@router.get("/train/logs/{job_id}", response_class=EventSourceResponse, responses={s: _TOLD[s] for s in (404, 503)})
+@router.get("/train/logs/{job_id}", response_class=EventSourceResponse)
 async def logs(
     job_id: Annotated[str, Depends(_known)],
     _user: Viewer,
@@ -74,7 +66,7 @@ async def logs(
     yield ServerSentEvent(event="end", data={"status": (await service.jobs.status(job_id)).status})
 
 
-@router.post("/train/cancel/{job_id}", status_code=202, responses={s: _TOLD[s] for s in (404, 409, 503)})
+@router.post("/train/cancel/{job_id}", status_code=202)
 async def cancel(job_id: JobId, user: Operator, service: Svc) -> JobStatus:
     """Stop a job; what it has finished is kept, and the same request goes on from there."""
     job = await service.jobs.cancel(job_id, user.name)
@@ -82,7 +74,7 @@ async def cancel(job_id: JobId, user: Operator, service: Svc) -> JobStatus:
     return job
 
 
-@router.get("/jobs", responses={503: _TOLD[503]})
+@router.get("/jobs")
 async def jobs(_user: Viewer, service: Svc) -> list[JobStatus]:
     """Return the jobs that go on and the newest that have ended, newest first."""
     return await service.jobs.recent()

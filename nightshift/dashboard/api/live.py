@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path
 
 from nightshift.dashboard import live
 from nightshift.dashboard.auth import Viewer
-from nightshift.dashboard.faults import PROBLEM
 from nightshift.dashboard.service import Svc
 from nightshift.problems.evaluation import Figure
 from nightshift.tracking.driving_runs import read_run
 
-_PROBLEM: dict[str, Any] = {"content": {PROBLEM: {}}}
-router = APIRouter(
-    prefix="/api/live",
-    tags=["runs"],
-    responses={
-        404: {"description": "No such run or curve", **_PROBLEM},
-        422: {"description": "No key of a cell, or no run id", **_PROBLEM},
-    },
-)
+router = APIRouter(prefix="/api/live", tags=["runs"])
 
 Key = Annotated[str, Path(description="the cell's key, 12 hex digits or more", examples=["0123456789ab"])]
 RunId = Annotated[str, Path(description="the driving run's id", examples=["ppo_v1"])]

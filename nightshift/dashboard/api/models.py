@@ -1,7 +1,164 @@
-"""Registered models: versions, champion, lineage, download."""
+"""The versions of a model: which there are, where they come from, who is champion; and the bundles themselves."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
-router = APIRouter(prefix="/api/models", tags=["models"])
+from fastapi import APIRouter, Depends, Query
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from nightshift.dashboard import models
+from nightshift.dashboard.auth import Operator, Viewer
+from nightshift.dashboard.downloads import deliver
+from nightshift.dashboard.models import ModelId
+from nightshift.dashboard.service import Service, Svc
+from nightshift.problems.evaluation import Figure
+from nightshift.tracking.lineage import Entry
+
+router = APIRouter(prefix="/api/models/{machine}/{family}", tags=["models"])
+
+#: A version's number; no registry has counted further.
+VersionNumber = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Target = Annotated[str, Query(max_length=64, description="device class; left out, the one that there is")]
+Variant = Literal["", "optimised", "dsp"]
+
+
+def _model(service: Svc, machine: str, family: str, target: Target = "") -> ModelId:
+    return models.model_id(service.home, machine, family, target)
+
+
+#: A parameter of routes: the model that an address names.
+Asked = Annotated[ModelId, Depends(_model)]
+
+
+class ModelAnswer(BaseModel):
+    """A model.
+
+    Attributes:
+        name: in the registry.
+        state: where it stands, "" where no plan knows it.
+        reasons: why it stands so.
+        as_of: of state and reasons.
+        champion: the version in use, None without one.
+        versions: newest first.
+        lineage: what made and judged the champion, else the newest version.
+    """
+
+    name: str
+    machine: str
+    family: str
+    target: str
+    state: str
+    reasons: tuple[str, ...]
+    as_of: datetime
+    champion: int | None
+    versions: tuple[Entry, ...]
+    lineage: dict[str, Any]
+
+
+class PromoteRequest(BaseModel):
+    """Which version is to be champion.
+
+    Attributes:
+        note: why, for the history.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: VersionNumber
+    note: str = Field(default="", max_length=500)
+    target: str = Field(default="", max_length=64)
+
+
+class RollbackRequest(BaseModel):
+    """Why the champion before is to be champion again."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    note: str = Field(default="", max_length=500)
+    target: str = Field(default="", max_length=64)
+
+
+class ChampionAnswer(BaseModel):
+    """A change of champion.
+
+    Attributes:
+        version: champion now.
+        before: champion until then, None without one.
+    """
+
+    name: str
+    version: int
+    before: int | None
+
+
+@router.get("")
+def model(service: Svc, _user: Viewer, asked: Asked) -> ModelAnswer:
+    """Return a model's versions, its champion, and everything that made and judged that."""
+    found = models.read_registry(service.home, asked)
+    matrix = service.matrix.get()
+    machine = matrix.by_id.get(asked.machine)
+    cell = next((c for c in machine.cells if c.name == asked.name), None) if machine else None
+    return ModelAnswer(
+        name=asked.name,
+        machine=asked.machine,
+        family=asked.family,
+        target=asked.target,
+        state=cell.state if cell else "",
+        reasons=cell.reasons if cell else (),
+        as_of=matrix.as_of,
+        champion=next((entry.version for entry in found.versions if entry.champion), None),
+        versions=found.versions,
+        lineage=found.lineage.model_dump(mode="json"),
+    )
+
+
+@router.get("/figures")
+def figures(service: Svc, _user: Viewer, asked: Asked, version: VersionNumber | None = None) -> list[Figure]:
+    """Return the figures of a version's evaluation; of the champion, else the newest, when none is named."""
+    chosen = models.chosen_version(service.home, asked, version)
+    found = models.results_of(service.home, asked, chosen)
+    return found.evaluation.figures if found and found.evaluation else []
+
+
+@router.get(
+    "/download",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"application/zip": {}, "application/octet-stream": {}}}},
+)
+def download(
+    service: Svc,
+    _user: Viewer,
+    asked: Asked,
+    version: VersionNumber | None = None,
+    variant: Variant = "",
+    file: Annotated[Literal["", "onnx"], Query(description="`onnx`: the graph alone")] = "",
+) -> StreamingResponse:
+    """Return a version's whole bundle as a zip, or its graph alone, held against the hashes that were registered."""
+    found = deliver(service.home, asked, version, variant=variant, graph_alone=file == "onnx")
+    headers = {"Content-Disposition": f'attachment; filename="{found.name}"', "X-Model-Version": str(found.version)}
+    return StreamingResponse(found.content, media_type=found.media_type, headers=headers)
+
+
+@router.post("/promote")
+def promote(service: Svc, user: Operator, machine: str, family: str, wanted: PromoteRequest) -> ChampionAnswer:
+    """Make a version champion by hand."""
+    asked = models.model_id(service.home, machine, family, wanted.target)
+    return told(
+        service, user.name, "promoted", models.promote(service.home, asked, wanted.version, wanted.note), wanted.note
+    )
+
+
+@router.post("/rollback")
+def rollback(service: Svc, user: Operator, machine: str, family: str, wanted: RollbackRequest) -> ChampionAnswer:
+    """Make the champion before the present one champion again."""
+    asked = models.model_id(service.home, machine, family, wanted.target)
+    return told(service, user.name, "rolled back", models.roll_back(service.home, asked, wanted.note), wanted.note)
+
+
+def told(service: Service, user: str, did: str, change: models.Change, note: str) -> ChampionAnswer:
+    """Keep who changed the champion, and return the change."""
+    service.audit.note(user, did, change.name, version=change.version, before=change.before, note=note)
+    return ChampionAnswer(name=change.name, version=change.version, before=change.before)

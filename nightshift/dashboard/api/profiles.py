@@ -34,11 +34,6 @@ _BODY = {
         "content": {"application/json": {"schema": {"type": "object"}}},
     }
 }
-_PROBLEM: dict[str, Any] = {"content": {PROBLEM: {}}}
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    404: {"description": "No such machine", **_PROBLEM},
-    422: {"description": "Refused; the answer says why", **_PROBLEM},
-}
 
 
 class TypeTemplate(BaseModel):
@@ -108,7 +103,7 @@ def templates(service: Svc, _user: Viewer) -> Templates:
     return Templates(types=types, machines=machines)
 
 
-@router.get("/profiles/{machine}", responses=_ERRORS)
+@router.get("/profiles/{machine}")
 def profile(machine: Machine, service: Svc, _user: Viewer) -> dict[str, Any]:
     """Return a machine's profile, as its YAML holds it."""
     content = edit.content_of(service.home, machine)
@@ -116,11 +111,7 @@ def profile(machine: Machine, service: Svc, _user: Viewer) -> dict[str, Any]:
     return {key: value.isoformat() if isinstance(value, date) else value for key, value in content.items()}
 
 
-@router.put(
-    "/profiles/{machine}",
-    responses={**_ERRORS, 200: {"model": Kept}, 409: {"description": "It exists", **_PROBLEM}},
-    openapi_extra=_BODY,
-)
+@router.put("/profiles/{machine}", responses={200: {"model": Kept}}, openapi_extra=_BODY)
 async def put_profile(
     machine: Machine,
     request: Request,
@@ -133,7 +124,7 @@ async def put_profile(
     return await run_in_threadpool(_put, request, service, user, machine, body, replace)
 
 
-@router.post("/profiles/{machine}/synthesize", status_code=HTTPStatus.ACCEPTED, responses=_ERRORS)
+@router.post("/profiles/{machine}/synthesize", status_code=HTTPStatus.ACCEPTED)
 async def synthesize(
     machine: Machine,
     service: Svc,

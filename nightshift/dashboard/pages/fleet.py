@@ -2,6 +2,226 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Form, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+from nightshift.dashboard import models, results
+from nightshift.dashboard.api.machines import AskedFor
+from nightshift.dashboard.api.models import Asked, VersionNumber, told
+from nightshift.dashboard.auth import Operator, Viewer
+from nightshift.dashboard.matrix import Machine, MatrixCell, versions_of
+from nightshift.dashboard.models import ModelId
+from nightshift.dashboard.pages.render import page
+from nightshift.dashboard.service import Svc
+from nightshift.data.groups import DRIVING, ESTIMATOR, MACHINE, TARGETS, VEHICLE
+from nightshift.errors import ServiceError
+from nightshift.settings import Home
+from nightshift.tracking import lineage_words
+from nightshift.tracking.report import Table
+from nightshift.tracking.results import family_rank
 
 router = APIRouter(include_in_schema=False)
+
+_TITLES = {MACHINE: "Machines", VEHICLE: "Vehicles", DRIVING: "Driving", ESTIMATOR: "Tables"}
+_A_PAGE, _A_LOT = 100, 1_000
+_DAY_S, _HOUR_S = 86_400.0, 3_600.0
+Note = Annotated[str, Form(max_length=500)]
+
+
+@dataclass(frozen=True)
+class Section:
+    """The machines of a group, with a column for each of their families.
+
+    Attributes:
+        rows: each machine with its cells by column, several where it has several targets.
+    """
+
+    title: str
+    families: tuple[str, ...]
+    rows: tuple[tuple[Machine, tuple[tuple[MatrixCell, ...], ...]], ...]
+
+
+@router.get("/")
+def fleet(
+    request: Request,
+    service: Svc,
+    _user: Viewer,
+    asked: AskedFor,
+    start: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+    size: Annotated[int, Query(ge=1, le=_A_LOT)] = _A_PAGE,
+) -> HTMLResponse:
+    """Show machines by families: where each model stands, its champion, and why."""
+    matrix = service.matrix.get()
+    found = asked.machines(matrix)
+    return page(
+        request,
+        "fleet.html.j2",
+        matrix=matrix,
+        asked=asked,
+        counts=asked.counts(matrix),
+        sections=_sections(found[start : start + size]),
+        shown=pages(len(found), start, size, {"text": asked.text, "tag": asked.tag, "state": asked.state}),
+        usual=TARGETS,
+        age=_Ages(datetime.now(UTC)),
+    )
+
+
+@dataclass(frozen=True)
+class Pages:
+    """Which part of a list is shown.
+
+    Attributes:
+        before, after: queries of the pages beside it, "" without one.
+    """
+
+    total: int
+    first: int
+    last: int
+    before: str
+    after: str
+
+
+def pages(total: int, start: int, size: int, asked: dict[str, str], *, sized: bool = True) -> Pages:
+    """Return which part of a list a page shows, with the way to the others.
+
+    Args:
+        total: of the list.
+        start: of the part.
+        size: of the part.
+        asked: further parameters of the address.
+        sized: whether the address tells the size too.
+    """
+
+    def query(start: int) -> str:
+        kept = {key: value for key, value in asked.items() if value}
+        return urlencode({**kept, "start": start, **({"size": size} if sized else {})})
+
+    before = query(max(0, start - size)) if start else ""
+    after = query(start + size) if start + size < total else ""
+    return Pages(total, min(start + 1, total), min(start + size, total), before, after)
+
+
+def _sections(machines: Sequence[Machine]) -> list[Section]:
+    groups: dict[str, list[Machine]] = {}
+    for machine in machines:
+        groups.setdefault(machine.facts.group, []).append(machine)
+    return [_section(group, own) for group, own in groups.items()]
+
+
+def _section(group: str, machines: Sequence[Machine]) -> Section:
+    families = sorted({c.family for m in machines for c in m.cells}, key=lambda f: (family_rank(f), f))
+    rows = []
+    for machine in machines:
+        by_family: dict[str, tuple[MatrixCell, ...]] = {}
+        for cell in machine.cells:
+            by_family[cell.family] = (*by_family.get(cell.family, ()), cell)
+        rows.append((machine, tuple(by_family.get(family, ()) for family in families)))
+    return Section(_TITLES.get(group, group), tuple(families), tuple(rows))
+
+
+class _Ages:
+    """Says how old something is, shortly; of one moment for a whole page."""
+
+    def __init__(self, now: datetime) -> None:
+        self._now = now
+
+    def __call__(self, at: datetime) -> str:
+        seconds = max((self._now - at).total_seconds(), 0.0)
+        if seconds >= 2 * _DAY_S:
+            return f"{seconds / _DAY_S:.0f} d"
+        return f"{seconds / _HOUR_S:.0f} h" if seconds >= _HOUR_S else f"{seconds / 60:.0f} min"
+
+
+@router.get("/models/{machine}/{family}")
+def model(
+    request: Request,
+    service: Svc,
+    _user: Viewer,
+    asked: Asked,
+    version: VersionNumber | None = None,
+    registry: bool = False,
+    said: Annotated[str, Query(max_length=300)] = "",
+) -> HTMLResponse:
+    """Show a model: its versions, its champion's results, and where it comes from.
+
+    The registry is asked only with `registry`, which the page does by itself once it is drawn.
+    """
+    home = service.home
+    past = asked.past(home)
+    chosen = models.chosen_version(home, asked, version) if past.versions else None
+    found = models.results_of(home, asked, chosen)
+    matrix = service.matrix.get()
+    machine = matrix.by_id.get(asked.machine)
+    return page(
+        request,
+        "model.html.j2",
+        model=asked,
+        said=said,
+        machine=machine,
+        cell=next((c for c in machine.cells if c.name == asked.name), None) if machine else None,
+        targets=[c.target for c in machine.cells if c.family == asked.family] if machine else [],
+        versions=versions_of(past),
+        champion=past.champion.version if past.champion else None,
+        version=chosen,
+        # The page has buttons of its own, for the version that it is about.
+        shown=results.shown(home, found) | {"try_at": "", "download_at": ""} if found else None,
+        registry=_registry(home, asked) if registry and past.versions else None,
+    )
+
+
+@dataclass(frozen=True)
+class RegistryShown:
+    """What the registry says, or why it does not.
+
+    Attributes:
+        history: versions, newest first.
+        lineage: (label, text) of the champion, else of the newest.
+        version: that the lineage is of.
+    """
+
+    history: Table | None = None
+    lineage: tuple[tuple[str, str], ...] = ()
+    version: int | None = None
+    error: ServiceError | None = None
+
+
+def _registry(home: Home, asked: ModelId) -> RegistryShown:
+    try:
+        found = models.read_registry(home, asked)
+    except ServiceError as error:
+        return RegistryShown(error=error)
+    rows = lineage_words.history_rows(found.versions)
+    marks = ["model" if entry.champion else "" for entry in found.versions]
+    return RegistryShown(
+        Table(lineage_words.HISTORY, rows, marks),
+        tuple(lineage_words.lines(found.lineage)),
+        found.lineage.entry.version,
+    )
+
+
+@router.post("/models/{machine}/{family}/promote")
+def promote(
+    service: Svc, user: Operator, asked: Asked, version: Annotated[VersionNumber, Form()], note: Note = ""
+) -> RedirectResponse:
+    """Make a version champion by hand, and show the model again."""
+    done = told(service, user.name, "promoted", models.promote(service.home, asked, version, note), note)
+    return _back(service, asked, f"Version {done.version} is champion.")
+
+
+@router.post("/models/{machine}/{family}/rollback")
+def rollback(service: Svc, user: Operator, asked: Asked, note: Note = "") -> RedirectResponse:
+    """Go back to the champion before, and show the model again."""
+    done = told(service, user.name, "rolled back", models.roll_back(service.home, asked, note), note)
+    return _back(service, asked, f"Version {done.version} is champion again.")
+
+
+def _back(service: Svc, asked: ModelId, said: str) -> RedirectResponse:
+    service.matrix.get(now=True)
+    query = urlencode({"target": asked.target, "said": said})
+    return RedirectResponse(f"/models/{asked.machine}/{asked.family}?{query}", 303)

@@ -1,7 +1,304 @@
-"""Trying a model, what was answered before, and downloads."""
+"""Predictions: trying a model, those made before, and the models as files to take away."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import HTMLResponse
+from starlette.datastructures import FormData, UploadFile
+
+from nightshift.dashboard import models
+from nightshift.dashboard.answer_figures import figures_of
+from nightshift.dashboard.api.machines import AskedFor
+from nightshift.dashboard.api.models import VersionNumber
+from nightshift.dashboard.auth import Viewer
+from nightshift.dashboard.examples import Example, example
+from nightshift.dashboard.faults import status_of
+from nightshift.dashboard.history import KEPT, heads, table_of
+from nightshift.dashboard.matrix import Machine
+from nightshift.dashboard.pages.fleet import pages
+from nightshift.dashboard.pages.render import page
+from nightshift.dashboard.predictions import MAX_BYTES, MAX_ROWS, Answer, Ready
+from nightshift.dashboard.service import Service, Svc
+from nightshift.edge.manifest import MODEL_FILE, Column
+from nightshift.edge.rows import Rows
+from nightshift.errors import NightshiftError, UsageError
+from nightshift.problems.evaluation import Figure
+from nightshift.settings import Home
+from nightshift.tracking.report import Table
 
 router = APIRouter(include_in_schema=False)
+
+_A_PAGE = 50
+#: Lines of a table of answers; the first half and the last of more.
+_LINES = 60
+#: How the fields of a form are told from its others.
+_FIELD = "column."
+Name = Annotated[str, Query(max_length=64)]
+Start = Annotated[int, Query(ge=0, le=1_000_000)]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One input of the form that a bundle's columns make.
+
+    Attributes:
+        value: to begin with.
+    """
+
+    column: Column
+    name: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What came of an attempt.
+
+    Attributes:
+        error: why there is no answer.
+    """
+
+    answer: Answer | None = None
+    table: Table | None = None
+    figures: Sequence[Figure] = ()
+    error: NightshiftError | None = None
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a form brought.
+
+    Attributes:
+        how: `form`, `csv` (pasted) or `file`.
+        before: whether the machine's last known rows go before the one of the form.
+    """
+
+    how: str = "form"
+    values: dict[str, str] | None = None
+    time: str = ""
+    before: bool = True
+    pasted: str = ""
+    uploaded: bytes = b""
+
+
+@router.get("/predict")
+def predict_page(
+    request: Request,
+    service: Svc,
+    _user: Viewer,
+    machine: Name = "",
+    family: Name = "",
+    target: Name = "",
+    version: VersionNumber | None = None,
+) -> HTMLResponse:
+    """Show which models can be tried, and the form of the chosen one."""
+    return _shown(request, service, _choice(service, machine, family, target, version), Given())
+
+
+@router.post("/predict")
+async def predict(
+    request: Request,
+    service: Svc,
+    user: Viewer,
+    machine: Name,
+    family: Name,
+    target: Name = "",
+    version: VersionNumber | None = None,
+) -> HTMLResponse:
+    """Answer what the form holds, and show it again."""
+    async with request.form(max_files=1, max_fields=1_000, max_part_size=MAX_BYTES) as form:
+        given = await _given(form)
+
+    def answered() -> HTMLResponse:
+        choice = _choice(service, machine, family, target, version)
+        tried = _tried(service, user.name, choice, given)
+        status = status_of(tried.error).value if tried.error else 200
+        return _shown(request, service, choice, given, tried, status)
+
+    return await run_in_threadpool(answered)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Which model is tried; `ready` is None until one is chosen."""
+
+    machine: str = ""
+    ready: Ready | None = None
+
+
+def _choice(service: Service, machine: str, family: str, target: str, version: int | None) -> _Choice:
+    if not machine or not family:
+        return _Choice(machine)
+    asked = models.model_id(service.home, machine, family, target)
+    return _Choice(machine, service.predictor.ready(asked, version))
+
+
+async def _given(form: FormData) -> Given:
+    texts = {key: value for key, value in form.items() if isinstance(value, str)}
+    upload = form.get("file")
+    content = await upload.read(MAX_BYTES + 1) if isinstance(upload, UploadFile) and upload.filename else b""
+    pasted = texts.get("csv", "")
+    return Given(
+        how="file" if content else "csv" if texts.get("how") == "csv" else "form",
+        values={key.removeprefix(_FIELD): value for key, value in texts.items() if key.startswith(_FIELD)},
+        time=texts.get("time", "").strip(),
+        before=texts.get("before") == "on",
+        pasted=pasted,
+        uploaded=content,
+    )
+
+
+def _tried(service: Service, user: str, choice: _Choice, given: Given) -> Tried:
+    ready = choice.ready
+    if ready is None:
+        return Tried(error=UsageError("No model is chosen.", hint="Choose a machine, then one of its models."))
+    try:
+        answer, rows = service.predictor.answer_csv(ready, _csv(service.home, ready, given))
+    except NightshiftError as error:
+        return Tried(error=error)
+    columns = tuple(column.name for column in ready.model.interface.columns)
+    number = service.predictor.history.keep(user, answer, *heads(answer, rows, columns))
+    return Tried(answer.model_copy(update={"id": number}), _table(answer), _figures(answer, rows, ready))
+
+
+def _figures(answer: Answer, rows: Rows, ready: Ready) -> list[Figure]:
+    return figures_of(answer, rows, ready.model.manifest)
+
+
+def _csv(home: Home, ready: Ready, given: Given) -> bytes:
+    """Return what was given as a CSV file: the one row of a form after the machine's last ones, where that is asked.
+
+    Raises:
+        UsageError: when nothing was given, or too much.
+    """
+    content = given.uploaded if given.how == "file" else given.pasted.encode()
+    if given.how != "form":
+        if not content.strip():
+            raise UsageError("There are no rows.", hint="Paste lines of CSV, the header first, or choose a file.")
+        if len(content) > MAX_BYTES:
+            raise UsageError(f"More than {MAX_BYTES // 1_000_000} MB.", hint="Send fewer rows at once.")
+        return content
+    known = example(home, ready.model.manifest)
+    clock = known.header[:1] == ("time",)
+    names = [column.name for column in ready.model.interface.columns]
+    values = given.values or {}
+    row = (*([given.time or known.rows[-1][0]] if clock else []), *(values.get(name, "") for name in names))
+    before = known.rows[:-1] if given.before and known.known else ()
+    return Example(known.header, (*before, row), known=known.known).csv().encode()
+
+
+def _table(answer: Answer) -> Table:
+    header, rows = table_of(answer)
+    if len(rows) > _LINES:
+        left_out = (f"… {len(rows) - _LINES:,} more", *("…" for _ in header[1:]))
+        rows = [*rows[: _LINES // 2], left_out, *rows[-_LINES // 2 :]]
+    return Table(header, rows, [""] * len(rows))
+
+
+def _shown(
+    request: Request, service: Service, choice: _Choice, given: Given, tried: Tried | None = None, status: int = 200
+) -> HTMLResponse:
+    ready = choice.ready
+    known = example(service.home, ready.model.manifest) if ready else None
+    machines = [m for m in service.matrix.get().machines if any(c.versions for c in m.cells)]
+    return page(
+        request,
+        "predict.html.j2",
+        status_code=status,
+        machines=[m.id for m in machines],
+        chosen=next((m for m in machines if m.id == choice.machine), None),
+        machine=choice.machine,
+        ready=ready,
+        example=known,
+        fields=_fields(ready, known, given) if ready and known else [],
+        given=given,
+        tried=tried,
+        max_rows=MAX_ROWS,
+    )
+
+
+def _fields(ready: Ready, known: Example, given: Given) -> list[Field]:
+    columns = ready.model.interface.columns
+    last = known.rows[-1][-len(columns) :]
+    values = given.values or {}
+    return [
+        Field(column, f"{_FIELD}{column.name}", values.get(column.name, value))
+        for column, value in zip(columns, last, strict=True)
+    ]
+
+
+@router.get("/history")
+def history(
+    request: Request, service: Svc, _user: Viewer, machine: Name = "", family: Name = "", start: Start = 0
+) -> HTMLResponse:
+    """Show the predictions that were made here, newest first."""
+    found, total = service.predictor.history.page(machine.strip(), family, offset=start, limit=_A_PAGE)
+    return page(
+        request,
+        "history.html.j2",
+        predictions=found,
+        machine=machine,
+        family=family,
+        kept=KEPT,
+        shown=pages(total, start, _A_PAGE, {"machine": machine, "family": family}, sized=False),
+    )
+
+
+@router.get("/history/{number}")
+def prediction(request: Request, service: Svc, _user: Viewer, number: VersionNumber) -> HTMLResponse:
+    """Show one prediction: what was given, what was said."""
+    return page(request, "prediction.html.j2", prediction=service.predictor.history.find(number))
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A version as a file to take away.
+
+    Attributes:
+        size_bytes: of its graph, None where it is not here.
+    """
+
+    machine: str
+    family: str
+    target: str
+    version: int
+    at: datetime
+    champion: bool
+    size_bytes: int | None
+
+
+@router.get("/downloads")
+def downloads(request: Request, service: Svc, _user: Viewer, asked: AskedFor, start: Start = 0) -> HTMLResponse:
+    """Show all registered versions, with the way to take them away."""
+    matrix = service.matrix.get()
+    every = [version for machine in asked.machines(matrix) for version in _versions(machine)]
+    return page(
+        request,
+        "downloads.html.j2",
+        asked=asked,
+        as_of=matrix.as_of,
+        versions=[_registered(service.home, *one) for one in every[start : start + _A_PAGE]],
+        shown=pages(len(every), start, _A_PAGE, {"text": asked.text, "tag": asked.tag}, sized=False),
+    )
+
+
+def _versions(machine: Machine) -> list[tuple[models.ModelId, int, datetime, bool]]:
+    return [
+        (models.ModelId(cell.machine, cell.family, cell.target), v.version, v.at, v.champion)
+        for cell in machine.cells
+        for v in cell.versions
+    ]
+
+
+def _registered(home: Home, model: models.ModelId, version: int, at: datetime, champion: bool) -> Registered:
+    try:
+        size = (model.folder(home, version) / MODEL_FILE).stat().st_size
+    except OSError:
+        size = None
+    return Registered(model.machine, model.family, model.target, version, at, champion, size)

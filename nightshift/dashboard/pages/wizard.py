@@ -160,8 +160,12 @@ def _saved(service: Service, user: User, draft: Draft) -> bool:
     assert draft.content is not None
     try:
         save(service, user, draft.machine, draft.content, replace=draft.replace)
-    except keep.RefusedProfileError:
-        return False  # the form shows each
+    except keep.RefusedProfileError as error:
+        # The form shows what is wrong with a profile by itself.
+        known = find_problems(draft.content)
+        more = [str(problem) for problem in error.problems if problem not in known]
+        draft.problems |= {"": more} if more else {}
+        return False
     except keep.TakenError as error:
         draft.taken = not keep.is_shipped(draft.machine)
         draft.problems["machine"] = [error.what]
@@ -184,9 +188,7 @@ def _form(request: Request, user: User, draft: Draft, *, status_code: int = 200)
             profile = parse_profile(draft.content, draft.machine or "the profile")
             content |= {"summary": profile, "remarks": [_in_words(form, r) for r in keep.remarks(profile)]}
     shown = {"draft": draft, "was": _hash(draft.text), "working": tuple(SHIFTS), "may_act": user.may_act}
-    # What is swapped into the page needs a good answer; the page by itself says that it was refused.
-    status = 200 if "hx-request" in request.headers else status_code
-    return page(request, "machine_profile.html.j2", status_code=status, **shown, **content)
+    return page(request, "machine_profile.html.j2", status_code=status_code, **shown, **content)
 
 
 def _in_words(form: profile_form.Form, remark: Problem) -> str:

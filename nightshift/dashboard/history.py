@@ -1,0 +1,232 @@
+"""What was answered to whom: the newest predictions, in a SQLite file of the dashboard's own."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict
+
+from nightshift.errors import ServiceError, UnknownNameError, first_line
+
+if TYPE_CHECKING:
+    from nightshift.dashboard.predictions import Answer
+    from nightshift.edge.rows import Rows
+
+logger = logging.getLogger("nightshift.dashboard")
+
+#: So many predictions are kept, of each so many rows and characters.
+KEPT = 10_000
+_ROWS, _CHARACTERS = 20, 16_000
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS predictions (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    at TEXT NOT NULL,
+    user TEXT NOT NULL,
+    machine TEXT NOT NULL,
+    family TEXT NOT NULL,
+    target TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    bundle_id TEXT NOT NULL,
+    rows INTEGER NOT NULL,
+    summary TEXT NOT NULL,
+    latency_ms REAL NOT NULL,
+    inputs TEXT NOT NULL,
+    outputs TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS by_model ON predictions (machine, family);
+"""
+_SHORT = "id, at, user, machine, family, target, version, bundle_id, rows, summary, latency_ms"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Prediction(_Record):
+    """One answer that was given.
+
+    Attributes:
+        at: ISO 8601, with Z.
+        user: who asked.
+        rows: that were given.
+    """
+
+    id: int
+    at: str
+    user: str
+    machine: str
+    family: str
+    target: str
+    version: int
+    bundle_id: str
+    rows: int
+    summary: str
+    latency_ms: float
+
+
+class Head(_Record):
+    """The first lines of a table, as text.
+
+    Attributes:
+        cut: whether there were more.
+    """
+
+    header: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+    cut: bool = False
+
+
+class PredictionDetails(Prediction):
+    """An answer with the beginnings of what was given and said."""
+
+    inputs: Head
+    outputs: Head
+
+
+class History:
+    """The predictions kept in a file, newest first.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = Lock()
+        self._connection: sqlite3.Connection | None = None
+
+    def keep(self, user: str, answer: Answer, inputs: Head, outputs: Head) -> int | None:
+        """Keep an answer and return its id; None where it cannot be kept, which spoils no answer."""
+        at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        who = (answer.machine, answer.family, answer.target, answer.version, answer.bundle_id)
+        said = (answer.rows, answer.summary, answer.latency_ms, inputs.model_dump_json(), outputs.model_dump_json())
+        try:
+            with self._open() as database:
+                values = (at, user[:200], *who, *said)
+                columns = f"{_SHORT.removeprefix('id, ')}, inputs, outputs"
+                marks = ", ".join("?" * len(values))
+                made = database.execute(f"INSERT INTO predictions ({columns}) VALUES ({marks})", values)  # noqa: S608
+                database.execute("DELETE FROM predictions WHERE id <= ?", (int(made.lastrowid or 0) - KEPT,))
+                return made.lastrowid
+        except ServiceError as error:
+            logger.warning("A prediction was not kept: %s", error)
+            return None
+
+    def page(
+        self, machine: str = "", family: str = "", *, offset: int = 0, limit: int = 50
+    ) -> tuple[list[Prediction], int]:
+        """Return some of the predictions, and how many there are of the machine and family asked for.
+
+        Raises:
+            ServiceError: when the file cannot be read.
+        """
+        where = "WHERE (? = '' OR machine = ?) AND (? = '' OR family = ?)"
+        asked = (machine, machine, family, family)
+        with self._open() as database:
+            count = int(database.execute(f"SELECT count(*) FROM predictions {where}", asked).fetchone()[0])  # noqa: S608
+            query = f"SELECT {_SHORT} FROM predictions {where} ORDER BY id DESC LIMIT ? OFFSET ?"  # noqa: S608
+            found = [dict(row) for row in database.execute(query, (*asked, limit, offset))]
+        return [Prediction.model_validate(row) for row in found], count
+
+    def find(self, number: int) -> PredictionDetails:
+        """Return one prediction.
+
+        Raises:
+            UnknownNameError: when it is not kept, or not any more.
+            ServiceError: when the file cannot be read.
+        """
+        with self._open() as database:
+            row = database.execute("SELECT * FROM predictions WHERE id = ?", (number,)).fetchone()
+            newest = [str(n) for (n,) in database.execute("SELECT id FROM predictions ORDER BY id DESC LIMIT 5")]
+        if row is None:
+            hint = f"The newest {KEPT:,} are kept: the page History lists them."
+            raise UnknownNameError("prediction", str(number), newest, hint=hint)
+        found = dict(row)
+        heads = {name: json.loads(found[name]) for name in ("inputs", "outputs")}
+        return PredictionDetails.model_validate(found | heads)
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        """Give the file's connection to one thread at a time; what it does is done whole or not at all."""
+        with self._lock:
+            try:
+                if self._connection is None:
+                    self._connection = self._made()
+                with self._connection:
+                    yield self._connection
+            except (sqlite3.Error, OSError) as error:
+                raise ServiceError(
+                    f"the history of predictions at {self._path} cannot be used: {first_line(error)}.",
+                    hint="Nothing else depends on it: move the file away, and a new one is begun.",
+                ) from error
+
+    def _made(self) -> sqlite3.Connection:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        found = sqlite3.connect(self._path, timeout=5.0, check_same_thread=False)
+        found.row_factory = sqlite3.Row
+        try:
+            found.execute("PRAGMA journal_mode=WAL")
+            found.execute("PRAGMA synchronous=NORMAL")
+            found.executescript(_SCHEMA)
+        except sqlite3.Error:
+            found.close()
+            raise
+        return found
+
+
+def heads(answer: Answer, rows: Rows, columns: tuple[str, ...]) -> tuple[Head, Head]:
+    """Return the beginnings of what was given and of what was said of it."""
+    clock = ("time",) if rows.time else ()
+    given = [(*rows.time[i : i + 1], *(f"{v:.7g}" for v in rows.values[i])) for i in range(min(_ROWS, answer.rows))]
+    header, said = table_of(answer)
+    return _head((*clock, *columns), given, answer.rows), _head(header, said[:_ROWS], len(said))
+
+
+def _head(header: tuple[str, ...], rows: list[tuple[str, ...]], count: int) -> Head:
+    kept, left = [], _CHARACTERS
+    for row in rows:
+        left -= sum(len(cell) + 3 for cell in row)
+        if left < 0:
+            break
+        kept.append(row)
+    return Head(header=header, rows=tuple(kept), cut=len(kept) < count)
+
+
+def table_of(answer: Answer) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return an answer as a table of text: a line for each row that was answered, of a forecast for each step."""
+    header: list[str] = ["time"] if answer.times else ["step" if answer.output("yhat") else "row"]
+    columns: list[list[str]] = []
+    for output in answer.outputs:
+        values = output.values[0] if answer.output("yhat") and output.values else output.values
+        unit = f" [{output.unit}]" if output.unit else ""
+        for i, name in enumerate(output.columns or ("",)):
+            header.append(f"{output.name} {name}".strip() + unit)
+            columns.append([_text(v[i] if isinstance(v, list) else v, output.name, answer) for v in values])
+    first = answer.times or [str(answer.first_answered + i + 1) for i in range(len(columns[0]))]
+    return tuple(header), [(at, *cells) for at, *cells in zip(first, *columns, strict=False)]
+
+
+def _text(value: float | int | None, name: str, answer: Answer) -> str:
+    if value is None:
+        return "–"
+    if name == "label" and isinstance(value, int) and 0 <= value < len(answer.classes):
+        return answer.classes[value]
+    if name == "vote":
+        return "odd" if value == 1 else "normal"
+    return f"{value:.5g}"

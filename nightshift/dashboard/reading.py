@@ -1,0 +1,113 @@
+"""What the dashboard asks Prefect about runs, in our words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from nightshift.dashboard.prefect_api import PrefectApi, is_missing
+from nightshift.dashboard.runs import BATCH, TAG, Run
+from nightshift.errors import NightshiftError, ServiceError, UnknownNameError
+from nightshift.plan.batch import BatchOutcome
+from nightshift.plan.outcome import CellOutcome
+
+#: Runs that are looked through at once, the newest.
+RECENT = 200
+_OUTCOME = "batch-outcome"
+
+
+class UnknownJobError(UnknownNameError):
+    """A job that does not exist, or does not any more."""
+
+    def __init__(self, job_id: str) -> None:
+        NightshiftError.__init__(
+            self, f"there is no job '{job_id[:60]}'.", hint="`GET /api/ml/jobs` lists them; old ones are deleted."
+        )
+
+
+class Reader:
+    """Reads runs.
+
+    Args:
+        prefect: the server.
+    """
+
+    def __init__(self, prefect: PrefectApi) -> None:
+        self._prefect = prefect
+        self._flows: dict[str, str] = {}
+
+    async def run(self, run_id: str) -> Run:
+        """Return a run.
+
+        Raises:
+            UnknownJobError: when there is none.
+            ServiceError: when Prefect does not answer.
+        """
+        try:
+            found = await self._prefect.ask(f"flow_runs/{run_id}")
+        except ServiceError as error:
+            if is_missing(error):
+                raise UnknownJobError(run_id) from None
+            raise
+        (run,) = await self._named([found])
+        return run
+
+    async def parts(self, runs: Iterable[Run]) -> dict[str, dict[str, Run]]:
+        """Return, for each run, the runs of its cells by name: tasks of a batch, flows within one of a machine."""
+        found: dict[str, dict[str, Run]] = {}
+        for run in runs:
+            if run.flow == BATCH:
+                wanted: dict[str, Any] = {"flow_runs": {"id": {"any_": [run.id]}}, "sort": "ID_DESC"}
+                parts = await self._prefect.all("task_runs/filter", wanted)
+            else:
+                wanted = {"flow_runs": {"parent_flow_run_id": {"any_": [run.id]}}, "sort": "START_TIME_ASC"}
+                parts = await self._prefect.all("flow_runs/filter", wanted)
+            found[run.id] = {str(part["name"]): Run.of(part) for part in parts}
+        return found
+
+    async def outcomes(self, run: Run) -> dict[str, CellOutcome]:
+        """Return how the cells of a batch ended, as it has told."""
+        wanted = {"flow_run_id": {"any_": [run.id]}, "key": {"any_": [_OUTCOME]}}
+        found = await self._prefect.ask("artifacts/filter", {"artifacts": wanted, "sort": "CREATED_DESC", "limit": 1})
+        with suppress(ValueError, LookupError, TypeError):
+            outcome = BatchOutcome.model_validate_json(_rows(found[0]["data"])[0]["outcome"])
+            return {cell.name: cell for cell in outcome.cells}
+        return {}
+
+    async def percent(self, run: Run) -> float | None:
+        """Return the progress that a run itself shows."""
+        wanted = {"flow_run_id": {"any_": [run.id]}, "type": {"any_": ["progress"]}}
+        found = await self._prefect.ask("artifacts/filter", {"artifacts": wanted, "sort": "CREATED_DESC", "limit": 1})
+        with suppress(ValueError, LookupError, TypeError):
+            return float(found[0]["data"])
+        return None
+
+    async def newest(self, **wanted: Any) -> list[Run]:
+        """Return the newest of our runs that are like this, without those that wait for their hour."""
+        body = {"flow_runs": {"tags": {"all_": [TAG]}, **wanted}, "sort": "EXPECTED_START_TIME_DESC", "limit": RECENT}
+        found = await self._prefect.ask("flow_runs/filter", body)
+        return await self._named([run for run in found if not _is_part(run) and not _is_planned(run)])
+
+    async def _named(self, found: list[Mapping[str, Any]]) -> list[Run]:
+        """Return runs with the names of their flows."""
+        unknown = {run["flow_id"] for run in found} - self._flows.keys()
+        if unknown:
+            flows = await self._prefect.ask("flows/filter", {"flows": {"id": {"any_": list(unknown)}}})
+            self._flows |= {flow["id"]: str(flow["name"]) for flow in flows}
+        return [Run.of(run, self._flows.get(run["flow_id"], "")) for run in found]
+
+
+def _is_part(found: Mapping[str, Any]) -> bool:
+    """Whether a run goes on within another one's process; what that gives to a worker is a job of its own."""
+    return bool(found.get("parent_task_run_id")) and not found.get("deployment_id")
+
+
+def _is_planned(found: Mapping[str, Any]) -> bool:
+    """Whether a schedule has made a run ahead of its hour."""
+    return bool(found.get("auto_scheduled")) and found.get("state_name") == "Scheduled"
+
+
+def _rows(data: Any) -> Any:
+    return json.loads(data) if isinstance(data, str) else data

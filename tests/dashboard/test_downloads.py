@@ -1,0 +1,73 @@
+"""Bundles as files to take away: whole, checked, and never from outside of the store."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from pathlib import Path
+
+from fastapi.testclient import TestClient
+from support.machine import SUBJECT
+
+from nightshift.edge.runtime import Model
+from nightshift.settings import Home
+
+ANOMALY = f"/api/models/{SUBJECT}/anomaly/download"
+LONG_NAME = f"anomaly_{SUBJECT}_v1.1.0"
+
+
+def test_the_bundle_comes_whole_and_runs(client: TestClient, trained: Home, tmp_path: Path) -> None:
+    answer = client.get(ANOMALY)
+    assert answer.headers["content-type"] == "application/zip"
+    assert answer.headers["content-disposition"] == f'attachment; filename="{LONG_NAME}.zip"'
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as packed:
+        assert packed.testzip() is None
+        assert set(packed.namelist()) >= {"model.onnx", "bundle.json", "MODEL_CARD.md", "check.npz"}
+        assert not [name for name in packed.namelist() if "/" in name], "nothing of native/ leaves"
+        packed.extractall(tmp_path)
+    for name in ("model.onnx", "bundle.json", "MODEL_CARD.md"):
+        own = trained.models / "anomaly" / SUBJECT / "pi" / "v1" / name
+        assert (tmp_path / name).read_bytes() == own.read_bytes()
+    assert Model.load(tmp_path).manifest.subject == SUBJECT
+    assert client.get(ANOMALY).content == answer.content, "the same version packs to the same bytes"
+
+
+def test_the_graph_comes_alone(client: TestClient, trained: Home) -> None:
+    answer = client.get(ANOMALY, params={"file": "onnx", "version": 1, "target": "pi"})
+    assert answer.headers["content-disposition"] == f'attachment; filename="{LONG_NAME}.onnx"'
+    manifest = json.loads((trained.models / "anomaly" / SUBJECT / "pi" / "v1" / "bundle.json").read_bytes())
+    assert hashlib.sha256(answer.content).hexdigest() == manifest["hashes"]["model.onnx"]
+
+
+def test_what_is_not_there_is_told(client: TestClient) -> None:
+    assert client.get(ANOMALY, params={"version": 9}).status_code == 404
+    variant = client.get(ANOMALY, params={"variant": "dsp"})
+    assert variant.status_code == 422
+    assert "no variant 'dsp'" in variant.json()["detail"]
+    assert client.get(ANOMALY, params={"file": "../../mlflow.db"}).status_code == 422
+    assert client.get(ANOMALY, params={"target": "../../../.nightshift"}).status_code == 404
+    assert client.get(f"/api/models/{SUBJECT}/..%2f..%2f..%2fetc/download").status_code == 404
+
+
+def test_an_altered_bundle_does_not_leave(own_client: TestClient, own: Home) -> None:
+    folder = own.models / "anomaly" / SUBJECT / "pi" / "v1"
+    graph = bytearray((folder / "model.onnx").read_bytes())
+    graph[len(graph) // 2] ^= 1
+    (folder / "model.onnx").write_bytes(graph)
+    for query in ({}, {"file": "onnx"}):
+        answer = own_client.get(ANOMALY, params=query)
+        assert answer.status_code == 409
+        assert "model.onnx" in answer.json()["detail"]
+    (folder / "bundle.json").write_text((folder / "bundle.json").read_text().replace("batch", "butch"))
+    assert "asked for was" in own_client.get(ANOMALY).json()["detail"], "the id is the one that was registered"
+
+
+def test_the_page_lists_every_version_with_size_and_champion(client: TestClient) -> None:
+    page = client.get("/downloads").text
+    for family in ("anomaly", "classification"):
+        assert f"/api/models/{SUBJECT}/{family}/download?target=pi&amp;version=1" in page
+    assert page.count('class="state champion"') == 1
+    assert " kB" in page or " MB" in page
+    assert "No model is like this" in client.get("/downloads", params={"text": "pump"}).text

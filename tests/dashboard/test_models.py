@@ -1,0 +1,119 @@
+"""A model's versions, its champion and where it comes from; who is champion is changed here too."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from fastapi.testclient import TestClient
+from support.machine import SUBJECT
+
+from nightshift.settings import Home
+
+ANOMALY, CLASSIFICATION = f"/api/models/{SUBJECT}/anomaly", f"/api/models/{SUBJECT}/classification"
+PAGE = f"/models/{SUBJECT}/anomaly"
+DOWN = "http://127.0.0.1:9"
+
+
+def test_tells_versions_champion_and_lineage(client: TestClient) -> None:
+    found = client.get(ANOMALY).json()
+    assert (found["name"], found["state"], found["champion"]) == (f"{SUBJECT}.anomaly.pi", "fresh", 1)
+    (version,) = found["versions"]
+    assert version["champion"]
+    assert version["score"]["metric"] == "f1"
+    assert "beats baseline" in version["gate"]
+    lineage = found["lineage"]
+    assert lineage["data"]["rows"]["train"] > 0
+    assert lineage["bundle"]["family"] == "anomaly"
+    assert len(lineage["bundle_id"]) == 64
+
+
+def test_the_figures_are_those_of_the_evaluation(client: TestClient) -> None:
+    figures = client.get(f"{ANOMALY}/figures").json()
+    assert figures
+    assert all(figure["title"] and figure["series"] is not None for figure in figures)
+    assert client.get(f"{ANOMALY}/figures", params={"version": 7}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "said"),
+    [
+        (f"/api/models/{SUBJECT}/anomly", 404, "Did you mean 'anomaly'?"),
+        ("/api/models/motor_bench_0001/anomaly", 404, f"Did you mean '{SUBJECT}'?"),
+        (f"/api/models/{SUBJECT}/anomaly?target=pie", 404, "Did you mean 'pi'?"),
+        (f"/api/models/{SUBJECT}/rul", 404, "nightshift train rul"),
+        ("/api/models/Motor/anomaly", 422, "lower-case"),
+        ("/api/models/..%2F..%2Fetc/anomaly", 404, ""),
+        ("/api/models/%2e%2e/anomaly", 404, ""),
+        (f"/api/models/{SUBJECT}/..%2f..%2fanomaly/download", 404, ""),
+        (f"/api/models/{SUBJECT}/anomaly?target=..%2F..", 404, "unknown target"),
+        (f"/api/models/{SUBJECT}/anomaly/figures?version=99999999999999999999", 422, "version"),
+    ],
+)
+def test_what_is_not_there_is_told_with_the_nearest_name(
+    client: TestClient, address: str, status: int, said: str
+) -> None:
+    answer = client.get(address)
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    told = answer.json()
+    assert said in f"{told['detail']} {told['hint']}"
+
+
+def test_the_page_shows_results_beside_baselines_and_ways_to_go_on(client: TestClient) -> None:
+    page = client.get(PAGE).text
+    assert "threshold rule" in page, "the best baseline"
+    assert f"/predict?machine={SUBJECT}&amp;family=anomaly&amp;target=pi&amp;version=1" in page
+    assert f"{ANOMALY}/download?target=pi&amp;version=1" in page
+    assert 'class="plot"' in page
+    whole = client.get(PAGE, params={"registry": True}).text
+    assert "Where version 1 comes from" in whole
+    assert "all defaults" in whole or "default" in whole
+
+
+def test_a_model_that_was_never_trained_has_a_page_that_says_so(client: TestClient) -> None:
+    page = client.get(f"/models/{SUBJECT}/rul")
+    assert page.status_code == 200
+    assert "never trained" in page.text
+    assert f"/train?machine={SUBJECT}" in page.text
+
+
+def test_without_the_registry_the_api_says_so_and_the_page_shows_what_files_tell(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", DOWN)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    answer = client.get(ANOMALY)
+    assert answer.status_code == 503, answer.text
+    assert "nightshift up" in answer.json()["hint"]
+    page = client.get(PAGE, params={"registry": True})
+    assert page.status_code == 200
+    assert "The registry does not answer" in page.text
+    assert "v1</a>" in page.text
+    assert client.post(f"{ANOMALY}/promote", json={"version": 1}).status_code == 503
+
+
+def test_a_person_makes_a_version_champion_and_everybody_can_see_who(own_client: TestClient, own: Home) -> None:
+    asked = {"version": 1, "note": "tested in hall 1"}
+    done = own_client.post(f"{CLASSIFICATION}/promote", json=asked)
+    assert done.json() == {"name": f"{SUBJECT}.classification.pi", "version": 1, "before": None}
+    found = own_client.get(CLASSIFICATION).json()
+    assert found["champion"] == 1
+    assert found["versions"][0]["promoted"]["note"] == "tested in hall 1"
+    (noted,) = [json.loads(line) for line in (own.logs / "audit.jsonl").read_text().splitlines()]
+    assert (noted["did"], noted["what"]) == ("promoted", f"{SUBJECT}.classification.pi")
+    assert noted["details"] == {"version": 1, "before": None, "note": "tested in hall 1"}
+    back = own_client.post(f"{CLASSIFICATION}/rollback", json={})
+    assert back.status_code == 422
+    assert "no champion before version 1" in back.json()["detail"]
+
+
+def test_the_page_s_form_promotes_and_shows_the_model_again(own_client: TestClient) -> None:
+    form = {"version": "1", "note": ""}
+    page = own_client.post(f"/models/{SUBJECT}/classification/promote?target=pi", data=form)
+    assert page.status_code == 200
+    assert page.url.path == f"/models/{SUBJECT}/classification"
+    assert "Version 1 is champion." in page.text
+    refused = own_client.post(f"/models/{SUBJECT}/classification/promote?target=pi", data={"version": "5"})
+    assert refused.status_code == 404
+    assert "unknown version" in refused.text

@@ -1,0 +1,178 @@
+"""Answers by HTTP and on the page: the edge runtime's own, for rows as JSON, CSV or a form."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from support.machine import SUBJECT
+
+from nightshift.dashboard.predictions import MAX_BYTES, MAX_ROWS
+from nightshift.edge.rows import read_csv
+from nightshift.edge.runtime import Model
+from nightshift.plan.state import newest
+from nightshift.settings import Home
+from nightshift.stages.chain import StageContext, run_chain
+
+ANOMALY, CLASSIFICATION = f"/api/predict/{SUBJECT}/anomaly", f"/api/predict/{SUBJECT}/classification"
+PAGE = f"/predict?machine={SUBJECT}&family=anomaly"
+CSV = {"content-type": "text/csv"}
+
+
+@pytest.fixture
+def rows(client: TestClient) -> str:
+    """The last known rows of the machine, as a CSV file."""
+    answer = client.get(f"{ANOMALY}/example")
+    assert answer.headers["content-type"].startswith("text/csv")
+    return answer.text
+
+
+def test_a_csv_file_is_answered_as_the_edge_runtime_answers_it(
+    client: TestClient, trained: Home, rows: str, tmp_path: Path
+) -> None:
+    found = client.post(ANOMALY, content=rows, headers=CSV).json()
+    (tmp_path / "rows.csv").write_text(rows)
+    model = Model.load(trained.models / "anomaly" / SUBJECT / "pi" / "v1")
+    said = model.predict(read_csv(tmp_path / "rows.csv", model.manifest))
+    outputs = {output["name"]: output for output in found["outputs"]}
+    assert outputs["vote"]["values"] == said["vote"].tolist()
+    np.testing.assert_allclose(np.array(outputs["score"]["values"], float), said["score"], rtol=1e-6)
+    assert outputs["score"]["columns"] == list(model.interface.members)
+    assert (found["version"], found["bundle_id"], found["rows"]) == (1, model.bundle_id, 48)
+    assert found["latency_ms"] > 0
+    assert len(found["times"]) == 48
+    assert "rows odd" in found["summary"]
+
+
+def test_rows_by_column_are_answered_alike(client: TestClient, rows: str) -> None:
+    by_csv = client.post(CLASSIFICATION, content=rows, headers=CSV).json()
+    given = [_values(row) for row in csv.DictReader(io.StringIO(rows))]
+    found = client.post(CLASSIFICATION, json={"rows": given}).json()
+    assert found["outputs"] == by_csv["outputs"]
+    assert found["classes"] == ["well", "failing"]
+    last = {name: value for name, value in given[-1].items() if name != "time"}
+    one = client.post(CLASSIFICATION, json={"rows": [last], "time": "2025-05-20T04:20:00+02:00"}).json()
+    assert one["times"] == ["2025-05-20T02:20:00Z"]
+    assert len(one["outputs"][0]["values"]) == 1
+
+
+def test_a_missing_value_is_missing_and_not_nought(client: TestClient, rows: str) -> None:
+    given = [_values(row) for row in csv.DictReader(io.StringIO(rows))]
+    gap = [{**row, "stator_current_a [A]": None} for row in given]
+    nought = [{**row, "stator_current_a [A]": 0} for row in given]
+    score = [client.post(ANOMALY, json={"rows": r}).json()["outputs"][0]["values"] for r in (gap, nought)]
+    assert score[0] != score[1]
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status", "said"),
+    [
+        ("a,b\n1,2\n", "text/csv", 422, "column 'load_torque_nm' is missing"),
+        ("", "text/csv", 422, "no rows"),
+        ("load_torque_nm\nabc\n", "text/csv", 422, "is missing"),
+        ('{"rows": []}', "application/json", 422, "rows"),
+        ('{"rows": [{"x": [1]}]}', "application/json", 422, "rows"),
+        ("no JSON", "application/json", 422, "JSON"),
+        ('{"lines": []}', "application/json", 422, "rows"),
+        (b"\xff\xfe\x00", "text/csv", 422, "UTF-8"),
+    ],
+)
+def test_rows_that_it_cannot_take_are_refused_in_words(
+    client: TestClient, body: str | bytes, kind: str, status: int, said: str
+) -> None:
+    answer = client.post(ANOMALY, content=body, headers={"content-type": kind})
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert said in answer.json()["detail"]
+
+
+def test_a_cell_that_is_no_number_is_told_by_line_and_column(client: TestClient, rows: str) -> None:
+    lines = rows.splitlines()
+    cells = lines[3].split(",")
+    lines[3] = ",".join([cells[0], "broken", *cells[2:]])
+    answer = client.post(ANOMALY, content="\n".join(lines), headers=CSV)
+    assert answer.json()["detail"].startswith("line 4, column 'load_torque_nm': 'broken' is no number")
+
+
+def test_more_rows_than_one_request_may_bring_are_refused(client: TestClient, rows: str) -> None:
+    header, row = rows.splitlines()[:2]
+    many = client.post(ANOMALY, content="\n".join([header, *[row] * (MAX_ROWS + 1)]), headers=CSV)
+    assert many.status_code == 422, many.text
+    assert "5,000" in many.json()["detail"]
+    assert "nightshift predict" in many.json()["hint"]
+    as_json = client.post(ANOMALY, json={"rows": [{"a": 1}] * (MAX_ROWS + 1)})
+    assert as_json.status_code == 422
+    large = client.post(ANOMALY, content=b"x" * (MAX_BYTES + 1), headers=CSV)
+    assert large.status_code == 413
+    whole = client.post(ANOMALY, content="\n".join([header, *[row] * MAX_ROWS]), headers=CSV)
+    assert whole.status_code == 200
+    assert len(whole.json()["outputs"][0]["values"]) == MAX_ROWS
+
+
+def test_an_unknown_model_is_told(client: TestClient) -> None:
+    assert client.post(f"/api/predict/{SUBJECT}/rul", json={"rows": [{"a": 1}]}).status_code == 404
+    assert client.post("/api/predict/..%2f..%2fetc/anomaly", json={"rows": [{"a": 1}]}).status_code == 404
+    assert client.post(ANOMALY, params={"version": 3}, json={"rows": [{"a": 1}]}).status_code == 404
+
+
+def test_a_bundle_that_was_altered_answers_nothing(own_client: TestClient, own: Home) -> None:
+    graph = own.models / "anomaly" / SUBJECT / "pi" / "v1" / "model.onnx"
+    graph.write_bytes(graph.read_bytes()[:-1])
+    answer = own_client.post(ANOMALY, json={"rows": [{"a": 1}]})
+    assert answer.status_code == 409
+    assert "model.onnx" in answer.json()["detail"]
+
+
+def test_a_newly_registered_model_answers_without_a_restart(own_client: TestClient, own: Home, rows: str) -> None:
+    assert own_client.post(ANOMALY, content=rows, headers=CSV).json()["version"] == 1
+    cell = newest(own, f"{SUBJECT}.anomaly.pi")
+    assert cell is not None
+    run_chain(cell.model_copy(update={"forced": "for a test"}), StageContext(own))
+    second = own_client.post(ANOMALY, params={"version": 2}, content=rows, headers=CSV)
+    assert second.status_code == 200, second.text
+    assert second.json()["version"] == 2
+
+
+def test_the_page_makes_a_form_of_the_model_s_columns(client: TestClient) -> None:
+    assert f'value="{SUBJECT}"' in client.get("/predict").text
+    page = client.get(PAGE).text
+    assert 'name="column.stator_current_a"' in page
+    assert "0 to 60" in page, "the range"
+    assert "/example?" in page
+    assert "has a model" in client.get("/predict?machine=pump").text
+
+
+def test_the_form_s_row_is_answered_after_the_rows_before_it(client: TestClient, rows: str) -> None:
+    last = list(csv.DictReader(io.StringIO(rows)))[-1]
+    form = {f"column.{name.split(' [')[0]}": value for name, value in last.items() if name != "time"}
+    page = client.post(PAGE, data={"how": "form", "time": last["time"], "before": "on", **form})
+    assert page.status_code == 200, page.text
+    assert "48 rows in" in page.text
+    assert 'class="plot"' in page.text
+    assert 'class="plot"' not in client.get(PAGE).text
+    alone = client.post(PAGE, data={"how": "form", "time": last["time"], **form})
+    assert "1 row in" in alone.text
+
+
+def test_pasted_and_uploaded_rows_are_answered_and_errors_stand_in_the_page(client: TestClient, rows: str) -> None:
+    assert "48 rows in" in client.post(PAGE, data={"how": "csv", "csv": rows}).text
+    files = {"file": ("mine.csv", rows.encode(), "text/csv")}
+    assert "48 rows in" in client.post(PAGE, data={"how": "csv"}, files=files).text
+    wrong = client.post(PAGE, data={"how": "csv", "csv": "a,b\n1,2\n"})
+    assert wrong.status_code == 422
+    assert "column &#39;load_torque_nm&#39; is missing" in wrong.text
+    assert "a,b" in wrong.text, "what was pasted is still there"
+    empty = client.post(PAGE, data={"how": "csv", "csv": ""})
+    assert "There are no rows." in empty.text
+    odd = client.post(PAGE, data={"how": "form", "column.stator_current_a": "<b>many</b>"})
+    assert odd.status_code == 422
+    assert "<b>many" not in odd.text
+
+
+def _values(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value if name == "time" else float(value) if value else None for name, value in row.items()}
