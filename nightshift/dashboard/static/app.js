@@ -13,6 +13,23 @@ function showMoments(root) {
   }
 }
 
+/** What is wider than its place can be scrolled by keyboard, too. */
+const places = new ResizeObserver((entries) => {
+  for (const {target} of entries) {
+    if (target.scrollWidth > target.clientWidth || target.scrollHeight > target.clientHeight) {
+      target.tabIndex = 0;
+      target.setAttribute("role", "group"); // named, and no landmark: a page has many
+      target.setAttribute("aria-label", target.querySelector("caption")?.textContent || "Table");
+    } else {
+      for (const name of ["tabindex", "role", "aria-label"]) target.removeAttribute(name);
+    }
+  }
+});
+
+document.addEventListener("htmx:load", (event) => {
+  for (const place of event.detail.elt.querySelectorAll(".scroll")) places.observe(place);
+});
+
 document.addEventListener("DOMContentLoaded", () => {
   showMoments(document);
   document.getElementById("theme").addEventListener("click", () => {
