@@ -251,7 +251,10 @@ def _options(
         return options
     members: dict[str, dict[str, Any]] = {}
     for family in chosen:
-        found = _members(home, subject, family, target, settings_of(options, family, chosen), types, excluded)
+        # What a detector is called means nothing to an ensemble beside it.
+        others = {name for other in chosen if other != family for name in _usual_members(other)}
+        out = [n for n in excluded if n.lower() not in others - _usual_members(family)]
+        found = _members(home, subject, family, target, settings_of(options, family, chosen), types, out)
         if found:
             members[family] = found
     if not members:
@@ -263,6 +266,12 @@ def _options(
 
 def _is_family(name: str) -> bool:
     return families.ALIASES.get(name, name) in families.names()
+
+
+def _usual_members(family: str) -> set[str]:
+    """Return the members that a family's config has by itself, in lower case."""
+    fields = families.get(family).config.model_fields
+    return {str(name).lower() for key in _MEMBER_KEYS if key in fields for name in fields[key].default}
 
 
 def _members(

@@ -18,7 +18,7 @@ from support.machine import SUBJECT
 
 from nightshift.dashboard.app import create_app
 from nightshift.dashboard.config import load_config
-from nightshift.dashboard.jobs import UnknownJobError
+from nightshift.dashboard.reading import UnknownJobError
 from nightshift.dashboard.runs import CellStatus, JobStatus
 from nightshift.plan.state import newest
 from nightshift.progress import FileSink, ProgressEvent

@@ -96,7 +96,7 @@ async def cancel(job_id: str, service: Svc, user: Operator) -> Response:
 def _curves(home: Home, job: JobStatus) -> dict[str, str]:
     """Return the addresses of the curves of a job's running cells, and what each is of."""
     running = [cell for cell in job.cells or (job,) if cell.status == "running" and "." in cell.job_id]
-    found = {}
+    found: dict[str, str] = {}
     for cell in running[:_IN_FULL]:
         key = cell.job_id.partition(".")[2]
         # A cell that is only about to begin has left nothing yet.
