@@ -68,9 +68,9 @@ def test_members_of_ensemble_and_vote_can_be_chosen_and_left_out(trained: Home) 
     families = planned(trained, "anomaly", excluded_model_types=["ocsvm"]).parameters["options"]["families"]
     assert families == {"anomaly": {"members": ["iforest", "lof", "zscore", "pca"]}}
     batch = planned(trained, "batch", excluded_model_types=["CAT"]).parameters["options"]["train"]["families"]
-    assert {name: one["model_types"] for name, one in batch.items() if "model_types" in one} == dict.fromkeys(
-        ("classification", "rul"), ["GBM", "RF", "XGB"]
-    )
+    assert {name: one["model_types"] for name, one in batch.items() if "model_types" in one} == {
+        family: ["GBM", "RF", "XGB"] for family in ("classification", "rul")
+    }
 
 
 def test_folds_of_the_cross_validation_are_those_of_the_bagging(trained: Home) -> None:
