@@ -233,8 +233,7 @@ def _options(
             f"cv_folds is {request.cv_folds} and num_bag_folds {request.num_bag_folds}: of an ensemble they are one.",
             hint="Give one of the two.",
         )
-    init = request.settings.get("init_from")
-    if isinstance(init, str) and _PATH_LIKE.search(init):
+    if isinstance(init := request.settings.get("init_from"), str) and _PATH_LIKE.search(init):
         raise UsageError("init_from names a file.", hint="Name a run by its id; the command line takes files.")
     ensemble = {"num_bag_folds": folds, "num_stack_levels": request.num_stack_levels}
     options = TrainOptions(
@@ -251,8 +250,9 @@ def _options(
         return options
     members: dict[str, dict[str, Any]] = {}
     for family in chosen:
-        found = _members(home, subject, family, target, settings_of(options, family, chosen), types, excluded)
-        if found:
+        # What a detector is called means nothing to an ensemble beside it.
+        out = [n for n in excluded if n in _usual(family) or not any(n in _usual(other) for other in chosen)]
+        if found := _members(home, subject, family, target, settings_of(options, family, chosen), types, out):
             members[family] = found
     if not members:
         raise ConfigError(
@@ -265,6 +265,12 @@ def _is_family(name: str) -> bool:
     return families.ALIASES.get(name, name) in families.names()
 
 
+def _usual(family: str) -> set[str]:
+    """Return the members that a family's config has by itself."""
+    fields = families.get(family).config.model_fields
+    return {name for key in _MEMBER_KEYS if key in fields for name in fields[key].default}
+
+
 def _members(
     home: Home,
     subject: str,
@@ -275,8 +281,7 @@ def _members(
     excluded: Sequence[str],
 ) -> dict[str, Any]:
     """Return the setting that names a family's members; nothing where it has none."""
-    key = next((k for k in _MEMBER_KEYS if k in families.get(family).config.model_fields), "")
-    if not key:
+    if not (key := next((k for k in _MEMBER_KEYS if k in families.get(family).config.model_fields), "")):
         return {}
     resolved = resolve(home, subject, family, target, params=params)
     usual = tuple(getattr(resolved.config, key))
@@ -289,8 +294,7 @@ def _members(
                 f"model type '{name}' of {family} is beyond the limit of target '{target}': {', '.join(allowed)}.",
                 hint=nearest(name, allowed),
             )
-    out = {name.lower() for name in excluded}
-    left = [name for name in asked if name.lower() not in out]
+    left = [name for name in asked if name.lower() not in {n.lower() for n in excluded}]
     if not left:
         raise UsageError(f"every model type of {family} is excluded.", hint="Leave one in.")
     return {key: left}

@@ -123,7 +123,8 @@ def filled(given: FormData | QueryParams, *, sent: bool = False) -> Filled:
     values = {key: str(given.get(key) or "").strip() for key in ("machine", "key", *_PLAIN)}
     values["minutes"] = str(given.get("minutes", DEFAULT_MINUTES)).strip()
     values["key"] = values["key"] or secrets.token_urlsafe(16)
-    chosen = tuple(dict.fromkeys(str(name) for name in given.getlist("families")))
+    named = [*given.getlist("families"), *given.getlist("family")]
+    chosen = tuple(dict.fromkeys(str(name) for name in named))
     excluded = tuple(dict.fromkeys(str(name) for name in given.getlist("excluded")))
     whole = bool(given.get("all")) or not (chosen or sent)
     return Filled(values, chosen, whole, excluded, bool(given.get("force")))

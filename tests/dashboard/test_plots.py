@@ -280,6 +280,8 @@ def test_a_figure_is_fetched_again_and_its_errors_are_said(page: Page, shop: Sho
     )
     figure.get_by_text("As a table").click()
     expect(figure.locator("details tbody tr")).to_have_count(3)
+    point_at(figure, 0.999)
+    expect(figure.locator(".at")).to_have_text("at 3")
     # The same canvas: nothing flickers.
     assert page.evaluate("document.querySelector('canvas').marked")
     asked = len(shop.asked)

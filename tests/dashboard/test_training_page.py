@@ -109,6 +109,13 @@ def test_what_was_trained_here_is_estimated_by_past_runs(client: TestClient) -> 
     assert "at most 5 min" in new
 
 
+def test_a_detector_is_left_out_where_ensembles_are_trained_beside_it(client: TestClient) -> None:
+    told = client.get("/train/estimate", params={"machine": SUBJECT, "all": 1, "excluded": ["iforest", "CAT"]}).text
+    assert "Estimated time" in told
+    wrong = client.get("/train/estimate", params={"machine": SUBJECT, "all": 1, "excluded": "iforst"}).text
+    assert "model type 'iforst'" in wrong.replace("&#39;", "'")
+
+
 @pytest.mark.parametrize(
     ("values", "field", "said"),
     [
@@ -177,7 +184,7 @@ def test_of_many_machines_one_is_searched_for(home: Home, empty: TestClient) -> 
     small_vehicles(home)
     (pointer,) = (home.data / "current").iterdir()
     for number in range(61):
-        (pointer.parent / pointer.name.replace("carla_synthetic", f"pump_{number}")).write_bytes(pointer.read_bytes())
+        (pointer.parent / f"pump_{number}").write_bytes(pointer.read_bytes())
     html = empty.get("/train").text
     assert '<datalist id="machines">' in html
     assert "Type to search 62" in html

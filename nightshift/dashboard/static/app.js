@@ -13,20 +13,25 @@ function showMoments(root) {
   }
 }
 
-/** Let the keyboard reach what is wider than its place. */
-function reachScrolls(root) {
-  for (const box of root.querySelectorAll(".scroll")) {
-    if (box.scrollWidth <= box.clientWidth) continue;
-    box.tabIndex = 0;
-    box.role = "group";
-    box.ariaLabel = box.querySelector("caption")?.textContent || "Table";
+/** What is wider than its place can be scrolled by keyboard, too. */
+const places = new ResizeObserver((entries) => {
+  for (const {target} of entries) {
+    if (target.scrollWidth > target.clientWidth || target.scrollHeight > target.clientHeight) {
+      target.tabIndex = 0;
+      target.setAttribute("role", "group"); // named, and no landmark: a page has many
+      target.setAttribute("aria-label", target.querySelector("caption")?.textContent || "Table");
+    } else {
+      for (const name of ["tabindex", "role", "aria-label"]) target.removeAttribute(name);
+    }
   }
-}
+});
+
+document.addEventListener("htmx:load", (event) => {
+  for (const place of event.detail.elt.querySelectorAll(".scroll")) places.observe(place);
+});
 
 document.addEventListener("DOMContentLoaded", () => {
   showMoments(document);
-  reachScrolls(document);
-  addEventListener("resize", () => reachScrolls(document));
   document.getElementById("theme").addEventListener("click", () => {
     const root = document.documentElement;
     const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
@@ -37,7 +42,6 @@ document.addEventListener("DOMContentLoaded", () => {
 });
 document.addEventListener("htmx:afterSwap", (event) => {
   showMoments(event.target);
-  reachScrolls(event.target);
 });
 
 // What went wrong stands in #said until it is read.

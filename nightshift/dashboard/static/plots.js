@@ -14,6 +14,12 @@
 
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const faded = (name, pct) => `color-mix(in srgb, ${css(name)} ${pct}%, transparent)`;
+  /** Numbers of an axis, told apart however little lies between two of them. */
+  const marks = (_u, at, _axis, _space, step) => {
+    const large = Math.max(...at.filter((v) => v != null).map(Math.abs), step);
+    const format = new Intl.NumberFormat(undefined, {maximumSignificantDigits: Math.min(15, Math.ceil(Math.log10(large / step)) + 2)});
+    return at.map((v) => (v == null ? "" : format.format(v)));
+  };
   const show = (value) => (value == null ? "–" : digits.format(value));
 
   /** Make an element; `content` is text or elements, never HTML. */
@@ -172,16 +178,16 @@
     /** Put new values into the drawn chart; what is zoomed into stays so. */
     renew() {
       const {min, max} = this.chart.scales.x;
-      const [low, high] = this.whole ?? [min, max];
-      const zoomed = min > low || max < high;
+      const zoomed = min > this.whole[0] || max < this.whole[1];
       this.chart.setData([this.content.grid, ...this.content.columns], !zoomed);
       if (zoomed) this.chart.redraw();
-      this.whole = zoomed ? this.reach(...this.ends()) : [this.chart.scales.x.min, this.chart.scales.x.max];
+      this.whole = this.extent();
     }
 
-    ends() {
+    /** What the x axis shows of the whole. */
+    extent() {
       const {grid} = this.content;
-      return [grid[0], grid[grid.length - 1]];
+      return this.reach(grid[0], grid[grid.length - 1]);
     }
 
     build() {
@@ -194,7 +200,7 @@
       if (empty) return this.say("Nothing to show yet.");
       this.chart = new uPlot(this.options(), [this.content.grid, ...this.content.columns], this.canvas);
       this.chart.over.title = "Drag to zoom, double-click for the whole";
-      this.whole = [this.chart.scales.x.min, this.chart.scales.x.max];
+      this.whole = this.extent();
       this.legend = this.makeLegend();
       this.canvas.after(this.legend);
     }
@@ -303,7 +309,7 @@
     beside() {
       // As wide as its numbers.
       const size = (_u, values) => 16 + 7 * Math.max(3, ...(values ?? []).map((v) => String(v ?? "").length));
-      return {...this.axis(this.figure.y_label), size};
+      return {...this.axis(this.figure.y_label), size, values: marks};
     }
 
     below() {
@@ -312,7 +318,7 @@
       const common = this.axis(this.figure.x_label.replace(" (UTC)", ""));
       if (kind === "numbers") {
         const whole = this.content.grid.every(Number.isInteger);
-        return {...common, size: 30, ...(whole ? {incrs: WHOLE} : {})};
+        return {...common, size: 30, values: marks, ...(whole ? {incrs: WHOLE} : {})};
       }
       if (kind === "time") return {...common, size: 46, space: 70, values: (_u, at, _a, _s, step) => this.moments(at, step)};
       const short = this.shortNames(), {longest, turned} = this.nameRoom(short);
