@@ -56,7 +56,7 @@ def gate_table(report: QualityReport) -> Table:
     """Return the gate's lines: what was asked, reached and wanted."""
     rows = [(line.name, shown(line.value), line.wanted, "holds" if line.ok else "missed") for line in report.gates]
     return Table(
-        ("what is asked", "reached", "wanted", ""), rows, ["" if line.ok else "missed" for line in report.gates]
+        ("what is asked", "reached", "wanted", "verdict"), rows, ["" if line.ok else "missed" for line in report.gates]
     )
 
 

@@ -15,6 +15,8 @@ from support.asked_app import JOB, Started, asked
 from support.machines import write_machine
 
 from nightshift.files import read_yaml
+from nightshift.plan import lock
+from nightshift.plan.synthesis import SynthesisOptions, plan_synthesis, remember
 from nightshift.settings import Home
 from nightshift.simulate.catalogue import MachineType
 from nightshift.simulate.profile import find_problems, load_profile, profile_names
@@ -292,12 +294,26 @@ def test_the_machines_page_starts_its_synthesis(pages: TestClient, home: Home, s
     write_machine(home)
     page = pages.get("/machines/motor_small")
     assert "There are no data of this machine yet." in said(page)
-    assert "quick: one fit, about 31.0 s" in said(page)
+    assert "quick: one fit, about 31 s" in said(page)
     form = {"rows": "4000", "seed": "3", "how": "quick", "key": "once"}
     told = pages.post("/machines/motor_small/synthesize", data=form)
     assert (told.status_code, told.headers["location"]) == (303, f"/jobs/{JOB}")
     parameters = {"machine_id": "motor_small", "rows": 4_000, "seed": 3, "options": {"generator_seeds": 1}}
     assert started.runs == [("synthesize-machine/local", parameters, "motor_small.synthesis", "once")]
+
+
+def test_a_page_that_watched_a_run_is_loaded_again_when_it_has_ended(pages: TestClient, home: Home) -> None:
+    write_machine(home)
+    job = plan_synthesis(home, "motor_small", 4_000, 7, SynthesisOptions())
+    remember(home, job)
+    with lock.held(home, job.key):
+        watched = pages.get("/machines/motor_small", headers={"HX-Request": "true"})
+        assert "Its newest synthesis: running" in said(watched)
+        assert 'hx-trigger="every 2s"' in watched.text
+        assert "hx-refresh" not in watched.headers
+    ended = pages.get("/machines/motor_small", headers={"HX-Request": "true"})
+    assert "It was stopped. Make the data again below" in said(ended)
+    assert ended.headers["hx-refresh"] == "true"
 
 
 @pytest.mark.parametrize(

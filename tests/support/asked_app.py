@@ -31,6 +31,10 @@ class Started:
             self.runs.append(asked)
         return JOB
 
+    async def recent(self) -> list[Any]:
+        """Nothing goes on."""
+        return []
+
     async def stop(self) -> None:
         """Nothing runs."""
 

@@ -38,7 +38,7 @@ from nightshift.tracking.text import number
 
 router = APIRouter(include_in_schema=False)
 
-_LOG_BYTES, _LOG_LINES = 16_000, 40
+_LOG_BYTES, _LOG_LINES = 16_000, 14
 _SHOWN_EPOCHS = 40
 #: MLflow is asked of other machines' runs so often.
 _ELSEWHERE_S = 15.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,8 +18,9 @@ from nightshift.dashboard.auth import Operator, User, Viewer
 from nightshift.dashboard.pages.render import page
 from nightshift.dashboard.profile_changes import changed
 from nightshift.dashboard.profile_saving import save
+from nightshift.dashboard.runs import JobStatus
 from nightshift.dashboard.service import Service, Svc
-from nightshift.errors import NightshiftError, UsageError
+from nightshift.errors import NightshiftError, ServiceError, UsageError
 from nightshift.plan.synthesis import SynthesisOptions
 from nightshift.simulate import edit, keep
 from nightshift.simulate.catalogue import KINDS
@@ -29,6 +31,7 @@ from nightshift.simulate.wizard import to_yaml
 
 router = APIRouter(include_in_schema=False)
 
+_GOES_ON = ("pending", "running")
 _MAX_FIELDS = 4_000
 _FIGURES = ("rated_power_kw", "rated_speed_rpm", "rated_voltage_v", "rated_flow_m3_h", "rated_pressure_bar")
 
@@ -77,9 +80,10 @@ async def change_machine(request: Request, service: Svc, user: Operator) -> Resp
 
 
 @router.get("/machines/{machine}")
-def one_machine(request: Request, service: Svc, user: Viewer, machine: str) -> Response:
+async def one_machine(request: Request, service: Svc, user: Viewer, machine: str) -> Response:
     """Show a machine: profile, data, quality, models."""
-    return _machine(request, service, user, machine)
+    under_way = await _under_way(service, machine)
+    return await run_in_threadpool(_machine, request, service, user, machine, under_way)
 
 
 @router.post("/machines/{machine}/synthesize")
@@ -91,7 +95,7 @@ async def synthesize(request: Request, service: Svc, user: Operator, machine: st
     except NightshiftError as error:
         # Who may not be here at all is told so without the machine's page.
         await run_in_threadpool(machine_view.check_known, service.home, machine)
-        return await run_in_threadpool(_machine, request, service, user, machine, error)
+        return await run_in_threadpool(_machine, request, service, user, machine, (), error)
     return RedirectResponse(f"/jobs/{job_id}", 303)
 
 
@@ -121,12 +125,31 @@ def _asked(given: Given) -> syntheses.SynthesisAsked:
         raise UsageError(said, hint="Give whole numbers, such as 50000 rows and seed 7.") from None
 
 
+async def _under_way(service: Service, machine: str) -> tuple[JobStatus, ...]:
+    """Return the machine's jobs that go on; none where Prefect is away: the files are shown all the same."""
+    try:
+        return tuple(job for job in await service.jobs.recent() if job.machine == machine and job.status in _GOES_ON)
+    except ServiceError:
+        return ()
+
+
 def _machine(
-    request: Request, service: Service, user: User, machine: str, refused: NightshiftError | None = None
+    request: Request,
+    service: Service,
+    user: User,
+    machine: str,
+    under_way: Sequence[JobStatus] = (),
+    refused: NightshiftError | None = None,
 ) -> Response:
     shown = machine_view.machine_view(service.home, machine)
     content = {"shown": shown, "may_act": user.may_act, "key": uuid.uuid4().hex, "refused": refused}
-    return page(request, "machine.html.j2", status_code=422 if refused else 200, **content)
+    goes_on = bool(under_way) or (shown.synthesis is not None and shown.synthesis.state == "running")
+    content |= {"under_way": under_way, "goes_on": goes_on}
+    answer = page(request, "machine.html.j2", status_code=422 if refused else 200, **content)
+    if "hx-request" in request.headers and not goes_on:
+        # The page watched a run that has ended: data, quality and models are other ones now.
+        answer.headers["HX-Refresh"] = "true"
+    return answer
 
 
 def _change(request: Request, service: Service, user: User, given: Given) -> Response:
