@@ -13,8 +13,14 @@ function showMoments(root) {
   }
 }
 
+/** Let the keyboard reach what is wider than the screen. */
+function reachWide(root) {
+  for (const part of root.querySelectorAll(".scroll")) if (part.scrollWidth > part.clientWidth) part.tabIndex = 0;
+}
+
 document.addEventListener("DOMContentLoaded", () => {
   showMoments(document);
+  reachWide(document);
   document.getElementById("theme").addEventListener("click", () => {
     const root = document.documentElement;
     const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
@@ -23,7 +29,10 @@ document.addEventListener("DOMContentLoaded", () => {
     document.dispatchEvent(new Event("themechange"));
   });
 });
-document.addEventListener("htmx:afterSwap", (event) => showMoments(event.target));
+document.addEventListener("htmx:afterSettle", () => {
+  showMoments(document);
+  reachWide(document);
+});
 
 // What went wrong stands in #said until it is read.
 document.addEventListener("click", (event) => {
