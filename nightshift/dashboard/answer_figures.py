@@ -22,8 +22,17 @@ def figures_of(answer: Answer, rows: Rows, manifest: BundleManifest) -> list[Fig
     """Return the figures that show an answer: bands of a forecast, scores over rows, probabilities, or numbers."""
     if answer.output("yhat"):
         return _forecasts(answer, rows, manifest)
-    found = [_curves(answer, output, rows) for output in answer.outputs if output.name not in ("label", "vote")]
-    return [figure for figure in found if figure]
+    told = [output for output in answer.outputs if output.name not in ("label", "vote")]
+    if answer.rows == 1:
+        return [figure for output in told if (figure := _bars(output))]
+    at, is_time = _axis(answer, rows)
+    found = []
+    for output in told:
+        if output.name == "score":
+            found += [_score(answer, output, i, at, is_time=is_time) for i in range(len(output.columns[:_MOST]))]
+        else:
+            found.append(_curves(output, at, is_time=is_time))
+    return found
 
 
 def _forecasts(answer: Answer, rows: Rows, manifest: BundleManifest) -> list[Figure]:
@@ -57,26 +66,44 @@ def _forecasts(answer: Answer, rows: Rows, manifest: BundleManifest) -> list[Fig
     return found
 
 
-def _curves(answer: Answer, output: OutputAnswer, rows: Rows) -> Figure | None:
-    """Return an output over the rows; of one row its columns as bars."""
-    if answer.rows == 1:
-        return _bars(output)
-    at, is_time = _axis(answer, rows)
+def _curves(output: OutputAnswer, at: list[float], *, is_time: bool) -> Figure:
+    """Return an output over the rows."""
     names = output.columns or (output.meaning or output.name,)
     series = [
         Series(label=name, x=list(at), y=[v[i] if isinstance(v, list) else v for v in output.values])
         for i, name in enumerate(names[:_MOST])
     ]
-    if output.name == "score":
-        series += _marks(answer, at)
     return Figure(
         key=output.name,
         title=f"{output.name.capitalize()} over the rows",
-        x_label="time" if is_time else "row",
+        x_label=_clock(is_time=is_time),
         y_label=output.unit,
         series=series,
         x_is_time=is_time,
     )
+
+
+def _score(answer: Answer, output: OutputAnswer, i: int, at: list[float], *, is_time: bool) -> Figure:
+    """Return a member's score beside its threshold, with the rows that all members together call odd.
+
+    Each in a figure of its own: members count in units of their own.
+    """
+    name = output.columns[i]
+    series = [Series(label="score", x=list(at), y=[row[i] for row in output.values])]
+    limit = answer.thresholds.get(name)
+    if limit is not None:
+        series.append(Series(label="threshold", x=[at[0], at[-1]], y=[limit, limit]))
+    return Figure(
+        key=f"score-{i}",
+        title=f"Score of {name}" if len(output.columns) > 1 else "Score",
+        x_label=_clock(is_time=is_time),
+        series=[*series, *_odd(answer, at)],
+        x_is_time=is_time,
+    )
+
+
+def _clock(*, is_time: bool) -> str:
+    return "the machine's own clock" if is_time else "row"
 
 
 def _bars(output: OutputAnswer) -> Figure | None:
@@ -86,20 +113,16 @@ def _bars(output: OutputAnswer) -> Figure | None:
     return Figure(key=output.name, title=output.name.capitalize(), y_label=output.unit, series=[bars])
 
 
-def _marks(answer: Answer, at: list[float]) -> list[Series]:
-    """Return thresholds as lines, and the rows that the model calls odd as stretches."""
-    score, vote = answer.output("score"), answer.output("vote")
-    limits = {name: value for name, value in answer.thresholds.items() if score and name in (*score.columns, "score")}
-    lines = [
-        Series(label=f"threshold of {name}", x=[at[0], at[-1]], y=[limit, limit]) for name, limit in limits.items()
-    ]
+def _odd(answer: Answer, at: list[float]) -> list[Series]:
+    """Return the rows that the model calls odd as stretches."""
+    vote = answer.output("vote")
     odd = [i for i, said in enumerate(vote.values) if said == 1] if vote else []
     if not odd:
-        return lines[:_MOST]
+        return []
     stretches = np.split(np.array(odd), np.flatnonzero(np.diff(odd) > 1) + 1)
     begins: list[float | str] = [at[int(s[0])] for s in stretches]
     ends: list[float | None] = [at[min(int(s[-1]) + 1, len(at) - 1)] for s in stretches]
-    return [*lines[:_MOST], Series(label="called odd", x=begins, y=ends, style="spans")]
+    return [Series(label="called odd", x=begins, y=ends, style="spans")]
 
 
 def _ahead(answer: Answer, rows: Rows, manifest: BundleManifest) -> list[float]:

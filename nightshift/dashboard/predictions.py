@@ -170,7 +170,7 @@ class Predictor:
             UsageError: for more rows than one request may bring.
             BundleError: when they are not what the model takes.
         """
-        _hold_rows(content.count(b"\n"))
+        _hold_rows(content.count(b"\n") - 1)
         self._home.tmp.mkdir(parents=True, exist_ok=True)
         # The device's own reader takes a file, and names it in what it says.
         with tempfile.TemporaryDirectory(dir=self._home.tmp) as folder:
@@ -223,7 +223,7 @@ def _id_of(folder: Path) -> str:
 
 
 def _hold_rows(count: int) -> None:
-    if count > MAX_ROWS + 1:
+    if count > MAX_ROWS:
         raise UsageError(f"{count:,} rows are more than the {MAX_ROWS:,} that one request may bring.", hint=_BATCH)
 
 

@@ -44,7 +44,7 @@ def test_the_figures_are_those_of_the_evaluation(client: TestClient) -> None:
         (f"/api/models/{SUBJECT}/rul", 404, "nightshift train rul"),
         ("/api/models/Motor/anomaly", 422, "lower-case"),
         ("/api/models/..%2F..%2Fetc/anomaly", 404, ""),
-        ("/api/models/%2e%2e/anomaly", 404, ""),
+        ("/api/models/%2e%2e/anomaly", 422, "is not a machine id"),
         (f"/api/models/{SUBJECT}/..%2f..%2fanomaly/download", 404, ""),
         (f"/api/models/{SUBJECT}/anomaly?target=..%2F..", 404, "unknown target"),
         (f"/api/models/{SUBJECT}/anomaly/figures?version=99999999999999999999", 422, "version"),

@@ -82,7 +82,8 @@ def _request(body: bytes) -> PredictRequest:
         return PredictRequest.model_validate_json(body)
     except ValidationError as error:
         # Of rows that are all wrong the first says enough.
-        raise RequestValidationError(error.errors(include_url=False, include_input=False)[:1]) from None
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise RequestValidationError([{**first, "loc": ("body", *first["loc"])}]) from None
 
 
 @router.get("/predict/{machine}/{family}/example", response_class=Response, responses={200: {"content": {CSV: {}}}})
