@@ -116,6 +116,7 @@ def address(tmp_path_factory: pytest.TempPathFactory, migrated_db: Path, empty_p
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_from_a_nameplate_to_data_without_a_terminal(address: str) -> None:
     with browser() as opened, page_of(opened) as page:
         page.goto(f"{address}/machines/new")
