@@ -188,6 +188,11 @@ def offers(home: Home, subject: str, target: str = "") -> tuple[str, tuple[Offer
     return chosen, tuple(_offer(home, subject, name, chosen) for name in fitting)
 
 
+def usual_minutes(home: Home, subject: str) -> str:
+    """Return the time limit that the form begins with: vehicles and policies have their preset's, often hours."""
+    return DEFAULT_MINUTES if _group(home, subject) == MACHINE else ""
+
+
 def _offer(home: Home, subject: str, name: str, target: str) -> Offer:
     kind = families.get(name).config
     members: tuple[str, ...] = ()

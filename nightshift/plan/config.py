@@ -12,9 +12,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from nightshift import families
+from nightshift.data.groups import DRIVING
 from nightshift.data.schema import check_subject
 from nightshift.errors import ConfigError, UnknownNameError, nearest
-from nightshift.family import FamilyConfig, Limits
+from nightshift.family import PRESET_TIME_S, FamilyConfig, Limits
 from nightshift.files import parse_yaml, read_yaml
 from nightshift.plan.driving_layout import GROUP, is_layout, settings_from
 from nightshift.settings import Home, find_config, packaged_configs
@@ -146,6 +147,9 @@ def resolve(
             f"{own} config (from {sources.get('preset', 'default')}): unknown preset '{config.preset}'.",
             hint=nearest(config.preset, config.presets),
         )
+    if config.time_limit_s == PRESET_TIME_S.get(config.preset) and families.get(own).group != DRIVING:
+        # The preset's own limit, spelt out, is no other config; those of driving policies have limits of their own.
+        config = config.model_copy(update={"time_limit_s": None})
     limits = validated(Limits, (target_yaml.get("limits") or {}).get(own) or {}, f"targets/{target}.yaml limits.{own}")
     _hold_ceilings(config, limits, target, sources)
     return ResolvedConfig(config, limits, sources)

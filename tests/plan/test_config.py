@@ -133,3 +133,15 @@ def test_what_was_kept_of_a_file_is_not_changed_by_who_uses_it(home: Home) -> No
     assert first.config.wanted == {"f1": 0.5, "recall": 0.9}
     first.config.wanted["precision"] = 1.0
     assert resolve(home, "m1", "anomaly", "pi").config.wanted == {"f1": 0.5}
+
+
+def test_the_presets_own_time_limit_spelt_out_is_the_same_config(home: Home) -> None:
+    def limit(**params: object) -> float | None:
+        return resolve(home, "m1", "anomaly", "pi", params=params).config.time_limit_s
+
+    assert limit() is None
+    assert limit(preset="fast", time_limit_s=900) is None
+    assert limit(preset="fast", time_limit_s=901) == 901
+    assert limit(preset="high", time_limit_s=900) == 900
+    # A policy's preset has a limit of its own.
+    assert resolve(home, "m1", "ppo", "pi", params={"preset": "fast", "time_limit_s": 900}).config.time_limit_s == 900

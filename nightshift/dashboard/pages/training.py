@@ -64,6 +64,8 @@ def _page(request: Request, home: Home, user: User, form: Filled, status: HTTPSt
     if not form.machine and n_machines == 1:
         form.values["machine"] = next(iter(known.values()))[0]
     target, offered = training_form.offers(home, form.machine, form.values["target"])
+    if not form.errors and form.values["minutes"] == training_form.DEFAULT_MINUTES:
+        form.values["minutes"] = training_form.usual_minutes(home, form.machine)
     fitting = {one.name for one in offered}
     if not form.errors and not fitting.intersection(form.families):
         # Another machine was chosen, whose data are for other families.

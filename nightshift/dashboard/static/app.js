@@ -26,12 +26,13 @@ const places = new ResizeObserver((entries) => {
   }
 });
 
+// Fired for the whole page, and for each piece that comes later.
 document.addEventListener("htmx:load", (event) => {
+  showMoments(event.detail.elt);
   for (const place of event.detail.elt.querySelectorAll(".scroll")) places.observe(place);
 });
 
 document.addEventListener("DOMContentLoaded", () => {
-  showMoments(document);
   document.getElementById("theme").addEventListener("click", () => {
     const root = document.documentElement;
     const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
@@ -40,10 +41,6 @@ document.addEventListener("DOMContentLoaded", () => {
     document.dispatchEvent(new Event("themechange"));
   });
 });
-document.addEventListener("htmx:afterSwap", (event) => {
-  showMoments(event.target);
-});
-
 // What went wrong stands in #said until it is read.
 document.addEventListener("click", (event) => {
   if (event.target.matches("#said .dismiss")) document.getElementById("said").replaceChildren();
