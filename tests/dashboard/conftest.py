@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,13 +23,23 @@ NO_SERVER = "http://127.0.0.1:9/api"
 
 
 @pytest.fixture(scope="session")
-def trained_root(tmp_path_factory: pytest.TempPathFactory, migrated_db: Path) -> Path:
-    """The root of a home in which a motor's `anomaly` and `classification` have been trained and registered."""
-    root = tmp_path_factory.mktemp("dashboard")
-    with a_home(root, migrated_db) as home:
-        land_demo(home)
-        for family in ("anomaly", "classification"):
-            run_chain(make_cell(home, SUBJECT, family), StageContext(home))
+def trained_root(tmp_path_factory: pytest.TempPathFactory, migrated_db: Path, for_all: Path) -> Path:
+    """The root of a home in which a motor's `anomaly` and `classification` have been trained and registered.
+
+    They are trained once for all processes of the suite; each has a copy.
+    """
+    made = for_all / "dashboard-home"
+    with (for_all / "dashboard.lock").open("a") as one:
+        fcntl.flock(one, fcntl.LOCK_EX)
+        if not (for_all / "dashboard.lock").stat().st_size:
+            with a_home(made, migrated_db) as home:
+                land_demo(home)
+                for family in ("anomaly", "classification"):
+                    run_chain(make_cell(home, SUBJECT, family), StageContext(home))
+            one.write("made")
+            one.flush()
+    root = tmp_path_factory.mktemp("dashboard") / "home"
+    shutil.copytree(made, root, symlinks=True)
     return root
 
 

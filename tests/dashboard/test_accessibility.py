@@ -27,6 +27,7 @@ PAGES = (
     "/downloads",
     "/driving",
     "/machines/new",
+    "/machines/new?machine=a1&like=type:fan",
     f"/machines/{SUBJECT}",
     "/settings",
     "/nowhere",

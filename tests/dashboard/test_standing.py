@@ -40,44 +40,44 @@ def trained_at(home: Home) -> datetime:
     return datetime.fromisoformat(record.started_at)
 
 
-def test_a_run_that_trained_is_done_with_metrics_and_bundle(trained: Home) -> None:
-    found = standing(trained, a_run(start=trained_at(trained)))
+def test_a_run_that_trained_is_done_with_metrics_and_bundle(own: Home) -> None:
+    found = standing(own, a_run(start=trained_at(own)))
     assert (found.status, found.progress, found.current_step) == ("completed", 100, "Done")
     assert found.model_path == f"models/anomaly/{SUBJECT}/pi/v1"
     assert found.metrics["pr_auc"] > 0
-    assert found.cells[0].job_id == f"{ID}.{make_cell(trained, SUBJECT, 'anomaly').key[:12]}"
+    assert found.cells[0].job_id == f"{ID}.{make_cell(own, SUBJECT, 'anomaly').key[:12]}"
 
 
-def test_a_later_run_found_it_up_to_date(trained: Home) -> None:
+def test_a_later_run_found_it_up_to_date(own: Home) -> None:
     later = datetime.now(UTC) + timedelta(hours=1)
-    found = standing(trained, a_run(start=later, end=later + timedelta(minutes=1)))
+    found = standing(own, a_run(start=later, end=later + timedelta(minutes=1)))
     assert found.current_step == "Up to date: nothing had to be done"
     assert found.metrics
 
 
-def test_what_runs_is_told_by_the_progress_of_its_own_time_alone(trained: Home) -> None:
+def test_what_runs_is_told_by_the_progress_of_its_own_time_alone(own: Home) -> None:
     run = a_run(state="RUNNING", start=datetime.now(UTC) + timedelta(seconds=5))
-    assert standing(trained, run).current_step == "Starting"
+    assert standing(own, run).current_step == "Starting"
     params = {"subject": SUBJECT, "family": "forecast", "target": "pi", "options": {"seed": 11}}
-    cell = make_cell(trained, SUBJECT, "forecast", params={"seed": 11})
-    sink, began = FileSink(work_folder(trained, cell.key) / "progress.jsonl"), datetime.now(UTC).timestamp()
+    cell = make_cell(own, SUBJECT, "forecast", params={"seed": 11})
+    sink, began = FileSink(work_folder(own, cell.key) / "progress.jsonl"), datetime.now(UTC).timestamp()
     sink(ProgressEvent(cell.key, "train", at=began - 3600, step=9, total=10))
     sink(ProgressEvent(cell.key, "train", at=began - 10))
     sink(ProgressEvent(cell.key, "train", at=began, step=5, total=10, message="member 5"))
-    found = standing(trained, a_run(state="RUNNING", parameters=params, start=NOW - timedelta(seconds=20)))
+    found = standing(own, a_run(state="RUNNING", parameters=params, start=NOW - timedelta(seconds=20)))
     assert (found.status, found.progress, found.current_step) == ("running", 38, "Training 5/10 member 5")
     assert found.remaining_s is not None
     assert 8 < found.remaining_s < 60
-    stopping = standing(trained, a_run(state="CANCELLING", parameters=params, start=NOW - timedelta(seconds=20)))
+    stopping = standing(own, a_run(state="CANCELLING", parameters=params, start=NOW - timedelta(seconds=20)))
     assert (stopping.status, stopping.current_step) == ("running", "Stopping: what is done is kept")
 
 
-def test_a_failure_is_told_by_the_record_with_its_hint(trained: Home) -> None:
+def test_a_failure_is_told_by_the_record_with_its_hint(own: Home) -> None:
     params = {"subject": SUBJECT, "family": "rul", "target": "pi", "options": {"seed": 12}}
-    cell = make_cell(trained, SUBJECT, "rul", params={"seed": 12})
-    remember(trained, cell)
+    cell = make_cell(own, SUBJECT, "rul", params={"seed": 12})
+    remember(own, cell)
     write_record(
-        trained,
+        own,
         StageRecord(
             stage="load",
             cell_key=cell.key,
@@ -89,7 +89,7 @@ def test_a_failure_is_told_by_the_record_with_its_hint(trained: Home) -> None:
         ),
     )
     run = a_run(state="FAILED", parameters=params, message="Flow run encountered an exception: BlockedError: other")
-    found = standing(trained, run)
+    found = standing(own, run)
     assert (found.status, found.error, found.hint) == ("failed", "no labels at s3://store/x.", "Land some.")
     earlier = a_run(
         state="FAILED",
@@ -98,7 +98,7 @@ def test_a_failure_is_told_by_the_record_with_its_hint(trained: Home) -> None:
         end=NOW - timedelta(hours=2),
         message=run.message,
     )
-    assert standing(trained, earlier).error == "other"
+    assert standing(own, earlier).error == "other"
 
 
 @pytest.mark.parametrize(
@@ -110,10 +110,10 @@ def test_a_failure_is_told_by_the_record_with_its_hint(trained: Home) -> None:
         ("CRASHED", "Crashed", "failed", "Failed"),
     ],
 )
-def test_states_of_prefect_in_our_words(trained: Home, state: str, name: str, status: str, step: str) -> None:
+def test_states_of_prefect_in_our_words(own: Home, state: str, name: str, status: str, step: str) -> None:
     params = {"subject": SUBJECT, "family": "rul", "options": {"seed": 13}}
     run = a_run(state=state, state_name=name, parameters=params, start=None, message="its worker was killed\nand more")
-    found = standing(trained, run)
+    found = standing(own, run)
     assert (found.status, found.current_step) == (status, step)
     assert found.error == ("its worker was killed" if status == "failed" else "")
 
@@ -123,16 +123,16 @@ def batch(*families: str, state: str = "RUNNING", **facts: Any) -> Run:
     return a_run("train-batch", state, parameters={"cells": cells, "options": {}}, **facts)
 
 
-def test_a_batch_is_as_far_as_its_cells_together(trained: Home) -> None:
+def test_a_batch_is_as_far_as_its_cells_together(own: Home) -> None:
     run = batch("anomaly", "timeseries")
     parts = {f"{SUBJECT}.anomaly.pi": a_run(state="COMPLETED"), f"{SUBJECT}.timeseries.pi": a_run(state="PENDING")}
-    found = standing(trained, run, parts)
+    found = standing(own, run, parts)
     assert [(c.status, c.progress) for c in found.cells] == [("completed", 100), ("pending", 0)]
     assert (found.status, found.progress, found.current_step) == ("running", 50, "1 of 2 done")
     assert found.machine == SUBJECT
 
 
-def test_what_a_batch_told_of_its_cells_counts(trained: Home) -> None:
+def test_what_a_batch_told_of_its_cells_counts(own: Home) -> None:
     name = {family: f"{SUBJECT}.{family}.pi" for family in ("anomaly", "rul", "forecast")}
     facts = {"subject": SUBJECT, "target": "pi"}
     outcomes = {
@@ -142,22 +142,22 @@ def test_what_a_batch_told_of_its_cells_counts(trained: Home) -> None:
     }
     parts = {name["forecast"]: a_run(state="CANCELLED")}
     run = batch("anomaly", "rul", "forecast", state="FAILED", message="BatchFailedError: 2 of 3")
-    found = standing(trained, run, parts, outcomes)
+    found = standing(own, run, parts, outcomes)
     assert [c.status for c in found.cells] == ["completed", "failed", "cancelled"]
     assert found.cells[0].current_step == "Up to date: unchanged"
     assert (found.cells[1].error, found.cells[1].hint) == ("too large.", "Less.")
     assert (found.status, found.error) == ("failed", "2 of 3")
 
 
-def test_parameters_that_make_no_sense_break_nothing(trained: Home) -> None:
+def test_parameters_that_make_no_sense_break_nothing(own: Home) -> None:
     for parameters in ({}, {"cells": 3}, {"cells": [{"x": 1}]}, {"subject": 3, "family": None}, {"options": "x"}):
         for flow in ("train", "train-machine", "train-batch", "synthesize-machine", "train-fleet", ""):
             run = a_run(flow, "RUNNING", parameters=parameters)
-            assert standing(trained, run).status == "running"
+            assert standing(own, run).status == "running"
             assert isinstance(refs_of(run), tuple)
 
 
-def test_a_machine_of_which_nothing_has_landed_is_told_of_all_the_same(trained: Home) -> None:
+def test_a_machine_of_which_nothing_has_landed_is_told_of_all_the_same(own: Home) -> None:
     run = a_run(state="FAILED", parameters={"subject": "gone", "family": "anomaly"}, message="UnknownNameError: gone")
-    found = standing(trained, run)
+    found = standing(own, run)
     assert (found.name, found.cells[0].job_id, found.error) == ("gone.anomaly.pi", "", "gone")
