@@ -162,7 +162,7 @@ def work(
         kept = before + sum(1 for job in jobs if job.key in ended and not job.keep_model)
         raise InterruptedTraining(
             f"training was stopped; {kept} of {total} jobs have ended and are kept.",
-            hint="The same call with resume=True goes on.",
+            hint="The same call with resume=True (--resume) goes on.",
         ) from None
     return ended
 

@@ -122,7 +122,9 @@ class Rounds:
             InterruptedTraining: then.
         """
         if self.job.should_stop():
-            raise InterruptedTraining("training was stopped.", hint="The same call with resume=True goes on.")
+            raise InterruptedTraining(
+                "training was stopped.", hint="The same call with resume=True (--resume) goes on."
+            )
 
 
 class Patience:

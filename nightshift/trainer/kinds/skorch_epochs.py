@@ -140,7 +140,9 @@ class Epochs(Callback):  # type: ignore[misc] # skorch has no types
 
     def _stop_when_asked(self) -> None:
         if self.job.should_stop():
-            raise InterruptedTraining("training was stopped.", hint="The same call with resume=True goes on.")
+            raise InterruptedTraining(
+                "training was stopped.", hint="The same call with resume=True (--resume) goes on."
+            )
 
     def _save_due(self, stops: bool) -> bool:
         if self.keeper.path is None:
