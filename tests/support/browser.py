@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -28,8 +30,9 @@ def browser() -> Iterator[Browser]:
         raise FileNotFoundError("no `chromium` on PATH: `apt-get install chromium`")
     # As root, and where a container gives it little shared memory, it would not start otherwise.
     flags = ["--no-sandbox", "--disable-dev-shm-usage", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=path, args=flags)
+    # A home's own folder for such files may be too long a path for the socket that it makes there.
+    with tempfile.TemporaryDirectory(prefix="chromium-", dir="/tmp") as scratch, sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=path, args=flags, env={**os.environ, "TMPDIR": scratch})
         try:
             yield found
         finally:
