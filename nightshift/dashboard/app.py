@@ -70,6 +70,8 @@ def create_app(home: Home, config: DashboardConfig, prefect_url: str) -> FastAPI
         openapi_url="/api/openapi.json",
         static_url="/api/docs-static",
         responses=faults.RESPONSES,
+        # No telemetry: not even where the environment names a collector.
+        telemetry=dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False),
     )
     app.state.service = service
     app.state.gate = gate = Gate(config, tokens())

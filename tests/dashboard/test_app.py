@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 from fastapi.testclient import TestClient
+from support.machine import SUBJECT
 
 
 def test_unknown_addresses_are_told_apart(client: TestClient) -> None:
@@ -18,3 +21,8 @@ def test_the_docs_fetch_nothing_from_elsewhere(client: TestClient) -> None:
     docs = client.get("/api/docs")
     assert docs.status_code == 200
     assert "https://" not in docs.text
+
+
+def test_a_reasons_moment_is_one_for_the_viewers_zone(client: TestClient) -> None:
+    html = client.get(f"/models/{SUBJECT}/anomaly").text
+    assert re.search(r'version 1, trained <time datetime="20\d\d-\d\d-\d\dT\d\d:\d\dZ">', html)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Any
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from nightshift.tracking import text
 
@@ -25,6 +26,8 @@ MENU = (
     ("/settings", "Settings"),
 )
 
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d)")
+
 
 @cache
 def environment() -> Environment:
@@ -37,7 +40,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     found.filters |= {"number": text.number, "size": text.size, "seconds": text.seconds, "island": _island}
-    found.filters["duration"] = _duration
+    found.filters |= {"duration": _duration, "moments": _moments}
     found.globals["menu"] = MENU
     return found
 
@@ -48,6 +51,13 @@ def _duration(duration_s: float) -> str:
         return f"{max(1, round(duration_s))} s"
     minutes = round(duration_s / 60)
     return f"{minutes} min" if minutes < 100 else f"{duration_s / 3600:.1f} h"
+
+
+def _moments(words: str) -> Markup:
+    """Return words as HTML in which moments, UTC in the plan's reasons, are shown in the viewer's zone."""
+    pieces = _MOMENT.split(words)
+    marked = (Markup('<time datetime="{0}Z">{0}</time>').format(p) if i % 2 else escape(p) for i, p in enumerate(pieces))
+    return Markup("").join(marked)
 
 
 def _island(json: str) -> Markup:
