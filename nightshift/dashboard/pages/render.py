@@ -56,8 +56,8 @@ def _duration(duration_s: float) -> str:
 def _moments(words: str) -> Markup:
     """Return words as HTML in which moments, UTC in the plan's reasons, are shown in the viewer's zone."""
     pieces = _MOMENT.split(words)
-    marked = (Markup('<time datetime="{0}Z">{0}</time>').format(p) if i % 2 else escape(p) for i, p in enumerate(pieces))
-    return Markup("").join(marked)
+    time = Markup('<time datetime="{0}Z">{0}</time>')
+    return Markup("").join(time.format(piece) if i % 2 else escape(piece) for i, piece in enumerate(pieces))
 
 
 def _island(json: str) -> Markup:
