@@ -6,6 +6,7 @@ what is older than a few seconds is looked after in the meantime. Only machines 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +24,7 @@ from pydantic import BaseModel, ConfigDict
 from nightshift.dashboard.machine_facts import Facts, facts_of, stamp, stamp_of_configs
 from nightshift.data.groups import MACHINE
 from nightshift.data.store import subjects
-from nightshift.errors import NightshiftError
+from nightshift.errors import NightshiftError, ServiceError
 from nightshift.plan.cell import Cell
 from nightshift.plan.fleet import Filters, make_plan
 from nightshift.plan.fleet_config import FleetConfig, load_fleet
@@ -33,12 +34,16 @@ from nightshift.plan.state import State, newest, newest_names, refreshed, state
 from nightshift.settings import Home
 from nightshift.tracking.results import family_rank
 
+logger = logging.getLogger("nightshift")
+
 #: Where a cell stands: a state of the plan, or that the family is not for such data, which is nobody's fault.
 Word = Literal["fresh", "stale", "training", "failed", "blocked", "awaiting device check", "does not apply"]
 WORDS: tuple[Word, ...] = get_args(Word)
 
 #: What is older than this is looked after when somebody asks; they wait for it so long at most.
 _OLD_S, _WAIT_S = 3.0, 0.05
+#: How long somebody waits who needs the first reading, or what has just happened to be in it.
+_PATIENCE_S = 20.0
 #: What no file tells (a champion's age, a file altered in place) shows within this, so many machines at a time.
 _AGAIN_S, _AT_ONCE = 600.0, 20
 #: A file that has changed so shortly before it was read may change again under the same stamp.
@@ -225,24 +230,26 @@ class FleetMatrix:
         """Return the matrix, at most a few seconds old where somebody has asked shortly before.
 
         Args:
-            now: wait until everything that has happened before is in it.
+            now: wait, though not for ever, until everything that has happened before is in it.
 
         Raises:
             NightshiftError: when it could never be read.
+            ServiceError: when its first reading takes long.
         """
         reading = self._look(always=now)
-        if self._matrix is None or now:
-            assert reading is not None, "what was never read is old"
-            return reading.result()
         if reading is not None:
             with suppress(StillReadingError):
-                return reading.result(_WAIT_S)
+                return reading.result(_PATIENCE_S if now or self._matrix is None else _WAIT_S)
+        if self._matrix is None:
+            raise ServiceError("The fleet is still being read for the first time.", hint="Load the page again.")
         return self._matrix
 
     def _look(self, *, always: bool = False) -> Future[Matrix] | None:
         """Begin to bring it up to date when it is old; return what is being done, None when nothing need be."""
         with self._lock:
             running = self._reading if self._reading is not None and not self._reading.done() else None
+            # One that has not begun will see all that has happened until now.
+            always = always and (running is None or running.running())
             if always or (running is None and time.monotonic() - self._read_at > _OLD_S):
                 self._reading = running = self._reader.submit(self._refresh)
             return running
@@ -251,10 +258,13 @@ class FleetMatrix:
         began = datetime.now(UTC)
         try:
             machines = self._machines()
-        except NightshiftError as error:
+        except Exception as error:
+            if not isinstance(error, NightshiftError):
+                logger.exception("the fleet could not be read")
             if self._matrix is None:
                 raise
-            self._matrix = replace(self._matrix, problem=str(error))
+            # What was read before is better than nothing, whatever is wrong now.
+            self._matrix = replace(self._matrix, problem=str(error) or type(error).__name__)
         else:
             self._matrix = Matrix(began, machines)
         self._read_at = time.monotonic()

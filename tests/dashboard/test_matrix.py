@@ -169,3 +169,16 @@ def _settle(home: Home) -> None:
     for folder, folders, files in os.walk(home.root):
         for name in (*folders, *files):
             os.utime(Path(folder, name), (long_ago, long_ago), follow_symlinks=False)
+
+
+def test_a_reading_that_fails_unexpectedly_leaves_what_was_read_before(
+    fleet: FleetMatrix, own: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = fleet.get(now=True)
+
+    def broken(_home: Home) -> object:
+        raise RuntimeError("a disk that lies")
+
+    monkeypatch.setattr("nightshift.dashboard.matrix.load_fleet", broken)
+    found = fleet.get(now=True)
+    assert (found.machines, found.problem) == (before.machines, "a disk that lies")
