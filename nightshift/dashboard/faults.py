@@ -143,7 +143,8 @@ def answer(request: Request, status: HTTPStatus, what: str, hint: str = "") -> R
         found: Response = page(request, "_fault.html.j2", what=what, hint=hint, status_code=status.value)
         found.headers.update({"HX-Retarget": "#said", "HX-Reswap": "innerHTML", "HX-Push-Url": "false"})
         return found
-    if _is_api(request):
+    # A link to a download that fails was followed by a person.
+    if _is_api(request) and "text/html" not in request.headers.get("accept", ""):
         said = Problem(type="about:blank", title=status.phrase, status=status.value, detail=what, hint=hint)
         return JSONResponse(said.model_dump(), status, media_type=PROBLEM)
     return page(request, "error.html.j2", status=status, what=what, hint=hint, status_code=status.value)

@@ -168,11 +168,11 @@ class Asked:
 
     def machines(self, matrix: Matrix) -> tuple[Machine, ...]:
         """Return the machines asked for."""
-        return tuple(m for m in self._named(matrix) if not self.state or any(c.state == self.state for c in m.cells))
+        return tuple(m for m in self._named(matrix) if not self.state or self.state in _states(m))
 
     def counts(self, matrix: Matrix) -> dict[Word, int]:
         """Return how many cells are in each state, whichever state is asked for."""
-        found = Counter(cell.state for machine in self._named(matrix) for cell in machine.cells)
+        found = Counter(state for machine in self._named(matrix) for state in _states(machine))
         return {word: found[word] for word in WORDS}
 
     def _named(self, matrix: Matrix) -> Iterator[Machine]:
@@ -181,6 +181,12 @@ class Asked:
             about = f"{machine.id} {machine.facts.title} {machine.facts.type}".lower()
             if text in about and (not self.tag or self.tag in machine.tags):
                 yield machine
+
+
+def _states(machine: Machine) -> list[Word]:
+    """Return the states of a machine's cells; where its data cannot be used, it is one blocked cell."""
+    found = [cell.state for cell in machine.cells]
+    return [*found, "blocked"] if machine.trouble else found
 
 
 @dataclass

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nightshift import families
+from nightshift.dashboard.starting import ConflictError
 from nightshift.data.groups import TARGETS
 from nightshift.data.schema import check_subject
 from nightshift.data.store import subjects
@@ -169,16 +170,26 @@ def promote(home: Home, model: ModelId, version: int, note: str) -> Change:
     return Change(model.name, done.version.version, done.before.version if done.before else None)
 
 
-def roll_back(home: Home, model: ModelId, note: str) -> Change:
+def roll_back(home: Home, model: ModelId, note: str, champion: int | None = None) -> Change:
     """Make the champion before the present one champion again.
 
+    Args:
+        home: whose model it is.
+        model: the model.
+        note: why.
+        champion: the version that is left, as whoever asks has seen it: who asks twice goes back once.
+
     Raises:
-        UsageError: when there is none.
+        ConflictError: when another version is champion by now.
+        UsageError: when there is none before.
         ServiceError: when the registry does not answer.
     """
-    from nightshift.tracking import promotion
+    from nightshift.tracking import promotion, versions
 
     with opened_registry(home) as store:
+        present = versions.champion(store, model.name) if champion is not None else None
+        if present is not None and present.version != champion:
+            raise ConflictError(f"version {present.version} is champion by now, not {champion}.", hint="Look again.")
         done = promotion.rollback(store, model.name, note)
     share_model(home, model.name)
     return Change(model.name, done.version.version, done.before.version if done.before else None)

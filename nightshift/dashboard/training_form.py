@@ -118,11 +118,16 @@ class Filled:
         return bool(self.excluded or self.force or any(self.values.get(k) or k in self.errors for k in hidden))
 
 
+def new_key() -> str:
+    """Return a key under which a request starts one run, however often it is sent."""
+    return secrets.token_urlsafe(16)
+
+
 def filled(given: FormData | QueryParams, *, sent: bool = False) -> Filled:
     """Read the form: as somebody sent it, or filled in by an address, where no model type means all."""
     values = {key: str(given.get(key) or "").strip() for key in ("machine", "key", *_PLAIN)}
     values["minutes"] = str(given.get("minutes", DEFAULT_MINUTES)).strip()
-    values["key"] = values["key"] or secrets.token_urlsafe(16)
+    values["key"] = values["key"] or new_key()
     named = [*given.getlist("families"), *given.getlist("family")]
     chosen = tuple(dict.fromkeys(str(name) for name in named))
     excluded = tuple(dict.fromkeys(str(name) for name in given.getlist("excluded")))
@@ -180,7 +185,7 @@ def machines(home: Home) -> dict[str, list[str]]:
 
 def offers(home: Home, subject: str, target: str = "") -> tuple[str, tuple[Offer, ...]]:
     """Return the device class that is meant, and the families that fit a machine; none for one that is not there."""
-    group = _group(home, subject) if subject in subjects(home) else ""
+    group = group_named(home, subject)
     if not group:
         return target, ()
     chosen = target if target in targets(home) else TARGETS[group]
@@ -188,9 +193,14 @@ def offers(home: Home, subject: str, target: str = "") -> tuple[str, tuple[Offer
     return chosen, tuple(_offer(home, subject, name, chosen) for name in fitting)
 
 
-def usual_minutes(home: Home, subject: str) -> str:
+def group_named(home: Home, subject: str) -> str:
+    """Return the group of what has data, "" for anything else."""
+    return _group(home, subject) if subject in subjects(home) else ""
+
+
+def usual_minutes(group: str) -> str:
     """Return the time limit that the form begins with: vehicles and policies have their preset's, often hours."""
-    return DEFAULT_MINUTES if _group(home, subject) == MACHINE else ""
+    return DEFAULT_MINUTES if group in ("", MACHINE) else ""
 
 
 def _offer(home: Home, subject: str, name: str, target: str) -> Offer:

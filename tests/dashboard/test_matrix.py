@@ -149,6 +149,8 @@ def test_models_outside_of_the_fleet_are_shown_too(fleet: FleetMatrix, own: Home
     (own.configs / "fleet.yaml").write_text("machines: [pump_7]\n")
     found = fleet.get(now=True)
     assert found.by_id["pump_7"].trouble == "no data has landed"
+    assert Asked(state="blocked").machines(found) == (found.by_id["pump_7"],)
+    assert Asked().counts(found)["blocked"] == 1
     states = {cell.family: cell.state for cell in found.by_id[SUBJECT].cells}
     assert states == {"anomaly": "fresh", "classification": "fresh"}
     assert Asked(state="fresh").machines(found) == (found.by_id[SUBJECT],)

@@ -106,6 +106,10 @@ def test_a_person_makes_a_version_champion_and_everybody_can_see_who(own_client:
     back = own_client.post(f"{CLASSIFICATION}/rollback", json={})
     assert back.status_code == 422
     assert "no champion before version 1" in back.json()["detail"]
+    # Whoever presses the button twice has seen the champion of before.
+    late = own_client.post(f"{CLASSIFICATION}/rollback", json={"champion": 2})
+    assert late.status_code == 409
+    assert "version 1 is champion by now" in late.json()["detail"]
 
 
 def test_the_page_s_form_promotes_and_shows_the_model_again(own_client: TestClient) -> None:
@@ -117,3 +121,11 @@ def test_the_page_s_form_promotes_and_shows_the_model_again(own_client: TestClie
     refused = own_client.post(f"/models/{SUBJECT}/classification/promote?target=pi", data={"version": "5"})
     assert refused.status_code == 404
     assert "unknown version" in refused.text
+
+
+def test_a_link_that_fails_is_answered_with_a_page(client: TestClient) -> None:
+    address = f"{CLASSIFICATION}/download?version=77"
+    assert client.get(address).headers["content-type"] == "application/problem+json"
+    page = client.get(address, headers={"Accept": "text/html,*/*;q=0.8"})
+    assert page.status_code == 404
+    assert "To the fleet" in page.text

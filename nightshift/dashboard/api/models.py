@@ -79,6 +79,7 @@ class RollbackRequest(BaseModel):
 
     note: str = Field(default="", max_length=500)
     target: str = Field(default="", max_length=64)
+    champion: VersionNumber | None = Field(default=None, description="The version that is left; another is refused.")
 
 
 class ChampionAnswer(BaseModel):
@@ -155,7 +156,13 @@ def promote(service: Svc, user: Operator, machine: str, family: str, wanted: Pro
 def rollback(service: Svc, user: Operator, machine: str, family: str, wanted: RollbackRequest) -> ChampionAnswer:
     """Make the champion before the present one champion again."""
     asked = models.model_id(service.home, machine, family, wanted.target)
-    return told(service, user.name, "rolled back", models.roll_back(service.home, asked, wanted.note), wanted.note)
+    return told(
+        service,
+        user.name,
+        "rolled back",
+        models.roll_back(service.home, asked, wanted.note, wanted.champion),
+        wanted.note,
+    )
 
 
 def told(service: Service, user: str, did: str, change: models.Change, note: str) -> ChampionAnswer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
@@ -20,7 +21,7 @@ from nightshift.dashboard.models import ModelId
 from nightshift.dashboard.pages.render import page
 from nightshift.dashboard.service import Svc
 from nightshift.data.groups import DRIVING, ESTIMATOR, MACHINE, TARGETS, VEHICLE
-from nightshift.errors import ServiceError
+from nightshift.errors import NightshiftError, ServiceError
 from nightshift.settings import Home
 from nightshift.tracking import lineage_words
 from nightshift.tracking.report import Table
@@ -146,7 +147,7 @@ def model(
     asked: Asked,
     version: VersionNumber | None = None,
     registry: bool = False,
-    said: Annotated[str, Query(max_length=300)] = "",
+    changed: bool = False,
 ) -> HTMLResponse:
     """Show a model: its versions, its champion's results, and where it comes from.
 
@@ -162,7 +163,7 @@ def model(
         request,
         "model.html.j2",
         model=asked,
-        said=said,
+        changed=changed,
         machine=machine,
         cell=next((c for c in machine.cells if c.name == asked.name), None) if machine else None,
         targets=[c.target for c in machine.cells if c.family == asked.family] if machine else [],
@@ -210,18 +211,26 @@ def promote(
     service: Svc, user: Operator, asked: Asked, version: Annotated[VersionNumber, Form()], note: Note = ""
 ) -> RedirectResponse:
     """Make a version champion by hand, and show the model again."""
-    done = told(service, user.name, "promoted", models.promote(service.home, asked, version, note), note)
-    return _back(service, asked, f"Version {done.version} is champion.")
+    told(service, user.name, "promoted", models.promote(service.home, asked, version, note), note)
+    return _back(service, asked)
 
 
 @router.post("/models/{machine}/{family}/rollback")
-def rollback(service: Svc, user: Operator, asked: Asked, note: Note = "") -> RedirectResponse:
+def rollback(
+    service: Svc,
+    user: Operator,
+    asked: Asked,
+    champion: Annotated[VersionNumber | None, Form()] = None,
+    note: Note = "",
+) -> RedirectResponse:
     """Go back to the champion before, and show the model again."""
-    done = told(service, user.name, "rolled back", models.roll_back(service.home, asked, note), note)
-    return _back(service, asked, f"Version {done.version} is champion again.")
+    told(service, user.name, "rolled back", models.roll_back(service.home, asked, note, champion), note)
+    return _back(service, asked)
 
 
-def _back(service: Svc, asked: ModelId, said: str) -> RedirectResponse:
-    service.matrix.get(now=True)
-    query = urlencode({"target": asked.target, "said": said})
+def _back(service: Svc, asked: ModelId) -> RedirectResponse:
+    # It is done, whatever reading the fleet again may say.
+    with suppress(NightshiftError):
+        service.matrix.get(now=True)
+    query = urlencode({"target": asked.target, "changed": True})
     return RedirectResponse(f"/models/{asked.machine}/{asked.family}?{query}", 303)

@@ -16,6 +16,7 @@ from nightshift.dashboard.api import jobs as trainings
 from nightshift.dashboard.auth import Operator, User, Viewer
 from nightshift.dashboard.pages.render import page
 from nightshift.dashboard.service import Svc
+from nightshift.dashboard.starting import ConflictError
 from nightshift.dashboard.training import plan_training
 from nightshift.dashboard.training_form import Filled, filled, request_of
 from nightshift.errors import NightshiftError, ServiceError
@@ -52,6 +53,8 @@ async def start(request: Request, service: Svc, user: Operator) -> Response:
         except ServiceError as error:
             form.errors[""], status = f"{error.what} {error.hint}".strip(), HTTPStatus.SERVICE_UNAVAILABLE
         except NightshiftError as error:
+            if isinstance(error, ConflictError):
+                form.values["key"] = training_form.new_key()
             training_form.refuse(form, error)
         else:
             return RedirectResponse(f"/jobs/{quote(started.job_id)}", HTTPStatus.SEE_OTHER)
@@ -63,9 +66,15 @@ def _page(request: Request, home: Home, user: User, form: Filled, status: HTTPSt
     n_machines = sum(len(ids) for ids in known.values())
     if not form.machine and n_machines == 1:
         form.values["machine"] = next(iter(known.values()))[0]
+    group = training_form.group_named(home, form.machine)
+    if request.method == "GET":
+        # To a machine of another group neither time limit nor device class means the same.
+        moved = request.query_params.get("group", group) != group
+        if moved or "minutes" not in request.query_params:
+            form.values["minutes"] = training_form.usual_minutes(group)
+        if moved:
+            form.values["target"] = ""
     target, offered = training_form.offers(home, form.machine, form.values["target"])
-    if not form.errors and form.values["minutes"] == training_form.DEFAULT_MINUTES:
-        form.values["minutes"] = training_form.usual_minutes(home, form.machine)
     fitting = {one.name for one in offered}
     if not form.errors and not fitting.intersection(form.families):
         # Another machine was chosen, whose data are for other families.
@@ -79,6 +88,7 @@ def _page(request: Request, home: Home, user: User, form: Filled, status: HTTPSt
         machines=known,
         n_machines=n_machines,
         offered=offered,
+        group=group,
         target=target,
         targets=targets(home),
         usual=usual,
