@@ -6,12 +6,12 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from nightshift import families
+from nightshift.dashboard.table_limits import check_params, check_settings, table_file
 from nightshift.data.groups import ESTIMATOR, SUBJECTS, TARGETS, group_of
 from nightshift.data.schema import check_subject
 from nightshift.data.store import current
@@ -39,13 +39,6 @@ KINDS = (
 #: Config keys that say which members an ensemble or a vote has.
 _MEMBER_KEYS = ("model_types", "members")
 _MAX_SETTINGS = 20_000
-#: What a table's training may be told; the others name places on the machine that trains.
-_TABLE_SETTINGS = (
-    *("params", "test_size", "validation_size", "stratify", "shuffle", "random_state", "cross_validation"),
-    *("imbalance_handling", "early_stopping", "strategy", "split", "balance", "scoring", "encode", "scale", "seeds"),
-    *("checks", "limits", "learning_curve", "n_jobs"),
-)
-_TABLES = (".csv", ".parquet")
 _PATH_LIKE = re.compile(r"[/\\]|^\.|\.pt$")
 
 Name = Annotated[str, StringConstraints(max_length=64)]
@@ -235,6 +228,10 @@ def _options(
         )
     if isinstance(init := request.settings.get("init_from"), str) and _PATH_LIKE.search(init):
         raise UsageError("init_from names a file.", hint="Name a run by its id; the command line takes files.")
+    # Of `classifier` and `regressor`, alone or in a batch.
+    check_params(request.settings.get("params"))
+    if isinstance(inner := request.settings.get("settings"), dict):
+        check_settings(inner)
     ensemble = {"num_bag_folds": folds, "num_stack_levels": request.num_stack_levels}
     options = TrainOptions(
         preset=request.quality_preset,
@@ -341,17 +338,15 @@ def _limit_s(cell: Cell) -> float:
 
 def _table(home: Home, request: TrainRequest) -> Wanted:
     """Return the run that trains on a table."""
-    file = _table_file(home, request.file)
+    file = table_file(home, request.file)
     if not request.target_column:
         raise UsageError("target_column is missing.", hint="Name the column to be answered.")
     _hold_to_tables(request)
     device_class = request.target or TARGETS[ESTIMATOR]
     if device_class not in targets(home):
         raise UnknownNameError("target", device_class, targets(home))
+    check_settings(request.settings)
     settings = dict(request.settings)
-    for key in settings:
-        if key not in _TABLE_SETTINGS:
-            raise ConfigError(f"unknown setting '{key}' of a table's training.", hint=nearest(key, _TABLE_SETTINGS))
     if request.cv_folds is not None:
         settings["cross_validation"] = request.cv_folds
     if request.seed is not None:
@@ -367,22 +362,6 @@ def _table(home: Home, request: TrainRequest) -> Wanted:
     return Wanted(
         "train-estimator/local", parameters, f"{subject}.{request.model}", PRESET_TIME_S["fast"], "time_limit"
     )
-
-
-def _table_file(home: Home, named: str) -> Path:
-    if not named:
-        raise UsageError(
-            "file is missing.", hint="Name a CSV or Parquet file in the home, such as data/tables/shop.csv."
-        )
-    path = (home.root / named).resolve()
-    inside = not Path(named).is_absolute() and path.is_relative_to(home.root.resolve())
-    if not inside or path.suffix not in _TABLES or not path.is_file():
-        raise UsageError(
-            f"'{named}' is no CSV or Parquet file in the home.", hint="Give its path from there, below data/."
-        )
-    if path.is_relative_to(home.machinery.resolve()):
-        raise UsageError(f"'{named}' is one of Nightshift's own.", hint="Put the table below data/.")
-    return path
 
 
 def _hold_to_tables(request: TrainRequest) -> None:

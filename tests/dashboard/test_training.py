@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from pydantic import ValidationError
+from support import tables
 from support.machine import SUBJECT
+from support.tables import small_table
 
 from nightshift.dashboard.training import TrainRequest, Wanted, plan_training
 from nightshift.errors import ConfigError, NightshiftError, UnknownNameError, UsageError
@@ -115,6 +117,28 @@ def test_files_of_the_server_are_no_start_of_a_policy(trained: Home) -> None:
         planned(trained, "anomaly", settings={"init_from": "/etc/passwd"})
 
 
+@pytest.mark.parametrize("kind", ["classifier", "regressor", "batch"])
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"settings": {"save_path": "/tmp/x"}}, "unknown setting 'save_path'"),
+        ({"settings": {"params": {"train_dir": "x"}}}, "'train_dir' is about files"),
+        ({"params": {"train_dir": "/tmp/x"}}, "'train_dir' is about files"),
+        ({"params": {"snapshot_file": "x"}}, "'snapshot_file' is about files"),
+        ({"params": {"allow_writing_files": True}}, "'allow_writing_files' is about files"),
+        ({"params": {"input_borders": "x"}}, "'input_borders' is about files"),
+        ({"params": {"estimator__train_dir": "x"}}, "'estimator__train_dir' is about files"),
+    ],
+)
+def test_settings_of_estimators_name_no_places_on_the_server(
+    home: Home, kind: str, settings: dict[str, Any], words: str
+) -> None:
+    small_table(home)
+    assert words in refusal(home, kind, machine_id=tables.SUBJECT, settings=settings)
+    harmless = {"model": "catboost", "params": {"max_depth": 3}, "settings": {"scale": False}}
+    assert planned(home, kind, machine_id=tables.SUBJECT, settings=harmless)
+
+
 def test_a_table_in_the_home_is_a_run_of_train_estimator(trained: Home) -> None:
     file = trained.data / "tables" / "shop.csv"
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -128,6 +152,9 @@ def test_a_table_in_the_home_is_a_run_of_train_estimator(trained: Home) -> None:
     }
     with pytest.raises(ConfigError, match="unknown setting 'save_path'"):
         planned(trained, "estimator", **given, settings={"save_path": "/tmp/x"})
+    with pytest.raises(ConfigError, match="'train_dir' is about files"):
+        planned(trained, "estimator", **given, settings={"params": {"train_dir": "/tmp/x"}})
+    assert planned(trained, "estimator", **given, settings={"params": {"max_depth": 3, "max_leaf_nodes": 9}})
     with pytest.raises(UsageError, match="takes no time_limit"):
         planned(trained, "estimator", **given, time_limit=5)
 
