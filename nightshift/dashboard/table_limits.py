@@ -57,12 +57,20 @@ def table_file(home: Home, named: str) -> Path:
         raise UsageError(
             "file is missing.", hint="Name a CSV or Parquet file in the home, such as data/tables/shop.csv."
         )
-    path = (home.root / named).resolve()
-    inside = not Path(named).is_absolute() and path.is_relative_to(home.root.resolve())
-    if not inside or path.suffix not in _TABLES or not path.is_file():
+    root, path = home.root.resolve(), _file(home.root / named)
+    if Path(named).is_absolute() or path is None or path.suffix not in _TABLES or not path.is_relative_to(root):
         raise UsageError(
-            f"'{named}' is no CSV or Parquet file in the home.", hint="Give its path from there, below data/."
+            f"{named!r} is no CSV or Parquet file in the home.", hint="Give its path from there, below data/."
         )
     if path.is_relative_to(home.machinery.resolve()):
         raise UsageError(f"'{named}' is one of Nightshift's own.", hint="Put the table below data/.")
     return path
+
+
+def _file(path: Path) -> Path | None:
+    """Return where a file lies, its links followed; None where there is none."""
+    try:
+        found = path.resolve()
+        return found if found.is_file() else None
+    except (OSError, ValueError, RuntimeError):  # a name too long, with a NUL, or of links in a circle
+        return None

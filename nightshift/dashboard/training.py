@@ -38,7 +38,7 @@ KINDS = (
 )
 #: Config keys that say which members an ensemble or a vote has.
 _MEMBER_KEYS = ("model_types", "members")
-_MAX_SETTINGS = 20_000
+_MAX_SETTINGS, _DEEPEST = 20_000, 20
 _PATH_LIKE = re.compile(r"[/\\]|^\.|\.pt$")
 
 Name = Annotated[str, StringConstraints(max_length=64)]
@@ -121,10 +121,12 @@ class TrainRequest(BaseModel):
     @field_validator("settings")
     @classmethod
     def _plain(cls, value: dict[str, Any]) -> dict[str, Any]:
-        """Refuse what Prefect would take for a template, and what is no plain JSON."""
+        """Refuse what Prefect would take for a template, what is no plain JSON, and what no config is as deep as."""
+        if _is_deeper(value, _DEEPEST):
+            raise ValueError(f"nested deeper than {_DEEPEST} levels")
         try:
             sha256_json(value)
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise ValueError(f"no plain JSON: {error}") from None
         if len(repr(value)) > _MAX_SETTINGS:
             raise ValueError(f"longer than {_MAX_SETTINGS:,} characters")
@@ -371,6 +373,14 @@ def _hold_to_tables(request: TrainRequest) -> None:
     given += [n for n in ("model_types", "excluded_model_types") if getattr(request, n) not in ((), ALL)]
     if given:
         raise UsageError(f"a training on a table takes no {given[0]}.", hint="Its settings are in docs/trainer.md.")
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    """Whether lists and mappings lie in each other on more levels than these."""
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return not levels or any(_is_deeper(v, levels - 1) for v in inner)
 
 
 def _has_key(value: object, prefix: str) -> bool:

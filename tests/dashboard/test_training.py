@@ -99,6 +99,8 @@ def test_folds_of_the_cross_validation_are_those_of_the_bagging(trained: Home) -
         ("ppo", {"machine_id": "adplanning", "settings": {"init_from": "/etc/passwd"}}, "adplanning"),
         ("estimator", {"machine_id": "", "file": "../../etc/passwd", "target_column": "y"}, "no CSV or Parquet"),
         ("estimator", {"machine_id": "", "file": "/etc/passwd.csv", "target_column": "y"}, "no CSV or Parquet"),
+        ("estimator", {"machine_id": "", "file": "data/x\0.csv", "target_column": "y"}, "no CSV or Parquet"),
+        ("estimator", {"machine_id": "", "file": "ä" * 200 + ".csv", "target_column": "y"}, "no CSV or Parquet"),
         ("estimator", {"machine_id": ""}, "file is missing"),
     ],
 )
@@ -157,6 +159,17 @@ def test_a_table_in_the_home_is_a_run_of_train_estimator(trained: Home) -> None:
     assert planned(trained, "estimator", **given, settings={"params": {"max_depth": 3, "max_leaf_nodes": 9}})
     with pytest.raises(UsageError, match="takes no time_limit"):
         planned(trained, "estimator", **given, time_limit=5)
+
+
+def test_settings_are_no_deeper_than_a_config_can_be(client: TestClient) -> None:
+    def told(levels: int) -> str:
+        body = f'{{"machine_id": "{SUBJECT}", "settings": {{"a": {"[" * levels}{"]" * levels}}}}}'
+        answer = client.post("/api/ml/train/anomaly", content=body, headers={"content-type": "application/json"})
+        assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json"), levels
+        return str(answer.json()["detail"])
+
+    assert "unknown setting 'a'" in told(15)
+    assert all("nested deeper than 20 levels" in told(levels) for levels in (25, 400, 900))
 
 
 @pytest.mark.parametrize(
