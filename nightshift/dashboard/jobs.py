@@ -30,7 +30,7 @@ from nightshift.dashboard.runs import (
 from nightshift.dashboard.standing import Desk, brief_cell, whole
 from nightshift.dashboard.starting import ConflictError, Starter
 from nightshift.dashboard.training import TrainRequest, plan_training
-from nightshift.errors import NightshiftError
+from nightshift.errors import NightshiftError, ServiceError
 from nightshift.plan.batch import ask_to_stop
 from nightshift.plan.cell import sha256_json
 from nightshift.settings import Home
@@ -41,6 +41,8 @@ _UNFINISHED = ("SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING")
 _RENEWED_S, _LISTED_S = 1.0, 10.0
 #: Who asks for the first time in a while waits for a new one.
 _STALE_S = 3.0
+#: Labels of a run: what its request was told.
+_ESTIMATED_S, _ESTIMATED_FROM = "nightshift.estimated_s", "nightshift.estimated_from"
 
 
 class Started(BaseModel):
@@ -119,15 +121,17 @@ class JobBoard:
             ConflictError: for a key under which something else was asked for.
             ServiceError: when Prefect does not answer, or nobody would take the run.
         """
-        asked = sha256_json([kind, request.model_dump(mode="json")])
+        asked = request.fingerprint(kind)
+        # Whatever has become of the machine since. Where Prefect is away, what is wrong with a request is told first.
+        with suppress(ServiceError):
+            if (known := await self._starter.known(key, asked)) is not None:
+                return _started(known)
         wanted = await run_in_threadpool(plan_training, self._home, kind, request)
-        run = await self._begin(wanted.deployment, wanted.parameters, wanted.name, asked, user=user, key=key)
-        return Started(
-            job_id=run.id,
-            status=run.status,
-            estimated_time=wanted.estimated_s,
-            estimated_from=wanted.estimated_from,
-            url=f"/api/ml/train/status/{run.id}",
+        labels = {_ESTIMATED_S: wanted.estimated_s, _ESTIMATED_FROM: wanted.estimated_from}
+        return _started(
+            await self._begin(
+                wanted.deployment, wanted.parameters, wanted.name, asked, user=user, key=key, labels=labels
+            )
         )
 
     async def run_flow(
@@ -141,8 +145,8 @@ class JobBoard:
         asked = sha256_json([deployment, parameters])
         return (await self._begin(deployment, parameters, name, asked, user=user, key=key)).id
 
-    async def _begin(self, *what: Any, user: str, key: str) -> Run:
-        run = await self._starter.begin(*what, user=user, key=key)
+    async def _begin(self, *what: Any, **told: Any) -> Run:
+        run, _ = await self._starter.begin(*what, **told)
         self._runs.setdefault(run.id, run)
         self._renewed = float("-inf")
         return run
@@ -317,6 +321,16 @@ class JobBoard:
             self._forget_encoded(run.id)
             if run.ended:
                 self._desk.forget(run.id)
+
+
+def _started(run: Run) -> Started:
+    return Started(
+        job_id=run.id,
+        status=run.status,
+        estimated_time=float(run.labels.get(_ESTIMATED_S, 0.0)),
+        estimated_from=run.labels.get(_ESTIMATED_FROM, "time_limit"),
+        url=f"/api/ml/train/status/{run.id}",
+    )
 
 
 def _briefly(run: Run, now: datetime) -> JobStatus:

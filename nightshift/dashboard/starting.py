@@ -36,10 +36,39 @@ class Starter:
         self._prefect = prefect
         self._one = asyncio.Lock()
 
+    async def known(self, key: str, asked: str, flow: str = "") -> Run | None:
+        """Return the run that was started under a key, None for none.
+
+        Args:
+            key: of a request, "" for none.
+            asked: fingerprint of the request.
+            flow: the run's, where it is known.
+
+        Raises:
+            ConflictError: when another request has that key.
+            UsageError: for a key that cannot be one.
+            ServiceError: when Prefect does not answer.
+        """
+        if not key:
+            return None
+        if not _KEY.fullmatch(key):
+            raise UsageError("an idempotency key has 1 to 200 printable characters.", hint="A UUID is a good one.")
+        wanted = {"flow_runs": {"idempotency_key": {"any_": [_own(key)]}}, "limit": 1}
+        found = next(iter(await self._prefect.ask("flow_runs/filter", wanted)), None)
+        return _checked(found, asked, flow) if found else None
+
     async def begin(
-        self, deployment: str, parameters: Mapping[str, Any], name: str, asked: str, *, user: str, key: str
-    ) -> Run:
-        """Start a run of a deployment, or return the one that was started under the same key.
+        self,
+        deployment: str,
+        parameters: Mapping[str, Any],
+        name: str,
+        asked: str,
+        *,
+        user: str,
+        key: str,
+        labels: Mapping[str, str | float] | None = None,
+    ) -> tuple[Run, bool]:
+        """Start a run of a deployment, or find the one that was started under the same key.
 
         Args:
             deployment: `<flow>/<name>`.
@@ -48,32 +77,31 @@ class Starter:
             asked: fingerprint of the request.
             user: who asks.
             key: of the request, "" for none.
+            labels: what else the run keeps of the request.
+
+        Returns:
+            The run, and whether it is new.
 
         Raises:
             ConflictError: when another request has that key.
             UsageError: for a key that cannot be one.
             ServiceError: when Prefect does not answer, or nobody would take the run.
         """
-        if key and not _KEY.fullmatch(key):
-            raise UsageError("an idempotency key has 1 to 200 printable characters.", hint="A UUID is a good one.")
-        own, flow = f"dashboard:{key}" if key else str(uuid.uuid4()), deployment.partition("/")[0]
+        flow = deployment.partition("/")[0]
         async with self._one:
-            known = await self._under(own) if key else None
-            if known is None:
-                body = {
-                    "name": name,
-                    "parameters": parameters,
-                    "idempotency_key": own,
-                    "tags": [TAG],
-                    "labels": {_REQUEST: asked, _USER: user},
-                }
-                found = await self._deployment(deployment)
-                known = await self._prefect.ask(f"deployments/{found}/create_flow_run", body)
-        if known["labels"].get(_REQUEST) != asked:
-            raise ConflictError(
-                "under this idempotency key something else was asked for.", hint="Give every request a key of its own."
-            )
-        return Run.of(known, flow)
+            known = await self.known(key, asked, flow)
+            if known is not None:
+                return known, False
+            body = {
+                "name": name,
+                "parameters": parameters,
+                "idempotency_key": _own(key) if key else str(uuid.uuid4()),
+                "tags": [TAG],
+                "labels": {**(labels or {}), _REQUEST: asked, _USER: user},
+            }
+            found = await self._deployment(deployment)
+            run = await self._prefect.ask(f"deployments/{found}/create_flow_run", body)
+        return _checked(run, asked, flow), True
 
     async def call_off(self, run_id: str, user: str) -> None:
         """Have a run end; one that a worker has not taken yet ends at once.
@@ -83,11 +111,6 @@ class Starter:
         """
         state = {"type": "CANCELLING", "name": "Cancelling", "message": f"Asked for by {user}."}
         await self._prefect.ask(f"flow_runs/{run_id}/set_state", {"state": state})
-
-    async def _under(self, key: str) -> Any:
-        """Return the run that was asked for under a key, None for none."""
-        wanted = {"flow_runs": {"idempotency_key": {"any_": [key]}}, "limit": 1}
-        return next(iter(await self._prefect.ask("flow_runs/filter", wanted)), None)
 
     async def _deployment(self, name: str) -> str:
         """Return a deployment's id, once it is sure that somebody takes its runs.
@@ -124,3 +147,21 @@ class Starter:
             if is_missing(error):
                 raise ServiceError(f"{missing} Nothing was started.", hint=hint) from None
             raise
+
+
+def _own(key: str) -> str:
+    """Return what Prefect knows a key of a request by."""
+    return f"dashboard:{key}"
+
+
+def _checked(found: Mapping[str, Any], asked: str, flow: str) -> Run:
+    """Return a run as Prefect tells it.
+
+    Raises:
+        ConflictError: when something else was asked for.
+    """
+    if found["labels"].get(_REQUEST) != asked:
+        raise ConflictError(
+            "under this idempotency key something else was asked for.", hint="Give every request a key of its own."
+        )
+    return Run.of(found, flow)

@@ -139,6 +139,12 @@ class TrainRequest(BaseModel):
         """The model types asked for; () for all."""
         return () if self.model_types == ALL or ALL in self.model_types else tuple(self.model_types)
 
+    def fingerprint(self, kind: str) -> str:
+        """Return what tells this request from others: families by their own names, whatever they were called."""
+        named = {"model_types": self.types, "excluded_model_types": self.excluded_model_types}
+        own = {key: [families.ALIASES.get(name, name) for name in names] for key, names in named.items()}
+        return sha256_json([families.ALIASES.get(kind, kind), self.model_dump(mode="json") | own])
+
 
 @dataclass(frozen=True)
 class Wanted:
