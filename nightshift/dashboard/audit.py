@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -16,6 +17,8 @@ from nightshift.settings import Home
 #: A line is rarely longer than 300 bytes: the end of the file holds the newest.
 _END_BYTES = 256 * 1024
 _LONGEST = 500
+
+logger = logging.getLogger("nightshift.dashboard")
 
 
 class Note(BaseModel):
@@ -47,6 +50,8 @@ class Audit:
     def note(self, user: str, did: str, what: str, **details: Any) -> None:
         """Add a line: `audit.note(user.name, "started", job_id, machine="press-1")`.
 
+        Where it cannot be written, the log of the dashboard has it: what was done stays done.
+
         Args:
             details: values that JSON holds, or that can be shown as text; no secrets.
         """
@@ -54,11 +59,17 @@ class Audit:
         shown = {key: without_credentials(value) if isinstance(value, str) else value for key, value in details.items()}
         note = Note(at=at, user=user[:_LONGEST], did=did, what=without_credentials(what)[:_LONGEST], details=shown)
         line = json.dumps(note.model_dump(), default=str) + "\n"
+        try:
+            self._add(line.encode())
+        except OSError as error:
+            logger.error("%s cannot be written (%s): %s", self.path, error.strerror or error, line.rstrip())
+
+    def _add(self, line: bytes) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         # One write to the end of the file: lines of two processes do not mix.
         fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            os.write(fd, line.encode())
+            os.write(fd, line)
         finally:
             os.close(fd)
 

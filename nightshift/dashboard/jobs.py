@@ -52,6 +52,7 @@ class Started(BaseModel):
         estimated_time: seconds.
         estimated_from: `past_runs`, or `time_limit`, which is seldom used up.
         url: of its status.
+        repeated: whether it had been started before, under the same key.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -61,6 +62,7 @@ class Started(BaseModel):
     estimated_time: float
     estimated_from: Literal["past_runs", "time_limit"]
     url: str
+    repeated: bool = False
 
 
 def parsed(job_id: str) -> tuple[str, str]:
@@ -125,14 +127,13 @@ class JobBoard:
         # Whatever has become of the machine since. Where Prefect is away, what is wrong with a request is told first.
         with suppress(ServiceError):
             if (known := await self._starter.known(key, asked)) is not None:
-                return _started(known)
+                return _started(known, repeated=True)
         wanted = await run_in_threadpool(plan_training, self._home, kind, request)
         labels = {_ESTIMATED_S: wanted.estimated_s, _ESTIMATED_FROM: wanted.estimated_from}
-        return _started(
-            await self._begin(
-                wanted.deployment, wanted.parameters, wanted.name, asked, user=user, key=key, labels=labels
-            )
+        run, new = await self._begin(
+            wanted.deployment, wanted.parameters, wanted.name, asked, user=user, key=key, labels=labels
         )
+        return _started(run, repeated=not new)
 
     async def run_flow(
         self, deployment: str, parameters: Mapping[str, Any], name: str, key: str = "", user: str = ""
@@ -143,13 +144,13 @@ class JobBoard:
             ConflictError, ServiceError: as `start` does.
         """
         asked = sha256_json([deployment, parameters])
-        return (await self._begin(deployment, parameters, name, asked, user=user, key=key)).id
+        return (await self._begin(deployment, parameters, name, asked, user=user, key=key))[0].id
 
-    async def _begin(self, *what: Any, **told: Any) -> Run:
-        run, _ = await self._starter.begin(*what, **told)
+    async def _begin(self, *what: Any, **told: Any) -> tuple[Run, bool]:
+        run, new = await self._starter.begin(*what, **told)
         self._runs.setdefault(run.id, run)
         self._renewed = float("-inf")
-        return run
+        return run, new
 
     async def status(self, job_id: str) -> JobStatus:
         """Return where a job stands.
@@ -323,13 +324,14 @@ class JobBoard:
                 self._desk.forget(run.id)
 
 
-def _started(run: Run) -> Started:
+def _started(run: Run, *, repeated: bool) -> Started:
     return Started(
         job_id=run.id,
         status=run.status,
         estimated_time=float(run.labels.get(_ESTIMATED_S, 0.0)),
         estimated_from=run.labels.get(_ESTIMATED_FROM, "time_limit"),
         url=f"/api/ml/train/status/{run.id}",
+        repeated=repeated,
     )
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -29,11 +31,12 @@ class Prefect:
 
     Attributes:
         runs: idempotency key -> run.
-        hangs: whether it takes a deployment's name and never answers.
+        hangs: so many of the next starts find that it does not answer, until `back`.
     """
 
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)
-    hangs: bool = False
+    hangs: int = 0
+    back: bool = False
 
     async def answer(self, request: httpx.Request) -> httpx.Response:
         path, body = request.url.path, json.loads(request.content or b"{}")
@@ -44,7 +47,8 @@ class Prefect:
             made = {"id": str(uuid.uuid4()), "state_type": "SCHEDULED", **body}
             return httpx.Response(201, json=self.runs.setdefault(body["idempotency_key"], made))
         if "/deployments/name/" in path:
-            while self.hangs:
+            hangs, self.hangs = self.hangs > 0, max(0, self.hangs - 1)
+            while hangs and not self.back:
                 await asyncio.sleep(0.01)
             return httpx.Response(200, json={"id": "d", "work_pool_name": "local-pool"})
         return httpx.Response(200, json={"is_paused": False, "last_polled": datetime.now(UTC).isoformat()})
@@ -76,7 +80,7 @@ def test_a_request_under_its_key_is_answered_alike_though_its_data_are_gone(home
     shutil.rmtree(home.data)
     again = start(client, time_limit=77)
     assert again.status_code == 202, again.text
-    assert {**again.json(), "repeated": False} == {**first.json(), "repeated": False}
+    assert again.json() == first.json() | {"repeated": True}
     assert start(client, key="two").status_code == 404
     assert start(client, time_limit=78).status_code == 409
 
@@ -89,3 +93,27 @@ def test_a_family_by_either_of_its_names_is_the_same_request() -> None:
     assert asked("batch", "timeseries") == asked("batch", "forecast") != asked("batch", "rul")
     assert asked("batch", "all") == asked("batch") == asked("batch", excluded=())
     assert asked("batch", excluded=("regression",)) == asked("batch", excluded=("rul",)) != asked("batch")
+
+
+def test_a_start_is_noted_once_however_often_it_is_asked_for(client: TestClient, prefect: Prefect) -> None:
+    prefect.hangs = 1
+    with ThreadPoolExecutor(3) as pool:
+        asked = [pool.submit(start, client) for _ in range(3)]
+        time.sleep(1)
+        prefect.back = True
+        told = [one.result().json() for one in asked]
+    told.append(start(client).json())
+    assert len({one["job_id"] for one in told}) == 1
+    assert [one["repeated"] for one in told].count(False) == 1
+    service = client.app.state.service  # type: ignore[attr-defined]
+    assert [(note.did, note.what) for note in service.audit.newest()] == [("started", told[0]["job_id"])]
+
+
+def test_a_start_that_cannot_be_noted_has_started_all_the_same(
+    home: Home, client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    (home.logs / "audit.jsonl").mkdir(parents=True)
+    told = start(client)
+    assert told.status_code == 202
+    assert "audit.jsonl cannot be written" in caplog.text
+    assert told.json()["job_id"] in caplog.text

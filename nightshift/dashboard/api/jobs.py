@@ -36,8 +36,9 @@ Key = Annotated[
 async def start(kind: Kind, request: TrainRequest, user: Operator, service: Svc, idempotency_key: Key = "") -> Started:
     """Start a training; nothing is trained that is up to date, unless it is forced."""
     started = await service.jobs.start(request, kind, user.name, idempotency_key)
-    machine = request.machine_id or request.file
-    service.audit.note(user.name, "started", started.job_id, kind=kind, machine=machine, force=request.force)
+    if not started.repeated:
+        machine = request.machine_id or request.file
+        service.audit.note(user.name, "started", started.job_id, kind=kind, machine=machine, force=request.force)
     return started
 
 
