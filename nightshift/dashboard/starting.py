@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
+from weakref import WeakValueDictionary
 
 from nightshift.dashboard.prefect_api import PrefectApi, is_missing
 from nightshift.dashboard.runs import TAG, Run
@@ -18,6 +19,8 @@ from nightshift.errors import ServiceError, TransientError, UsageError
 _KEY = re.compile(r"[\x21-\x7e]{1,200}")
 #: A worker asks every few seconds; the server may need a minute to write it down.
 _POLLED_S = 150.0
+#: For all that Prefect is asked for one start, and for another one under the same key.
+_PATIENCE_S = 30.0
 _REQUEST, _USER = "nightshift.request", "nightshift.user"
 
 
@@ -34,7 +37,8 @@ class Starter:
 
     def __init__(self, prefect: PrefectApi) -> None:
         self._prefect = prefect
-        self._one = asyncio.Lock()
+        #: Of the keys whose runs are being started: Prefect knows a key once for each flow, we once.
+        self._busy: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def known(self, key: str, asked: str, flow: str = "") -> Run | None:
         """Return the run that was started under a key, None for none.
@@ -88,19 +92,27 @@ class Starter:
             ServiceError: when Prefect does not answer, or nobody would take the run.
         """
         flow = deployment.partition("/")[0]
-        async with self._one:
-            known = await self.known(key, asked, flow)
-            if known is not None:
-                return known, False
-            body = {
-                "name": name,
-                "parameters": parameters,
-                "idempotency_key": _own(key) if key else str(uuid.uuid4()),
-                "tags": [TAG],
-                "labels": {**(labels or {}), _REQUEST: asked, _USER: user},
-            }
-            found = await self._deployment(deployment)
-            run = await self._prefect.ask(f"deployments/{found}/create_flow_run", body)
+        own = _own(key) if key else str(uuid.uuid4())
+        busy = self._busy.setdefault(own, asyncio.Lock())
+        body = {
+            "name": name,
+            "parameters": parameters,
+            "idempotency_key": own,
+            "tags": [TAG],
+            "labels": {**(labels or {}), _REQUEST: asked, _USER: user},
+        }
+        try:
+            async with asyncio.timeout(_PATIENCE_S), busy:
+                known = await self.known(key, asked, flow)
+                if known is not None:
+                    return known, False
+                found = await self._deployment(deployment)
+                run = await self._prefect.ask(f"deployments/{found}/create_flow_run", body)
+        except TimeoutError:
+            raise ServiceError(
+                f"Prefect takes longer than {_PATIENCE_S:g} s to start the run.",
+                hint="`nightshift ps` tells what runs.",
+            ) from None
         return _checked(run, asked, flow), True
 
     async def call_off(self, run_id: str, user: str) -> None:

@@ -19,6 +19,7 @@ from fastapi.testclient import TestClient
 from support.dashboards import asking
 from support.tables import SUBJECT, small_table
 
+from nightshift.dashboard import starting
 from nightshift.dashboard.training import TrainRequest
 from nightshift.settings import Home
 
@@ -117,3 +118,32 @@ def test_a_start_that_cannot_be_noted_has_started_all_the_same(
     assert told.status_code == 202
     assert "audit.jsonl cannot be written" in caplog.text
     assert told.json()["job_id"] in caplog.text
+
+
+def test_no_start_waits_for_another_that_hangs(client: TestClient, prefect: Prefect) -> None:
+    prefect.hangs = 1
+    with ThreadPoolExecutor(2) as pool:
+        hanging = pool.submit(start, client, key="one")
+        while prefect.hangs:
+            time.sleep(0.01)
+        try:
+            assert pool.submit(start, client, key="two").result(5).status_code == 202
+            assert not hanging.done()
+        finally:
+            prefect.back = True
+        assert hanging.result().status_code == 202
+
+
+def test_a_start_gives_up_and_its_repetitions_with_it(
+    client: TestClient, prefect: Prefect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(starting, "_PATIENCE_S", 1.0)
+    prefect.hangs = 10
+    began = time.monotonic()
+    with ThreadPoolExecutor(5) as pool:
+        told = list(pool.map(lambda _: start(client), range(5)))
+    assert time.monotonic() - began < 4
+    assert {one.status_code for one in told} == {503}
+    assert all("nightshift ps" in one.json()["hint"] for one in told)
+    prefect.hangs = 0
+    assert start(client).status_code == 202
