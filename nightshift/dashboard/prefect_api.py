@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import Any
 
@@ -10,6 +11,8 @@ import httpx
 from nightshift.errors import ServiceError, without_credentials
 
 _PATIENCE_S = 10.0
+#: What it answers while its SQLite is locked is asked again after these.
+_PAUSES_S = (0.2, 0.8)
 #: A server gives out so many things at most at once.
 PAGE = 200
 
@@ -67,10 +70,19 @@ class PrefectApi:
         return answer.json() if answer.content else None
 
     async def _send(self, method: str, path: str, body: object) -> httpx.Response:
-        """Send a request; once more where the server has closed a connection that was kept, as it does after seconds.
+        """Send a request, and again while the server says that it is busy.
 
         Nothing is done twice by that: runs are asked for under a key, and a state is set to what it is.
         """
+        for pause_s in _PAUSES_S:
+            answer = await self._send_once(method, path, body)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                return answer
+            await asyncio.sleep(pause_s)
+        return await self._send_once(method, path, body)
+
+    async def _send_once(self, method: str, path: str, body: object) -> httpx.Response:
+        """Send a request; once more where the server has closed a connection that was kept, as it does soon."""
         try:
             return await self._client.request(method, path, json=body)
         except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
