@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from nightshift.dashboard.config import LOOPBACK
 from nightshift.errors import ServiceError, without_credentials
 
 _PATIENCE_S = 10.0
@@ -49,13 +50,17 @@ class PrefectApi:
         elif os.environ.get("PREFECT_API_AUTH_STRING"):
             user, _, password = os.environ["PREFECT_API_AUTH_STRING"].partition(":")
             auth = httpx.BasicAuth(user, password)
-        self._client = httpx.AsyncClient(base_url=f"{self.url}/", headers=headers, auth=auth, timeout=_PATIENCE_S)
+        # A company's proxy has nothing to do with this machine's own server.
+        elsewhere = httpx.URL(self.url).host not in LOOPBACK
+        self._client = httpx.AsyncClient(
+            base_url=f"{self.url}/", headers=headers, auth=auth, timeout=_PATIENCE_S, trust_env=elsewhere
+        )
 
     async def ask(self, path: str, body: object = None, *, method: str = "") -> Any:
         """Send a request below the API's address and return its JSON answer, None where there is none.
 
         Raises:
-            ServiceError: when the server does not answer.
+            ServiceError: when the server does not answer, or is not Prefect's.
             RefusedError: when it refuses.
         """
         try:
@@ -67,7 +72,13 @@ class PrefectApi:
             ) from error
         if answer.status_code >= httpx.codes.BAD_REQUEST:
             raise RefusedError(answer.status_code, answer.text)
-        return answer.json() if answer.content else None
+        try:
+            return answer.json() if answer.content else None
+        except ValueError as error:
+            raise ServiceError(
+                f"What answers at {self.url} is not Prefect: it sends no JSON.",
+                hint="PREFECT_API_URL names its API, such as http://127.0.0.1:4200/api.",
+            ) from error
 
     async def _send(self, method: str, path: str, body: object) -> httpx.Response:
         """Send a request, and again while the server says that it is busy.
