@@ -146,7 +146,7 @@ class Gate:
     def _by_proxy(self, request: Request) -> User:
         headers = request.headers
         name = _only(headers, self._config.user_header) if self._trusts(request.scope) else ""
-        if not name:
+        if not name or len(name) > _LONGEST_NAME:
             hint = "Log in at /login, or send the header Authorization: Bearer <token>."
             without = "Come by the proxy that logs people in."
             raise UnknownUserError("Nobody is logged in.", hint=hint if self._tokens else without)
@@ -179,9 +179,12 @@ def _is_in(address: str, networks: Iterable[ipaddress.IPv4Network | ipaddress.IP
 
 
 def _only(headers: Headers, name: str) -> str:
-    """Return a header that a proxy has set; "" where it stands twice, since one of them may be the client's."""
+    """Return a header that a proxy has set; "" where it stands twice, since one of them may be the client's.
+
+    Nothing is cut off: the beginning of a name may be somebody else's.
+    """
     found = headers.getlist(name)
-    return found[0].strip()[:_LONGEST_NAME] if len(found) == 1 else ""
+    return found[0].strip() if len(found) == 1 else ""
 
 
 async def _viewer(request: Request) -> User:

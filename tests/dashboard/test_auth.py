@@ -209,6 +209,17 @@ def test_headers_that_the_proxy_may_not_have_set_are_not_believed(opened: Opened
     assert role_of(opened(without, peer="10.0.0.5"), headers=groups_of_eve) == "eve viewer"
 
 
+def test_a_long_list_of_groups_counts_whole_and_a_long_name_is_nobodys(opened: Opened) -> None:
+    proxy = opened(PROXY, peer="10.0.0.5")
+    eve, staff = {"X-Forwarded-User": "eve"}, ",".join(f"staff-{k:03}" for k in range(40))
+    assert role_of(proxy, headers=eve | {"X-Forwarded-Groups": f"{staff},maintainers"}) == "eve operator"
+    cut = f"{'x' * 188},maintainers-not"
+    assert cut[:200].endswith(",maintainers")
+    assert role_of(proxy, headers=eve | {"X-Forwarded-Groups": cut}) == "eve viewer"
+    assert role_of(proxy, headers={"X-Forwarded-User": "e" * 200}) == f"{'e' * 200} viewer"
+    assert role_of(proxy, headers={"X-Forwarded-User": "e" * 201}) == ""
+
+
 def test_behind_tls_the_cookie_is_secure_and_only_a_proxy_says_so(
     opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
