@@ -24,7 +24,7 @@ from nightshift.errors import NightshiftError
 COOKIE = "nightshift"
 SESSION_S = 7 * 24 * 3600
 _LONGEST_NAME = 200
-_FORWARDED = ("x-forwarded-for", "x-forwarded-host", "forwarded")
+_FORWARDED = ("x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "forwarded", "via")
 
 
 class ForbiddenError(NightshiftError):

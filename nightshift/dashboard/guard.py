@@ -20,6 +20,7 @@ from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nightshift.dashboard import faults
@@ -82,6 +83,9 @@ class Guard:
         limit = self._body_limit(request.headers)
         try:
             await self._app(scope, _counted(receive, limit), sender)
+        except ClientDisconnect:
+            # Whoever hung up in the middle reads no answer.
+            return
         except Exception:
             _log.exception("%s %s failed", scope["method"], scope["path"])
             if sender.begun:

@@ -52,8 +52,11 @@ def test_on_the_loopback_with_nothing_set_everybody_is_local_and_may_act(opened:
     assert role_of(opened()) == "local operator"
 
 
-def test_what_came_through_an_unknown_proxy_is_not_taken_for_this_machine(opened: Opened) -> None:
-    told = opened().get("/api/health", headers={"X-Forwarded-For": "203.0.113.9"})
+@pytest.mark.parametrize(
+    "header", ["X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Forwarded", "Via"]
+)
+def test_what_came_through_an_unknown_proxy_is_not_taken_for_this_machine(opened: Opened, header: str) -> None:
+    told = opened().get("/api/health", headers={header: "203.0.113.9"})
     assert told.status_code == 403
     assert "trusted_proxies" in told.json()["hint"]
 

@@ -92,16 +92,12 @@ def test_a_body_that_says_it_is_too_long_is_not_read(opened: Opened) -> None:
     assert "max_upload_mb" in told.json()["hint"]
 
 
-def test_of_a_body_that_does_not_say_its_length_no_more_is_read_than_allowed(opened: Opened) -> None:
-    app = opened({"max_body_mb": 1}).app
-    given = 0
-
-    async def receive() -> dict[str, Any]:
-        nonlocal given
-        given += MB // 4
-        return {"type": "http.request", "body": b"x" * (MB // 4), "more_body": True}
-
+def _sent(client: TestClient, receive: Callable[[], dict[str, Any]]) -> list[dict[str, Any]]:
+    """What is answered to an upload that comes piece by piece."""
     sent: list[dict[str, Any]] = []
+
+    async def received() -> dict[str, Any]:
+        return receive()
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
@@ -111,10 +107,28 @@ def test_of_a_body_that_does_not_say_its_length_no_more_is_read_than_allowed(ope
         "query_string": b"", "headers": [(b"host", b"localhost")], "client": ("127.0.0.1", 5), "server": ("x", 1),
         "http_version": "1.1", "asgi": {"version": "3.0"}, "root_path": "",
     }  # fmt: skip
-    asyncio.run(app(scope, receive, send))  # type: ignore[operator]
+    asyncio.run(client.app(scope, received, send))  # type: ignore[arg-type]
+    return sent
+
+
+def test_of_a_body_that_does_not_say_its_length_no_more_is_read_than_allowed(opened: Opened) -> None:
+    given = 0
+
+    def bring() -> dict[str, Any]:
+        nonlocal given
+        given += MB // 4
+        return {"type": "http.request", "body": b"x" * (MB // 4), "more_body": True}
+
+    sent = _sent(opened({"max_body_mb": 1}), bring)
     assert sent[0]["status"] == 413
     assert dict(sent[0]["headers"])[b"connection"] == b"close"
     assert given <= 2 * MB
+
+
+def test_whoever_hangs_up_in_the_middle_leaves_no_traceback(opened: Opened, caplog: pytest.LogCaptureFixture) -> None:
+    pieces = iter([{"type": "http.request", "body": b"x", "more_body": True}, {"type": "http.disconnect"}])
+    assert _sent(opened(), lambda: next(pieces)) == []
+    assert not caplog.records
 
 
 def test_tables_may_be_larger_than_other_bodies(opened: Opened) -> None:
