@@ -5,7 +5,6 @@ One plain ASGI layer, so that streams pass through and a poll costs microseconds
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import math
 import socket
@@ -24,7 +23,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nightshift.dashboard import faults
-from nightshift.dashboard.auth import ForbiddenError, Gate, UnknownUserError, User, peer
+from nightshift.dashboard.auth import ForbiddenError, Gate, UnknownUserError, User, bearer, is_address
 from nightshift.dashboard.config import LOOPBACK, DashboardConfig
 
 LOGIN, HEALTH, DOCS, STATIC = "/login", "/api/health", "/api/docs", "/static/"
@@ -102,33 +101,36 @@ class Guard:
                 f"This dashboard does not go by the name '{name[:100]}'.",
                 "Add it to allowed_hosts in configs/dashboard.yaml, or ask for its address in numbers.",
             )
+        if self._guesses(request):
+            return self._slowed(request, self._logins, "token", self._gate.address(request))
         try:
             user = self._user(request)
-        except (UnknownUserError, ForbiddenError) as error:
-            return self._unknown(request, error)
+        except ForbiddenError as error:
+            return faults.answer(request, HTTPStatus.FORBIDDEN, error.what, error.hint)
+        except UnknownUserError as error:
+            return faults.unknown_user(request, error, login=self._gate.has_tokens)
         request.state.user = user
         if request.method in _SAFE:
             return None
         return self._foreign(request, user) or self._too_often(request, user) or self._too_large(request)
 
+    def _guesses(self, request: Request) -> bool:
+        """Whether a token comes from where too many were wrong: not even a right one is told apart then."""
+        shown = bearer(request.headers) is not None
+        return shown and not self._limiter.test(self._logins, "token", self._gate.address(request))
+
     def _user(self, request: Request) -> User | None:
         try:
             return self._gate.user(request)
-        except UnknownUserError:
+        except UnknownUserError as error:
+            if error.wrong:
+                address = self._gate.address(request)
+                _log.warning("a wrong token from %s", address)
+                self._limiter.hit(self._logins, "token", address)
             path = request.scope["path"]
             if path in (LOGIN, HEALTH) or path.startswith(STATIC):
                 return None
             raise
-
-    def _unknown(self, request: Request, error: UnknownUserError | ForbiddenError) -> Response:
-        """Return the answer to somebody who is not known; those who guess are held up."""
-        if isinstance(error, ForbiddenError):
-            return faults.answer(request, HTTPStatus.FORBIDDEN, error.what, error.hint)
-        if error.wrong:
-            _log.warning("a wrong token from %s", peer(request.scope))
-            if held_up := self._held_up(request, self._logins, "login", peer(request.scope)):
-                return held_up
-        return faults.unknown_user(request, error, login=self._gate.has_tokens)
 
     def _foreign(self, request: Request, user: User | None) -> Response | None:
         """Return the answer to a request that another site made a browser send.
@@ -149,17 +151,18 @@ class Guard:
         return faults.answer(request, HTTPStatus.FORBIDDEN, "Another site asked for this.", hint)
 
     def _too_often(self, request: Request, user: User | None) -> Response | None:
-        path = request.scope["path"]
+        path, address = request.scope["path"], self._gate.address(request)
         if path == LOGIN:
-            return self._held_up(request, self._logins, "login", peer(request.scope))
+            return self._held_up(request, self._logins, "login", address)
         rate, kind = self._actions, "act"
         if path.startswith("/api/predict/") or path == "/predict":
             rate, kind = self._predictions, "predict"
-        return self._held_up(request, rate, kind, f"{user.name if user else ''}@{peer(request.scope)}")
+        return self._held_up(request, rate, kind, f"{user.name if user else ''}@{address}")
 
     def _held_up(self, request: Request, rate: limits.RateLimitItem, kind: str, who: str) -> Response | None:
-        if self._limiter.hit(rate, kind, who):
-            return None
+        return None if self._limiter.hit(rate, kind, who) else self._slowed(request, rate, kind, who)
+
+    def _slowed(self, request: Request, rate: limits.RateLimitItem, kind: str, who: str) -> Response:
         wait_s = max(1, math.ceil(self._limiter.get_window_stats(rate, kind, who).reset_time - time.time()))
         hint = f"Try again in {wait_s} s; `rates` in configs/dashboard.yaml says how often."
         found = faults.answer(request, HTTPStatus.TOO_MANY_REQUESTS, f"More than {rate}.", hint)
@@ -186,7 +189,7 @@ class Guard:
 
         An address in numbers cannot be pointed elsewhere.
         """
-        return name in self._names or _is_address(name)
+        return name in self._names or is_address(name)
 
 
 _LESS = "Send less at once, or raise max_body_mb or max_upload_mb in configs/dashboard.yaml."
@@ -244,11 +247,3 @@ def _host_name(host: str) -> str:
         return (urlsplit(f"//{host}").hostname or "").rstrip(".") if not set(host) & set("/?#@\\ ") else ""
     except ValueError:
         return ""
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True

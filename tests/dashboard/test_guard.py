@@ -168,8 +168,36 @@ def test_guessing_tokens_is_slow(opened: Opened, monkeypatch: pytest.MonkeyPatch
     client = opened({"rates": {"logins": "3/minute"}})
     asked = [client.get("/asked/who", headers={"Authorization": f"Bearer {n}"}).status_code for n in range(5)]
     assert asked == [401, 401, 401, 429, 429]
-    assert client.post("/login", data={"token": "x"}).status_code == 429
-    assert client.get("/asked/who", headers={"Authorization": f"Bearer {OPERATOR}"}).status_code == 200
+    right = {"Authorization": f"Bearer {OPERATOR}"}
+    told = client.get("/asked/who", headers=right)
+    assert told.status_code == 429, "a right one is not told apart"
+    assert 1 <= int(told.headers["retry-after"]) <= 60
+    assert [client.post("/login", data={"token": "x"}).status_code for _ in range(4)] == [401, 401, 401, 429]
+    assert client.get("/login").status_code == 200
+    assert opened(peer="192.0.2.8").get("/asked/who", headers=right).status_code == 200
+
+
+@pytest.mark.parametrize("address", ["/login", "/api/health", "/static/app.css"])
+def test_tokens_are_not_guessed_where_none_is_needed(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    with_tokens(monkeypatch)
+    client = opened({"rates": {"logins": "3/minute"}})
+    asked = [client.get(address, headers={"Authorization": f"Bearer {n}"}).status_code for n in range(4)]
+    assert asked == [200, 200, 200, 429]
+
+
+def test_behind_a_proxy_each_is_counted_alone(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_tokens(monkeypatch)
+    client = opened({"trusted_proxies": ["10.0.0.0/24"], "rates": {"logins": "1/minute"}}, peer="10.0.0.5")
+
+    def asked(came_by: str, token: str = "x") -> int:
+        headers = {"Authorization": f"Bearer {token}", "X-Forwarded-For": came_by}
+        return client.get("/asked/who", headers=headers).status_code
+
+    assert [asked("203.0.113.1"), asked("203.0.113.1"), asked("203.0.113.2")] == [401, 429, 401]
+    assert asked("203.0.113.9, 203.0.113.1, 10.0.0.6") == 429, "what a client puts before it changes nothing"
+    assert [asked("203.0.113.3", OPERATOR), asked("no address"), asked("")] == [200, 401, 429]
 
 
 @pytest.mark.parametrize(
