@@ -17,7 +17,6 @@ import limits
 from fastapi import Request, Response
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -28,8 +27,9 @@ from nightshift.dashboard.config import LOOPBACK, DashboardConfig
 
 LOGIN, HEALTH, DOCS, STATIC = "/login", "/api/health", "/api/docs", "/static/"
 _SAFE = ("GET", "HEAD", "OPTIONS")
-_UPLOADS = ("multipart/form-data", "text/csv", "application/octet-stream")
 _MB = 1024 * 1024
+#: A token and an address.
+_LOGIN_BYTES = 16 * 1024
 
 _POLICY = (
     b"default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'; "
@@ -79,7 +79,7 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, sender)
             return
-        limit = self._body_limit(request.headers)
+        limit = self._body_limit(request)
         try:
             await self._app(scope, _counted(receive, limit), sender)
         except ClientDisconnect:
@@ -169,17 +169,18 @@ class Guard:
         found.headers["Retry-After"] = str(wait_s)
         return found
 
-    def _body_limit(self, headers: Headers) -> int:
-        """Return how many bytes a request may bring."""
-        upload = headers.get("content-type", "").lower().startswith(_UPLOADS)
-        return int((self._config.max_upload_mb if upload else self._config.max_body_mb) * _MB)
+    def _body_limit(self, request: Request) -> int:
+        """Return how many bytes a request may bring; whoever logs in is nobody yet."""
+        limit = int(self._config.max_body_mb * _MB)
+        return min(limit, _LOGIN_BYTES) if request.scope["path"] == LOGIN else limit
 
     def _too_large(self, request: Request) -> Response | None:
         said = request.headers.get("content-length", "0")
-        limit = self._body_limit(request.headers)
+        limit = self._body_limit(request)
         if said.isdigit() and int(said) <= limit:
             return None
-        found = faults.answer(request, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_much(limit), _LESS)
+        hint = "" if request.scope["path"] == LOGIN else _LESS
+        found = faults.answer(request, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_much(limit), hint)
         # What still comes is not read.
         found.headers["Connection"] = "close"
         return found
@@ -192,11 +193,12 @@ class Guard:
         return name in self._names or is_address(name)
 
 
-_LESS = "Send less at once, or raise max_body_mb or max_upload_mb in configs/dashboard.yaml."
+_LESS = "Send less at once, or raise max_body_mb in configs/dashboard.yaml."
 
 
 def _too_much(limit: int) -> str:
-    return f"The request brings more than the {limit / _MB:g} MB that are allowed."
+    allowed = f"{limit / _MB:g} MB" if limit >= _MB else f"{limit / 1024:g} kB"
+    return f"The request brings more than the {allowed} that are allowed."
 
 
 def _counted(receive: Receive, limit: int) -> Receive:

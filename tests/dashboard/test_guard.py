@@ -11,6 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 from support.dashboards import OPERATOR, VIEWER, asking, with_tokens
 
+from nightshift.dashboard.predictions import MAX_BYTES
 from nightshift.settings import Home
 
 Opened = Callable[..., TestClient]
@@ -89,7 +90,7 @@ def test_a_body_that_says_it_is_too_long_is_not_read(opened: Opened) -> None:
     assert time.monotonic() - begin < 1
     assert (told.status_code, told.headers["connection"]) == (413, "close")
     assert told.json()["detail"] == "The request brings more than the 4 MB that are allowed."
-    assert "max_upload_mb" in told.json()["hint"]
+    assert "max_body_mb" in told.json()["hint"]
 
 
 def _sent(client: TestClient, receive: Callable[[], dict[str, Any]]) -> list[dict[str, Any]]:
@@ -131,14 +132,26 @@ def test_whoever_hangs_up_in_the_middle_leaves_no_traceback(opened: Opened, capl
     assert not caplog.records
 
 
-def test_tables_may_be_larger_than_other_bodies(opened: Opened) -> None:
-    client = opened({"max_body_mb": 1, "max_upload_mb": 3})
-    assert client.post("/api/asked/bring", content=b"x" * MB).json() == MB
-    assert client.post("/api/asked/bring", content=b"x" * (MB + 1)).status_code == 413
-    files = {"file": ("a.csv", b"x" * 2 * MB)}
-    assert client.post("/api/asked/upload", files=files, data={"name": "a"}).json() == 2 * MB
-    too_large = client.post("/api/asked/upload", files={"file": ("a.csv", b"x" * 3 * MB)}, data={"name": "a"})
+def test_files_may_be_no_larger_than_other_bodies(opened: Opened) -> None:
+    client = opened()
+    assert client.post("/api/asked/bring", content=b"x" * 4 * MB).json() == 4 * MB
+    for kind in ("application/json", "text/csv", "application/octet-stream"):
+        told = client.post("/api/asked/bring", content=b"x" * (4 * MB + 1), headers={"Content-Type": kind})
+        assert told.status_code == 413, kind
+    files = {"file": ("a.csv", b"x" * MAX_BYTES)}
+    assert client.post("/api/asked/upload", files=files, data={"name": "a"}).json() == MAX_BYTES
+    too_large = client.post("/api/asked/upload", files={"file": ("a.csv", b"x" * 4 * MB)}, data={"name": "a"})
     assert too_large.status_code == 413
+
+
+def test_a_login_brings_no_more_than_a_token(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_tokens(monkeypatch)
+    client = opened()
+    assert client.post("/login", data={"token": OPERATOR, "next": "/" + "x" * 9_000}).status_code != 413
+    told = client.post("/login", data={"token": "x" * 17_000})
+    assert told.status_code == 413
+    assert "16 kB" in told.text
+    assert "max_body_mb" not in told.text
 
 
 def test_who_acts_too_often_is_told_when_to_try_again_and_others_are_not(
