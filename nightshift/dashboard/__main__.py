@@ -12,6 +12,8 @@ from nightshift.settings import SECRETS, secret, use_home
 
 #: What open streams of logs have to end, once it is told to.
 _GRACE_S = 3
+#: Connections at once; whoever comes on top is told to come again. A process may have 1,024 files open on many systems.
+_AT_ONCE = 500
 #: Shorter ones may be a part of any word.
 _SECRET_LENGTH = 8
 
@@ -55,6 +57,7 @@ def _serve(port: int) -> None:
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        limit_concurrency=_AT_ONCE,
         timeout_graceful_shutdown=_GRACE_S,
     )
 

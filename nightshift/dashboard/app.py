@@ -9,13 +9,14 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
-from starlette.middleware.gzip import GZipMiddleware
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
 from nightshift.dashboard import faults
 from nightshift.dashboard.api import health, jobs, live, machines, models, predict, profiles
 from nightshift.dashboard.auth import Gate
 from nightshift.dashboard.config import DashboardConfig, tokens
+from nightshift.dashboard.downloads import ONNX
 from nightshift.dashboard.guard import Guard
 from nightshift.dashboard.pages import (
     driving,
@@ -79,6 +80,7 @@ def create_app(home: Home, config: DashboardConfig, prefect_url: str) -> FastAPI
     for part in PARTS:
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
-    app.add_middleware(GZipMiddleware, minimum_size=1000)
+    packed = (*DEFAULT_EXCLUDED_CONTENT_TYPES, ONNX)
+    app.add_middleware(GZipMiddleware, minimum_size=1000, exclude_content_types=packed)
     app.add_middleware(Guard, config=config, gate=gate)
     return app

@@ -24,7 +24,7 @@ from nightshift.errors import NightshiftError
 COOKIE = "nightshift"
 SESSION_S = 7 * 24 * 3600
 _LONGEST_NAME = 200
-_FORWARDED = ("x-forwarded-for", "x-forwarded-host", "forwarded")
+_FORWARDED = ("x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "forwarded", "via")
 
 
 class ForbiddenError(NightshiftError):
@@ -116,13 +116,25 @@ class Gate:
         """Whether the browser speaks TLS, to us or to a proxy that we believe."""
         if request.scope["scheme"] == "https":
             return True
-        return self._trusts(request.scope) and request.headers.get("x-forwarded-proto") == "https"
+        return self._trusts(peer(request.scope)) and request.headers.get("x-forwarded-proto") == "https"
+
+    def address(self, request: Request) -> str:
+        """Return where a request comes from: behind proxies that are believed, what they say; "" for what is unknown.
+
+        Each proxy adds whom it heard at the end, so that the last one that is no proxy of ours is not made up.
+        """
+        found = peer(request.scope)
+        for said in reversed(",".join(request.headers.getlist("x-forwarded-for")).split(",")):
+            if not self._trusts(found) or not is_address(said.strip()):
+                break
+            found = said.strip()
+        return found
 
     def _by_token(self, headers: Headers) -> User | None:
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not self._tokens:
+        token = bearer(headers)
+        if token is None or not self._tokens:
             return None
-        role = self.role_of(token.strip())
+        role = self.role_of(token)
         if role is None:
             error = UnknownUserError("The token is not one of this dashboard's.", hint="Ask who runs it for one.")
             error.wrong = True
@@ -145,8 +157,8 @@ class Gate:
 
     def _by_proxy(self, request: Request) -> User:
         headers = request.headers
-        name = _only(headers, self._config.user_header) if self._trusts(request.scope) else ""
-        if not name:
+        name = _only(headers, self._config.user_header) if self._trusts(peer(request.scope)) else ""
+        if not name or len(name) > _LONGEST_NAME:
             hint = "Log in at /login, or send the header Authorization: Bearer <token>."
             without = "Come by the proxy that logs people in."
             raise UnknownUserError("Nobody is logged in.", hint=hint if self._tokens else without)
@@ -154,14 +166,29 @@ class Gate:
         acts = name in self._config.operators or any(g.strip() in self._config.operator_groups for g in groups)
         return User(name, "operator" if acts else "viewer", "proxy")
 
-    def _trusts(self, scope: Scope) -> bool:
-        """Whether the peer is a proxy that is believed."""
-        return bool(self._config.trusted_proxies) and _is_in(peer(scope), self._config.trusted_proxies)
+    def _trusts(self, address: str) -> bool:
+        """Whether a proxy that is believed is at an address."""
+        return bool(self._config.trusted_proxies) and _is_in(address, self._config.trusted_proxies)
 
 
 def peer(scope: Scope) -> str:
     """Return the address that a request came from, "" where there is none."""
     return scope["client"][0] if scope.get("client") else ""
+
+
+def bearer(headers: Headers) -> str | None:
+    """Return the token that a program sends, None where it sends none."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+def is_address(name: str) -> bool:
+    """Whether a name is an address in numbers."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def own_path(address: str) -> str:
@@ -179,9 +206,12 @@ def _is_in(address: str, networks: Iterable[ipaddress.IPv4Network | ipaddress.IP
 
 
 def _only(headers: Headers, name: str) -> str:
-    """Return a header that a proxy has set; "" where it stands twice, since one of them may be the client's."""
+    """Return a header that a proxy has set; "" where it stands twice, since one of them may be the client's.
+
+    Nothing is cut off: the beginning of a name may be somebody else's.
+    """
     found = headers.getlist(name)
-    return found[0].strip()[:_LONGEST_NAME] if len(found) == 1 else ""
+    return found[0].strip() if len(found) == 1 else ""
 
 
 async def _viewer(request: Request) -> User:

@@ -64,7 +64,6 @@ class DashboardConfig(BaseModel):
         operators: people who may act; whoever else the proxy lets in may look.
         operator_groups: groups whose members may act.
         max_body_mb: of a request, megabytes.
-        max_upload_mb: of one that brings a file.
         rates: how often one may ask.
     """
 
@@ -79,7 +78,6 @@ class DashboardConfig(BaseModel):
     operators: tuple[str, ...] = ()
     operator_groups: tuple[str, ...] = ()
     max_body_mb: float = Field(default=4, gt=0, le=1024)
-    max_upload_mb: float = Field(default=64, gt=0, le=4096)
     rates: Rates = Rates()
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import zipfile
 from collections.abc import Iterator
@@ -68,30 +69,40 @@ def deliver(
     manifest, _ = read_manifest(folder, bundle_id=version.bundle_id, require_signature=not version.bundle_id)
     graph = file_of(variant, manifest)
     long_name = file_name(manifest, version.version, variant)
-    if graph_alone:
-        return Delivery(long_name, ONNX, version.version, _pieces(read_listed(folder, graph, manifest)))
-    for listed in manifest.hashes:
+    for listed in (graph,) if graph_alone else manifest.hashes:
         read_listed(folder, listed, manifest)
+    if graph_alone:
+        return Delivery(long_name, ONNX, version.version, _pieces(folder, graph, manifest))
     packed = _zipped(folder, manifest, version.at)
     return Delivery(f"{long_name.removesuffix('.onnx')}.zip", ZIP, version.version, packed)
 
 
-def _pieces(content: bytes) -> Iterator[bytes]:
-    for start in range(0, len(content), _CHUNK):
-        yield content[start : start + _CHUNK]
+def _pieces(folder: Path, name: str, manifest: BundleManifest) -> Iterator[bytes]:
+    """Yield a file that was checked, never the whole of it; what has changed since cuts the download off."""
+    seen = hashlib.sha256()
+    with (folder / name).open("rb") as file:
+        while piece := file.read(_CHUNK):
+            seen.update(piece)
+            yield piece
+    if seen.hexdigest() != manifest.hashes[name]:
+        raise CorruptFileError(f"{name} of the bundle has changed while it was sent.", hint="Fetch the bundle again.")
 
 
 def _zipped(folder: Path, manifest: BundleManifest, at: datetime) -> Iterator[bytes]:
-    """Yield a zip of the files that a device needs; what has changed since it was checked cuts the download off."""
+    """Yield a zip of the files that a device needs, a piece at a time."""
     sink = _Sink()
     beside = [name for name in (MANIFEST_FILE, SIGNATURE_FILE) if (folder / name).is_file()]
     order = dict.fromkeys([*(name for name in LOGGED if name in manifest.hashes or name in beside), *manifest.hashes])
     with zipfile.ZipFile(sink, "w", _PACKING) as packed:
         for name in order:
-            content = (folder / name).read_bytes() if name in beside else read_listed(folder, name, manifest)
             # The moment of registration: the same version packs to the same bytes.
-            packed.writestr(zipfile.ZipInfo(name, at.timetuple()[:6]), content, _PACKING)
-            yield sink.taken()
+            info = zipfile.ZipInfo(name, at.timetuple()[:6])
+            info.compress_type, info.file_size = _PACKING, (folder / name).stat().st_size
+            content = iter([(folder / name).read_bytes()]) if name in beside else _pieces(folder, name, manifest)
+            with packed.open(info, "w") as entry:
+                for piece in content:
+                    entry.write(piece)
+                    yield sink.taken()
     yield sink.taken()
 
 

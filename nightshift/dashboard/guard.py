@@ -5,7 +5,6 @@ One plain ASGI layer, so that streams pass through and a poll costs microseconds
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import math
 import socket
@@ -18,18 +17,19 @@ import limits
 from fastapi import Request, Response
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nightshift.dashboard import faults
-from nightshift.dashboard.auth import ForbiddenError, Gate, UnknownUserError, User, peer
+from nightshift.dashboard.auth import ForbiddenError, Gate, UnknownUserError, User, bearer, is_address
 from nightshift.dashboard.config import LOOPBACK, DashboardConfig
 
 LOGIN, HEALTH, DOCS, STATIC = "/login", "/api/health", "/api/docs", "/static/"
 _SAFE = ("GET", "HEAD", "OPTIONS")
-_UPLOADS = ("multipart/form-data", "text/csv", "application/octet-stream")
 _MB = 1024 * 1024
+#: A token and an address.
+_LOGIN_BYTES = 16 * 1024
 
 _POLICY = (
     b"default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'; "
@@ -79,9 +79,12 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, sender)
             return
-        limit = self._body_limit(request.headers)
+        limit = self._body_limit(request)
         try:
             await self._app(scope, _counted(receive, limit), sender)
+        except ClientDisconnect:
+            # Whoever hung up in the middle reads no answer.
+            return
         except Exception:
             _log.exception("%s %s failed", scope["method"], scope["path"])
             if sender.begun:
@@ -98,33 +101,36 @@ class Guard:
                 f"This dashboard does not go by the name '{name[:100]}'.",
                 "Add it to allowed_hosts in configs/dashboard.yaml, or ask for its address in numbers.",
             )
+        if self._guesses(request):
+            return self._slowed(request, self._logins, "token", self._gate.address(request))
         try:
             user = self._user(request)
-        except (UnknownUserError, ForbiddenError) as error:
-            return self._unknown(request, error)
+        except ForbiddenError as error:
+            return faults.answer(request, HTTPStatus.FORBIDDEN, error.what, error.hint)
+        except UnknownUserError as error:
+            return faults.unknown_user(request, error, login=self._gate.has_tokens)
         request.state.user = user
         if request.method in _SAFE:
             return None
         return self._foreign(request, user) or self._too_often(request, user) or self._too_large(request)
 
+    def _guesses(self, request: Request) -> bool:
+        """Whether a token comes from where too many were wrong: not even a right one is told apart then."""
+        shown = bearer(request.headers) is not None
+        return shown and not self._limiter.test(self._logins, "token", self._gate.address(request))
+
     def _user(self, request: Request) -> User | None:
         try:
             return self._gate.user(request)
-        except UnknownUserError:
+        except UnknownUserError as error:
+            if error.wrong:
+                address = self._gate.address(request)
+                _log.warning("a wrong token from %s", address)
+                self._limiter.hit(self._logins, "token", address)
             path = request.scope["path"]
             if path in (LOGIN, HEALTH) or path.startswith(STATIC):
                 return None
             raise
-
-    def _unknown(self, request: Request, error: UnknownUserError | ForbiddenError) -> Response:
-        """Return the answer to somebody who is not known; those who guess are held up."""
-        if isinstance(error, ForbiddenError):
-            return faults.answer(request, HTTPStatus.FORBIDDEN, error.what, error.hint)
-        if error.wrong:
-            _log.warning("a wrong token from %s", peer(request.scope))
-            if held_up := self._held_up(request, self._logins, "login", peer(request.scope)):
-                return held_up
-        return faults.unknown_user(request, error, login=self._gate.has_tokens)
 
     def _foreign(self, request: Request, user: User | None) -> Response | None:
         """Return the answer to a request that another site made a browser send.
@@ -145,34 +151,36 @@ class Guard:
         return faults.answer(request, HTTPStatus.FORBIDDEN, "Another site asked for this.", hint)
 
     def _too_often(self, request: Request, user: User | None) -> Response | None:
-        path = request.scope["path"]
+        path, address = request.scope["path"], self._gate.address(request)
         if path == LOGIN:
-            return self._held_up(request, self._logins, "login", peer(request.scope))
+            return self._held_up(request, self._logins, "login", address)
         rate, kind = self._actions, "act"
         if path.startswith("/api/predict/") or path == "/predict":
             rate, kind = self._predictions, "predict"
-        return self._held_up(request, rate, kind, f"{user.name if user else ''}@{peer(request.scope)}")
+        return self._held_up(request, rate, kind, f"{user.name if user else ''}@{address}")
 
     def _held_up(self, request: Request, rate: limits.RateLimitItem, kind: str, who: str) -> Response | None:
-        if self._limiter.hit(rate, kind, who):
-            return None
+        return None if self._limiter.hit(rate, kind, who) else self._slowed(request, rate, kind, who)
+
+    def _slowed(self, request: Request, rate: limits.RateLimitItem, kind: str, who: str) -> Response:
         wait_s = max(1, math.ceil(self._limiter.get_window_stats(rate, kind, who).reset_time - time.time()))
         hint = f"Try again in {wait_s} s; `rates` in configs/dashboard.yaml says how often."
         found = faults.answer(request, HTTPStatus.TOO_MANY_REQUESTS, f"More than {rate}.", hint)
         found.headers["Retry-After"] = str(wait_s)
         return found
 
-    def _body_limit(self, headers: Headers) -> int:
-        """Return how many bytes a request may bring."""
-        upload = headers.get("content-type", "").lower().startswith(_UPLOADS)
-        return int((self._config.max_upload_mb if upload else self._config.max_body_mb) * _MB)
+    def _body_limit(self, request: Request) -> int:
+        """Return how many bytes a request may bring; whoever logs in is nobody yet."""
+        limit = int(self._config.max_body_mb * _MB)
+        return min(limit, _LOGIN_BYTES) if request.scope["path"] == LOGIN else limit
 
     def _too_large(self, request: Request) -> Response | None:
         said = request.headers.get("content-length", "0")
-        limit = self._body_limit(request.headers)
+        limit = self._body_limit(request)
         if said.isdigit() and int(said) <= limit:
             return None
-        found = faults.answer(request, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_much(limit), _LESS)
+        hint = "" if request.scope["path"] == LOGIN else _LESS
+        found = faults.answer(request, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_much(limit), hint)
         # What still comes is not read.
         found.headers["Connection"] = "close"
         return found
@@ -182,14 +190,15 @@ class Guard:
 
         An address in numbers cannot be pointed elsewhere.
         """
-        return name in self._names or _is_address(name)
+        return name in self._names or is_address(name)
 
 
-_LESS = "Send less at once, or raise max_body_mb or max_upload_mb in configs/dashboard.yaml."
+_LESS = "Send less at once, or raise max_body_mb in configs/dashboard.yaml."
 
 
 def _too_much(limit: int) -> str:
-    return f"The request brings more than the {limit / _MB:g} MB that are allowed."
+    allowed = f"{limit / _MB:g} MB" if limit >= _MB else f"{limit / 1024:g} kB"
+    return f"The request brings more than the {allowed} that are allowed."
 
 
 def _counted(receive: Receive, limit: int) -> Receive:
@@ -240,11 +249,3 @@ def _host_name(host: str) -> str:
         return (urlsplit(f"//{host}").hostname or "").rstrip(".") if not set(host) & set("/?#@\\ ") else ""
     except ValueError:
         return ""
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True

@@ -157,9 +157,12 @@ class History:
     def close(self) -> None:
         """Close the file."""
         with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+            self._forget()
+
+    def _forget(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -171,6 +174,8 @@ class History:
                 with self._connection:
                     yield self._connection
             except (sqlite3.Error, OSError) as error:
+                # The next one opens the file anew: it may have been moved away, or be whole again.
+                self._forget()
                 raise ServiceError(
                     f"the history of predictions at {self._path} cannot be used: {first_line(error)}.",
                     hint="Nothing else depends on it: move the file away, and a new one is begun.",

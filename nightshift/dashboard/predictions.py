@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from nightshift.dashboard.history import History
 from nightshift.dashboard.models import ModelId, chosen_version
 from nightshift.edge.manifest import Interface, sha256_bytes
-from nightshift.edge.rows import TIME, Rows, clock, read_csv, rows_of, zone_of
+from nightshift.edge.rows import RUN, TIME, Rows, clock, find_columns, read_csv, rows_of, zone_of
 from nightshift.edge.runtime import Model
 from nightshift.errors import UsageError
 from nightshift.files import write_atomic
@@ -228,10 +228,16 @@ def _hold_rows(count: int) -> None:
 
 
 def _columns(model: Model, request: PredictRequest) -> dict[str, list[Cell]]:
-    """Return rows as columns; where none has a time, the time of the last is carried back by the sampling interval."""
-    names = list(dict.fromkeys(name for row in request.rows for name in row))
-    table: dict[str, list[Cell]] = {name: [row.get(name) for row in request.rows] for name in names}
+    """Return rows as the columns that a model takes; without times, that of the last is carried back step by step.
+
+    Raises:
+        BundleError: when a column is missing or in another unit.
+    """
     manifest = model.manifest
+    given = dict.fromkeys(name for row in request.rows for name in row)
+    # What the model does not take is left out: each row may name columns of its own, thousands of them.
+    taken = (*find_columns(list(given), manifest.interface.columns).values(), *(n for n in (TIME, RUN) if n in given))
+    table: dict[str, list[Cell]] = {name: [row.get(name) for row in request.rows] for name in taken}
     if request.time is not None and TIME not in table and manifest.time_kind == "calendar":
         _, instant = clock(str(request.time).strip(), zone_of(manifest.timezone))
         last, step = datetime.fromtimestamp(instant, UTC), timedelta(seconds=manifest.sampling_s or 0.0)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import Any
 
 import httpx
 
+from nightshift.dashboard.config import LOOPBACK
 from nightshift.errors import ServiceError, without_credentials
 
 _PATIENCE_S = 10.0
+#: What it answers while its SQLite is locked is asked again after these.
+_PAUSES_S = (0.2, 0.8)
 #: A server gives out so many things at most at once.
 PAGE = 200
 
@@ -46,13 +50,17 @@ class PrefectApi:
         elif os.environ.get("PREFECT_API_AUTH_STRING"):
             user, _, password = os.environ["PREFECT_API_AUTH_STRING"].partition(":")
             auth = httpx.BasicAuth(user, password)
-        self._client = httpx.AsyncClient(base_url=f"{self.url}/", headers=headers, auth=auth, timeout=_PATIENCE_S)
+        # A company's proxy has nothing to do with this machine's own server.
+        elsewhere = httpx.URL(self.url).host not in LOOPBACK
+        self._client = httpx.AsyncClient(
+            base_url=f"{self.url}/", headers=headers, auth=auth, timeout=_PATIENCE_S, trust_env=elsewhere
+        )
 
     async def ask(self, path: str, body: object = None, *, method: str = "") -> Any:
         """Send a request below the API's address and return its JSON answer, None where there is none.
 
         Raises:
-            ServiceError: when the server does not answer.
+            ServiceError: when the server does not answer, or is not Prefect's.
             RefusedError: when it refuses.
         """
         try:
@@ -64,13 +72,28 @@ class PrefectApi:
             ) from error
         if answer.status_code >= httpx.codes.BAD_REQUEST:
             raise RefusedError(answer.status_code, answer.text)
-        return answer.json() if answer.content else None
+        try:
+            return answer.json() if answer.content else None
+        except ValueError as error:
+            raise ServiceError(
+                f"What answers at {self.url} is not Prefect: it sends no JSON.",
+                hint="PREFECT_API_URL names its API, such as http://127.0.0.1:4200/api.",
+            ) from error
 
     async def _send(self, method: str, path: str, body: object) -> httpx.Response:
-        """Send a request; once more where the server has closed a connection that was kept, as it does after seconds.
+        """Send a request, and again while the server says that it is busy.
 
         Nothing is done twice by that: runs are asked for under a key, and a state is set to what it is.
         """
+        for pause_s in _PAUSES_S:
+            answer = await self._send_once(method, path, body)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                return answer
+            await asyncio.sleep(pause_s)
+        return await self._send_once(method, path, body)
+
+    async def _send_once(self, method: str, path: str, body: object) -> httpx.Response:
+        """Send a request; once more where the server has closed a connection that was kept, as it does soon."""
         try:
             return await self._client.request(method, path, json=body)
         except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):

@@ -52,8 +52,11 @@ def test_on_the_loopback_with_nothing_set_everybody_is_local_and_may_act(opened:
     assert role_of(opened()) == "local operator"
 
 
-def test_what_came_through_an_unknown_proxy_is_not_taken_for_this_machine(opened: Opened) -> None:
-    told = opened().get("/api/health", headers={"X-Forwarded-For": "203.0.113.9"})
+@pytest.mark.parametrize(
+    "header", ["X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Forwarded", "Via"]
+)
+def test_what_came_through_an_unknown_proxy_is_not_taken_for_this_machine(opened: Opened, header: str) -> None:
+    told = opened().get("/api/health", headers={header: "203.0.113.9"})
     assert told.status_code == 403
     assert "trusted_proxies" in told.json()["hint"]
 
@@ -207,6 +210,17 @@ def test_headers_that_the_proxy_may_not_have_set_are_not_believed(opened: Opened
     without = {**PROXY, "groups_header": "", "operator_groups": []}
     groups_of_eve = {"X-Forwarded-User": "eve", "X-Forwarded-Groups": "maintainers"}
     assert role_of(opened(without, peer="10.0.0.5"), headers=groups_of_eve) == "eve viewer"
+
+
+def test_a_long_list_of_groups_counts_whole_and_a_long_name_is_nobodys(opened: Opened) -> None:
+    proxy = opened(PROXY, peer="10.0.0.5")
+    eve, staff = {"X-Forwarded-User": "eve"}, ",".join(f"staff-{k:03}" for k in range(40))
+    assert role_of(proxy, headers=eve | {"X-Forwarded-Groups": f"{staff},maintainers"}) == "eve operator"
+    cut = f"{'x' * 188},maintainers-not"
+    assert cut[:200].endswith(",maintainers")
+    assert role_of(proxy, headers=eve | {"X-Forwarded-Groups": cut}) == "eve viewer"
+    assert role_of(proxy, headers={"X-Forwarded-User": "e" * 200}) == f"{'e' * 200} viewer"
+    assert role_of(proxy, headers={"X-Forwarded-User": "e" * 201}) == ""
 
 
 def test_behind_tls_the_cookie_is_secure_and_only_a_proxy_says_so(

@@ -8,10 +8,14 @@ import json
 import zipfile
 from pathlib import Path
 
+import pytest
 from fastapi.testclient import TestClient
 from support.machine import SUBJECT
 
+from nightshift.dashboard import downloads
+from nightshift.dashboard.models import ModelId
 from nightshift.edge.runtime import Model
+from nightshift.errors import CorruptFileError
 from nightshift.settings import Home
 
 ANOMALY = f"/api/models/{SUBJECT}/anomaly/download"
@@ -65,6 +69,27 @@ def test_an_altered_bundle_does_not_leave(own_client: TestClient, own: Home) -> 
     answer = own_client.get(ANOMALY)
     assert answer.status_code == 409
     assert "asked for was" in answer.json()["detail"], "the id is the one that was registered"
+
+
+def test_it_is_sent_in_pieces_as_it_is_and_ends_where_a_file_changes_under_way(
+    own_client: TestClient, own: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "_CHUNK", 4096)
+    folder = own.models / "anomaly" / SUBJECT / "pi" / "v1"
+    largest = folder / "model.onnx"
+    assert largest.stat().st_size > 4 * 4096
+    for query in ({}, {"file": "onnx"}):
+        assert "content-encoding" not in own_client.get(ANOMALY, params=query).headers
+    asked, whole = ModelId(SUBJECT, "anomaly", "pi"), largest.read_bytes()
+    beside = sum((folder / name).stat().st_size for name in ("bundle.json", "bundle.sig"))
+    for graph_alone in (True, False):
+        pieces = list(downloads.deliver(own, asked, graph_alone=graph_alone).content)
+        assert max(map(len, pieces)) < 4096 + 200 + beside, "a piece holds no whole file"
+        delivery = downloads.deliver(own, asked, graph_alone=graph_alone)
+        largest.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        with pytest.raises(CorruptFileError, match=r"model\.onnx"):
+            list(delivery.content)
+        largest.write_bytes(whole)
 
 
 def test_the_page_lists_every_version_with_size_and_champion(client: TestClient) -> None:

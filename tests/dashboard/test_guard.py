@@ -11,6 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 from support.dashboards import OPERATOR, VIEWER, asking, with_tokens
 
+from nightshift.dashboard.predictions import MAX_BYTES
 from nightshift.settings import Home
 
 Opened = Callable[..., TestClient]
@@ -89,19 +90,15 @@ def test_a_body_that_says_it_is_too_long_is_not_read(opened: Opened) -> None:
     assert time.monotonic() - begin < 1
     assert (told.status_code, told.headers["connection"]) == (413, "close")
     assert told.json()["detail"] == "The request brings more than the 4 MB that are allowed."
-    assert "max_upload_mb" in told.json()["hint"]
+    assert "max_body_mb" in told.json()["hint"]
 
 
-def test_of_a_body_that_does_not_say_its_length_no_more_is_read_than_allowed(opened: Opened) -> None:
-    app = opened({"max_body_mb": 1}).app
-    given = 0
-
-    async def receive() -> dict[str, Any]:
-        nonlocal given
-        given += MB // 4
-        return {"type": "http.request", "body": b"x" * (MB // 4), "more_body": True}
-
+def _sent(client: TestClient, receive: Callable[[], dict[str, Any]]) -> list[dict[str, Any]]:
+    """What is answered to an upload that comes piece by piece."""
     sent: list[dict[str, Any]] = []
+
+    async def received() -> dict[str, Any]:
+        return receive()
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
@@ -111,20 +108,50 @@ def test_of_a_body_that_does_not_say_its_length_no_more_is_read_than_allowed(ope
         "query_string": b"", "headers": [(b"host", b"localhost")], "client": ("127.0.0.1", 5), "server": ("x", 1),
         "http_version": "1.1", "asgi": {"version": "3.0"}, "root_path": "",
     }  # fmt: skip
-    asyncio.run(app(scope, receive, send))  # type: ignore[operator]
+    asyncio.run(client.app(scope, received, send))  # type: ignore[arg-type]
+    return sent
+
+
+def test_of_a_body_that_does_not_say_its_length_no_more_is_read_than_allowed(opened: Opened) -> None:
+    given = 0
+
+    def bring() -> dict[str, Any]:
+        nonlocal given
+        given += MB // 4
+        return {"type": "http.request", "body": b"x" * (MB // 4), "more_body": True}
+
+    sent = _sent(opened({"max_body_mb": 1}), bring)
     assert sent[0]["status"] == 413
     assert dict(sent[0]["headers"])[b"connection"] == b"close"
     assert given <= 2 * MB
 
 
-def test_tables_may_be_larger_than_other_bodies(opened: Opened) -> None:
-    client = opened({"max_body_mb": 1, "max_upload_mb": 3})
-    assert client.post("/api/asked/bring", content=b"x" * MB).json() == MB
-    assert client.post("/api/asked/bring", content=b"x" * (MB + 1)).status_code == 413
-    files = {"file": ("a.csv", b"x" * 2 * MB)}
-    assert client.post("/api/asked/upload", files=files, data={"name": "a"}).json() == 2 * MB
-    too_large = client.post("/api/asked/upload", files={"file": ("a.csv", b"x" * 3 * MB)}, data={"name": "a"})
+def test_whoever_hangs_up_in_the_middle_leaves_no_traceback(opened: Opened, caplog: pytest.LogCaptureFixture) -> None:
+    pieces = iter([{"type": "http.request", "body": b"x", "more_body": True}, {"type": "http.disconnect"}])
+    assert _sent(opened(), lambda: next(pieces)) == []
+    assert not caplog.records
+
+
+def test_files_may_be_no_larger_than_other_bodies(opened: Opened) -> None:
+    client = opened()
+    assert client.post("/api/asked/bring", content=b"x" * 4 * MB).json() == 4 * MB
+    for kind in ("application/json", "text/csv", "application/octet-stream"):
+        told = client.post("/api/asked/bring", content=b"x" * (4 * MB + 1), headers={"Content-Type": kind})
+        assert told.status_code == 413, kind
+    files = {"file": ("a.csv", b"x" * MAX_BYTES)}
+    assert client.post("/api/asked/upload", files=files, data={"name": "a"}).json() == MAX_BYTES
+    too_large = client.post("/api/asked/upload", files={"file": ("a.csv", b"x" * 4 * MB)}, data={"name": "a"})
     assert too_large.status_code == 413
+
+
+def test_a_login_brings_no_more_than_a_token(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_tokens(monkeypatch)
+    client = opened()
+    assert client.post("/login", data={"token": OPERATOR, "next": "/" + "x" * 9_000}).status_code != 413
+    told = client.post("/login", data={"token": "x" * 17_000})
+    assert told.status_code == 413
+    assert "16 kB" in told.text
+    assert "max_body_mb" not in told.text
 
 
 def test_who_acts_too_often_is_told_when_to_try_again_and_others_are_not(
@@ -154,8 +181,36 @@ def test_guessing_tokens_is_slow(opened: Opened, monkeypatch: pytest.MonkeyPatch
     client = opened({"rates": {"logins": "3/minute"}})
     asked = [client.get("/asked/who", headers={"Authorization": f"Bearer {n}"}).status_code for n in range(5)]
     assert asked == [401, 401, 401, 429, 429]
-    assert client.post("/login", data={"token": "x"}).status_code == 429
-    assert client.get("/asked/who", headers={"Authorization": f"Bearer {OPERATOR}"}).status_code == 200
+    right = {"Authorization": f"Bearer {OPERATOR}"}
+    told = client.get("/asked/who", headers=right)
+    assert told.status_code == 429, "a right one is not told apart"
+    assert 1 <= int(told.headers["retry-after"]) <= 60
+    assert [client.post("/login", data={"token": "x"}).status_code for _ in range(4)] == [401, 401, 401, 429]
+    assert client.get("/login").status_code == 200
+    assert opened(peer="192.0.2.8").get("/asked/who", headers=right).status_code == 200
+
+
+@pytest.mark.parametrize("address", ["/login", "/api/health", "/static/app.css"])
+def test_tokens_are_not_guessed_where_none_is_needed(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    with_tokens(monkeypatch)
+    client = opened({"rates": {"logins": "3/minute"}})
+    asked = [client.get(address, headers={"Authorization": f"Bearer {n}"}).status_code for n in range(4)]
+    assert asked == [200, 200, 200, 429]
+
+
+def test_behind_a_proxy_each_is_counted_alone(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_tokens(monkeypatch)
+    client = opened({"trusted_proxies": ["10.0.0.0/24"], "rates": {"logins": "1/minute"}}, peer="10.0.0.5")
+
+    def asked(came_by: str, token: str = "x") -> int:
+        headers = {"Authorization": f"Bearer {token}", "X-Forwarded-For": came_by}
+        return client.get("/asked/who", headers=headers).status_code
+
+    assert [asked("203.0.113.1"), asked("203.0.113.1"), asked("203.0.113.2")] == [401, 429, 401]
+    assert asked("203.0.113.9, 203.0.113.1, 10.0.0.6") == 429, "what a client puts before it changes nothing"
+    assert [asked("203.0.113.3", OPERATOR), asked("no address"), asked("")] == [200, 401, 429]
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 from support.machine import SUBJECT
 
 from nightshift.dashboard import history
+from nightshift.errors import ServiceError
 from nightshift.settings import Home
 
 ANOMALY = f"/api/predict/{SUBJECT}/anomaly"
@@ -74,6 +77,17 @@ def test_a_history_that_cannot_be_used_spoils_no_answer(own_client: TestClient, 
     assert listed.status_code == 503
     assert "move the file away" in listed.json()["hint"]
     assert own_client.get("/history").status_code == 503
+
+
+def test_after_an_error_the_file_is_opened_anew(tmp_path: Path) -> None:
+    kept = history.History(tmp_path / "predictions.db")
+    assert kept.page() == ([], 0)
+    with closing(sqlite3.connect(tmp_path / "predictions.db")) as other:
+        other.execute("DROP TABLE predictions")
+    with pytest.raises(ServiceError, match="no such table"):
+        kept.page()
+    assert kept.page() == ([], 0)
+    kept.close()
 
 
 def test_it_is_one_sqlite_file_that_outlives_the_process(own_client: TestClient, own: Home) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 from fastapi.testclient import TestClient
 from support.machine import SUBJECT
 
-from nightshift.dashboard.predictions import MAX_BYTES, MAX_ROWS
+from nightshift.dashboard.models import ModelId
+from nightshift.dashboard.predictions import MAX_BYTES, MAX_ROWS, Predictor, PredictRequest
 from nightshift.edge.rows import read_csv
 from nightshift.edge.runtime import Model
 from nightshift.plan.state import newest
@@ -112,6 +114,21 @@ def test_more_rows_than_one_request_may_bring_are_refused(client: TestClient, ro
     whole = client.post(ANOMALY, content="\n".join([header, *[row] * MAX_ROWS]), headers=CSV)
     assert whole.status_code == 200
     assert len(whole.json()["outputs"][0]["values"]) == MAX_ROWS
+
+
+def test_rows_that_each_name_columns_of_their_own_take_no_table_of_all_of_them(trained: Home) -> None:
+    predictor = Predictor(trained)
+    ready = predictor.ready(ModelId(SUBJECT, "anomaly", "pi"))
+    values = {column.name: 1.0 for column in ready.model.interface.columns}
+    rows: list[dict[str, Any]] = [{**values, f"own {k}": 1.0} for k in range(MAX_ROWS)]
+    tracemalloc.start()
+    try:
+        answer, _ = predictor.answer_rows(ready, PredictRequest(rows=rows))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert answer.rows == MAX_ROWS
+    assert peak < 64e6, "a table of all would take 200 MB"
 
 
 def test_an_unknown_model_is_told(client: TestClient) -> None:

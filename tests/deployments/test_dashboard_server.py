@@ -9,6 +9,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from urllib.parse import urlsplit
 
@@ -150,6 +151,19 @@ def test_another_web_server_is_not_taken_for_the_dashboard() -> None:
         assert health(f"http://127.0.0.1:{server.server_port}") == "it is no dashboard"
         server.shutdown()
     assert "refused" in health("http://127.0.0.1:9")
+
+
+def test_more_connections_than_it_holds_are_turned_away_and_it_goes_on(at_home: Home) -> None:
+    url = ensure_dashboard(at_home)
+    address = urlsplit(url)
+    with ExitStack() as held:
+        for _ in range(510):
+            held.enter_context(socket.create_connection((address.hostname, address.port), timeout=10))
+        assert health(url) == "it answers 503"
+    until = time.monotonic() + 10
+    while health(url) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert health(url) == ""
 
 
 def test_down_ends_it_with_everything_else(at_home: Home) -> None:
