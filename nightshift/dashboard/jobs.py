@@ -89,6 +89,7 @@ class JobBoard:
         self._desk = Desk(home)
         self._runs: dict[str, Run] = {}
         self._shown: dict[str, JobStatus] = {}
+        self._briefs: dict[str, JobStatus] = {}
         self._encoded: dict[str, bytes] = {}
         self._renewed = self._listed = float("-inf")
         self._renewing: asyncio.Task[None] | None = None
@@ -180,8 +181,14 @@ class JobBoard:
         """
         await self._fresh()
         now = datetime.now(UTC)
-        found = [self._shown.get(run.id) or _briefly(run, now) for run in self._runs.values()]
-        return sorted(found, key=lambda job: job.created_at or now, reverse=True)
+        new = [run for run in self._runs.values() if run.id not in self._shown and run.id not in self._briefs]
+        if new:
+            # A fleet's run has thousands of cells.
+            made = await run_in_threadpool(lambda: [_briefly(run, now) for run in new])
+            self._briefs |= {job.job_id: job for job in made if job.job_id in self._runs}
+        found = [self._shown.get(run_id) or self._briefs.get(run_id) for run_id in self._runs]
+        jobs = [j.model_copy(update={"cells": ()}) if j.status in ENDED and j.cells else j for j in found if j]
+        return sorted(jobs, key=lambda job: job.created_at or now, reverse=True)
 
     async def log(self, job_id: str, after: str = "") -> AsyncIterator[LogLine]:
         """Yield what a job says, from its beginning or after a line that is known, until it has ended.
@@ -268,6 +275,8 @@ class JobBoard:
         for run_id in deleted:
             self._drop(run_id)
         self._runs |= found
+        for run_id in [i for i, brief in self._briefs.items() if i in found and brief.status != found[i].status]:
+            del self._briefs[run_id]
         changed = [run for run in found.values() if not run.ended or not self._knows_end(run)]
         await self._show([run for run in changed if not run.ended or run.id in self._shown])
         self._limit()
@@ -280,6 +289,7 @@ class JobBoard:
     def _drop(self, run_id: str) -> None:
         self._runs.pop(run_id, None)
         self._shown.pop(run_id, None)
+        self._briefs.pop(run_id, None)
         self._forget_encoded(run_id)
 
     def _forget_encoded(self, run_id: str) -> None:

@@ -41,7 +41,8 @@ _API = "/api"
 async def runs(request: Request, service: Svc, _user: Viewer, part: Literal["", "list"] = "") -> Response:
     """List the runs that go on, and the newest that have ended."""
     jobs = await service.jobs.recent()
-    return page(request, "_runs.html.j2" if part else "runs.html.j2", jobs=jobs, took=_took)
+    name = "_runs.html.j2" if part else "runs.html.j2"
+    return await run_in_threadpool(page, request, name, jobs=jobs, took=_took)
 
 
 @router.get("/jobs/{job_id}")

@@ -1,0 +1,78 @@
+"""The board of jobs over a Prefect that answers as it is told to: what is asked, kept, and told when it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from support.machine import SUBJECT
+
+from nightshift.dashboard import jobs
+from nightshift.dashboard.jobs import JobBoard
+from nightshift.dashboard.prefect_api import PrefectApi
+from nightshift.settings import Home
+
+CELLS = [{"subject": SUBJECT, "family": family, "target": "pi"} for family in ("anomaly", "rul")]
+
+
+def run_of(state: str, **facts: Any) -> dict[str, Any]:
+    """A flow run as Prefect tells it."""
+    now = datetime.now(UTC).isoformat()
+    ended = state in ("COMPLETED", "FAILED")
+    return {
+        **{"id": str(uuid.uuid4()), "name": "r", "flow_id": "f", "state_type": state, "created": now},
+        **{"parameters": {"cells": CELLS}, "start_time": now, "end_time": now if ended else None},
+        **facts,
+    }
+
+
+class Server(PrefectApi):
+    """Answers from its runs; `fails` may raise first."""
+
+    def __init__(self, *runs: dict[str, Any]) -> None:
+        super().__init__("http://127.0.0.1:9/api")
+        self.runs = list(runs)
+        self.asked: list[str] = []
+        self.fails: Callable[[str, dict[str, Any]], None] = lambda path, body: None
+
+    async def ask(self, path: str, body: Any = None, *, method: str = "") -> Any:
+        self.asked.append(path)
+        self.fails(path, body)
+        if path == "flows/filter":
+            return [{"id": "f", "name": "train-batch"}]
+        if path != "flow_runs/filter" or "tags" not in body["flow_runs"]:
+            return []
+        wanted = body["flow_runs"]
+        ids, states = wanted.get("id", {}).get("any_"), wanted.get("state", {}).get("type", {}).get("any_")
+        found = [r for r in self.runs if (not ids or r["id"] in ids) and (not states or r["state_type"] in states)]
+        at = body.get("offset", 0)
+        return found[at : at + body["limit"]]
+
+
+def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Have the board's clock go on."""
+    clock = jobs.time.monotonic
+    monkeypatch.setattr(jobs, "time", type("Later", (), {"monotonic": staticmethod(lambda: clock() + seconds)}))
+
+
+def test_of_ended_runs_the_list_is_made_once_and_without_cells(trained: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(*[run_of("COMPLETED") for _ in range(3)], run_of("RUNNING"))
+    looked: list[str] = []
+    whole = jobs.refs_of
+    monkeypatch.setattr(jobs, "refs_of", lambda run: looked.append(run.id) or whole(run))
+
+    async def twice() -> None:
+        board = JobBoard(trained, server)
+        await board.recent()
+        await board.status(server.runs[0]["id"])
+        found = await board.recent()
+        assert [(job.status, len(job.cells)) for job in found] == [("running", 2), *[("completed", 0)] * 3]
+        assert len((await board.status(server.runs[0]["id"])).cells) == 2
+        await board.stop()
+
+    asyncio.run(twice())
+    assert len(looked) == 3
