@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -15,13 +16,12 @@ from pydantic import BaseModel, ConfigDict
 
 from nightshift.dashboard.logs import LogLine, Logs
 from nightshift.dashboard.prefect_api import PrefectApi
-from nightshift.dashboard.reading import RECENT, Reader, UnknownJobError
+from nightshift.dashboard.reading import RECENT, Reader, Told, UnknownJobError
 from nightshift.dashboard.runs import (
     BATCH,
     ENDED,
     KEY_DIGITS,
     MACHINE,
-    WITH_CELLS,
     JobStatus,
     Run,
     Status,
@@ -30,11 +30,12 @@ from nightshift.dashboard.runs import (
 from nightshift.dashboard.standing import Desk, brief_cell, whole
 from nightshift.dashboard.starting import ConflictError, Starter
 from nightshift.dashboard.training import TrainRequest, plan_training
-from nightshift.errors import NightshiftError
+from nightshift.errors import NightshiftError, ServiceError
 from nightshift.plan.batch import ask_to_stop
 from nightshift.plan.cell import sha256_json
 from nightshift.settings import Home
 
+_log = logging.getLogger("nightshift.dashboard")
 _ID = re.compile(rf"([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})(?:\.([0-9a-f]{{{KEY_DIGITS}}}))?")
 _UNFINISHED = ("SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING")
 #: The snapshot is this old at most where somebody asks all the time, and what has ended is looked through so often.
@@ -94,6 +95,7 @@ class JobBoard:
         self._renewed = self._listed = float("-inf")
         self._renewing: asyncio.Task[None] | None = None
         self._files = asyncio.Lock()
+        self._odd: set[str] = set()
         self._starter = Starter(prefect)
         self._reader = Reader(prefect)
         self.logs = Logs(home, prefect, self.status)
@@ -184,7 +186,7 @@ class JobBoard:
         new = [run for run in self._runs.values() if run.id not in self._shown and run.id not in self._briefs]
         if new:
             # A fleet's run has thousands of cells.
-            made = await run_in_threadpool(lambda: [_briefly(run, now) for run in new])
+            made = await run_in_threadpool(lambda: [_briefly(run, now).model_copy(update={"cells": ()}) for run in new])
             self._briefs |= {job.job_id: job for job in made if job.job_id in self._runs}
         found = [self._shown.get(run_id) or self._briefs.get(run_id) for run_id in self._runs]
         jobs = [j.model_copy(update={"cells": ()}) if j.status in ENDED and j.cells else j for j in found if j]
@@ -290,6 +292,7 @@ class JobBoard:
         self._runs.pop(run_id, None)
         self._shown.pop(run_id, None)
         self._briefs.pop(run_id, None)
+        self._odd.discard(run_id)
         self._forget_encoded(run_id)
 
     def _forget_encoded(self, run_id: str) -> None:
@@ -307,18 +310,11 @@ class JobBoard:
         chosen = list(runs)
         if not chosen:
             return
-        parts = await self._reader.parts([run for run in chosen if run.flow in (BATCH, MACHINE)])
-        outcomes = {run.id: await self._reader.outcomes(run) for run in chosen if run.flow == BATCH and run.ended}
-        percents = {
-            run.id: await self._reader.percent(run) for run in chosen if run.flow not in WITH_CELLS and not run.ended
-        }
+        told = await asyncio.gather(*map(self._told, chosen))
         now = datetime.now(UTC)
 
         def read() -> list[JobStatus]:
-            return [
-                self._desk.standing(run, parts.get(run.id, {}), outcomes.get(run.id, {}), now, percents.get(run.id))
-                for run in chosen
-            ]
+            return [self._read(run, what, now) for run, what in zip(chosen, told, strict=True)]
 
         async with self._files:
             found = await run_in_threadpool(read)
@@ -328,10 +324,38 @@ class JobBoard:
             if run.ended:
                 self._desk.forget(run.id)
 
+    async def _told(self, run: Run) -> Told:
+        """Return what Prefect tells of a run; an answer that makes no sense tells nothing.
+
+        Raises:
+            ServiceError: when Prefect does not answer.
+        """
+        try:
+            return await self._reader.told(run)
+        except ServiceError:
+            raise
+        except Exception:
+            self._blame(run)
+            return Told()
+
+    def _read(self, run: Run, told: Told, now: datetime) -> JobStatus:
+        """Return where a run stands; what is wrong with one hides no other."""
+        try:
+            return self._desk.standing(run, told.parts, told.outcomes, now, told.percent)
+        except Exception:
+            self._blame(run)
+            return _briefly(run, now)
+
+    def _blame(self, run: Run) -> None:
+        """Write down, once, that what a run has left cannot be read."""
+        if run.id not in self._odd:
+            _log.exception("the files or parts of the run %s cannot be read", run.id)
+        self._odd.add(run.id)
+
 
 def _briefly(run: Run, now: datetime) -> JobStatus:
     """Return where a run stands without looking at its files."""
-    return whole(run, [brief_cell(run, ref) for ref in refs_of(run)], now, None).model_copy(update={"cells": ()})
+    return whole(run, [brief_cell(run, ref) for ref in refs_of(run)], now, None)
 
 
 def _of_cell(shown: JobStatus, job_id: str) -> JobStatus:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from nightshift.dashboard.prefect_api import PrefectApi, is_missing
-from nightshift.dashboard.runs import BATCH, TAG, Run
+from nightshift.dashboard.runs import BATCH, MACHINE, TAG, WITH_CELLS, Run
 from nightshift.errors import NightshiftError, ServiceError, UnknownNameError
 from nightshift.plan.batch import BatchOutcome
 from nightshift.plan.outcome import CellOutcome
@@ -16,6 +17,8 @@ from nightshift.plan.outcome import CellOutcome
 #: Runs that are looked through at once, the newest.
 RECENT = 200
 _OUTCOME = "batch-outcome"
+#: What Prefect is asked of several runs, it is asked so many times at once.
+_AT_ONCE = 6
 
 
 class UnknownJobError(UnknownNameError):
@@ -25,6 +28,20 @@ class UnknownJobError(UnknownNameError):
         NightshiftError.__init__(
             self, f"there is no job '{job_id[:60]}'.", hint="`GET /api/ml/jobs` lists them; old ones are deleted."
         )
+
+
+class Told(NamedTuple):
+    """What Prefect tells of a run besides its state.
+
+    Attributes:
+        parts: name of a cell -> the run of its own within this one.
+        outcomes: name of a cell -> how it ended.
+        percent: that the run itself shows.
+    """
+
+    parts: Mapping[str, Run] = {}
+    outcomes: Mapping[str, CellOutcome] = {}
+    percent: float | None = None
 
 
 class Reader:
@@ -37,6 +54,7 @@ class Reader:
     def __init__(self, prefect: PrefectApi) -> None:
         self._prefect = prefect
         self._flows: dict[str, str] = {}
+        self._few = asyncio.Semaphore(_AT_ONCE)
 
     async def run(self, run_id: str) -> Run:
         """Return a run.
@@ -54,20 +72,32 @@ class Reader:
         (run,) = await self._named([found])
         return run
 
-    async def parts(self, runs: Iterable[Run]) -> dict[str, dict[str, Run]]:
-        """Return, for each run, the runs of its cells by name: tasks of a batch, flows within one of a machine."""
-        found: dict[str, dict[str, Run]] = {}
-        for run in runs:
-            if run.flow == BATCH:
-                wanted: dict[str, Any] = {"flow_runs": {"id": {"any_": [run.id]}}, "sort": "ID_DESC"}
-                parts = await self._prefect.all("task_runs/filter", wanted)
-            else:
-                wanted = {"flow_runs": {"parent_flow_run_id": {"any_": [run.id]}}, "sort": "START_TIME_ASC"}
-                parts = await self._prefect.all("flow_runs/filter", wanted)
-            found[run.id] = {str(part["name"]): Run.of(part) for part in parts}
-        return found
+    async def told(self, run: Run) -> Told:
+        """Return what there is to know of a run; of one that has not begun there is nothing.
 
-    async def outcomes(self, run: Run) -> dict[str, CellOutcome]:
+        Raises:
+            ServiceError: when Prefect does not answer.
+        """
+        if run.start is None:
+            return Told()
+        async with self._few:
+            return Told(
+                await self._parts(run) if run.flow in (BATCH, MACHINE) else {},
+                await self._outcomes(run) if run.flow == BATCH and run.ended else {},
+                await self._percent(run) if run.flow not in WITH_CELLS and not run.ended else None,
+            )
+
+    async def _parts(self, run: Run) -> dict[str, Run]:
+        """Return the runs of a run's cells by name: tasks of a batch, flows within one of a machine."""
+        if run.flow == BATCH:
+            wanted: dict[str, Any] = {"flow_runs": {"id": {"any_": [run.id]}}, "sort": "ID_DESC"}
+            parts = await self._prefect.all("task_runs/filter", wanted)
+        else:
+            wanted = {"flow_runs": {"parent_flow_run_id": {"any_": [run.id]}}, "sort": "START_TIME_ASC"}
+            parts = await self._prefect.all("flow_runs/filter", wanted)
+        return {str(part["name"]): Run.of(part) for part in parts}
+
+    async def _outcomes(self, run: Run) -> dict[str, CellOutcome]:
         """Return how the cells of a batch ended, as it has told."""
         wanted = {"flow_run_id": {"any_": [run.id]}, "key": {"any_": [_OUTCOME]}}
         found = await self._prefect.ask("artifacts/filter", {"artifacts": wanted, "sort": "CREATED_DESC", "limit": 1})
@@ -76,7 +106,7 @@ class Reader:
             return {cell.name: cell for cell in outcome.cells}
         return {}
 
-    async def percent(self, run: Run) -> float | None:
+    async def _percent(self, run: Run) -> float | None:
         """Return the progress that a run itself shows."""
         wanted = {"flow_run_id": {"any_": [run.id]}, "type": {"any_": ["progress"]}}
         found = await self._prefect.ask("artifacts/filter", {"artifacts": wanted, "sort": "CREATED_DESC", "limit": 1})

@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +15,17 @@ from support.machine import SUBJECT
 from nightshift.dashboard import jobs
 from nightshift.dashboard.jobs import JobBoard
 from nightshift.dashboard.prefect_api import PrefectApi
+from nightshift.dashboard.runs import JobStatus, Run
+from nightshift.dashboard.standing import Desk
 from nightshift.settings import Home
 
 CELLS = [{"subject": SUBJECT, "family": family, "target": "pi"} for family in ("anomaly", "rul")]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """An empty one."""
+    return Home(tmp_path)
 
 
 def run_of(state: str, **facts: Any) -> dict[str, Any]:
@@ -59,14 +68,14 @@ def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     monkeypatch.setattr(jobs, "time", type("Later", (), {"monotonic": staticmethod(lambda: clock() + seconds)}))
 
 
-def test_of_ended_runs_the_list_is_made_once_and_without_cells(trained: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_ended_runs_the_list_is_made_once_and_without_cells(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     server = Server(*[run_of("COMPLETED") for _ in range(3)], run_of("RUNNING"))
     looked: list[str] = []
     whole = jobs.refs_of
     monkeypatch.setattr(jobs, "refs_of", lambda run: looked.append(run.id) or whole(run))
 
     async def twice() -> None:
-        board = JobBoard(trained, server)
+        board = JobBoard(home, server)
         await board.recent()
         await board.status(server.runs[0]["id"])
         found = await board.recent()
@@ -76,3 +85,42 @@ def test_of_ended_runs_the_list_is_made_once_and_without_cells(trained: Home, mo
 
     asyncio.run(twice())
     assert len(looked) == 3
+
+
+def test_what_is_wrong_with_one_run_hides_no_other(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(run_of("RUNNING"), run_of("RUNNING"), run_of("RUNNING"))
+    ill, odd, well = (run["id"] for run in server.runs)
+    standing = Desk.standing
+
+    def breaks(desk: Desk, run: Run, *what: Any) -> JobStatus:
+        if run.id == ill:
+            raise RuntimeError("the file is odd")
+        return standing(desk, run, *what)
+
+    def no_sense(path: str, body: Any) -> None:
+        if path == "task_runs/filter" and body["flow_runs"]["id"]["any_"] == [odd]:
+            raise KeyError("state")
+
+    monkeypatch.setattr(Desk, "standing", breaks)
+    server.fails = no_sense
+
+    async def listed() -> None:
+        board = JobBoard(home, server)
+        assert [job.status for job in await board.recent()] == ["running"] * 3
+        assert len((await board.status(ill)).cells) == 2
+        assert (await board.status(well)).status == "running"
+        await board.stop()
+
+    asyncio.run(listed())
+
+
+def test_parts_are_asked_for_of_what_has_begun_alone(home: Home) -> None:
+    server = Server(run_of("RUNNING"), run_of("SCHEDULED", start_time=None), run_of("RUNNING"))
+
+    async def listed() -> None:
+        board = JobBoard(home, server)
+        assert len(await board.recent()) == 3
+        await board.stop()
+
+    asyncio.run(listed())
+    assert server.asked.count("task_runs/filter") == 2
