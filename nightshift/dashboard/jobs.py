@@ -42,6 +42,8 @@ _UNFINISHED = ("SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING")
 _RENEWED_S, _LISTED_S = 1.0, 10.0
 #: Who asks for the first time in a while waits for a new one.
 _STALE_S = 3.0
+#: Prefect has such moments, its database locked: so old a snapshot is still told, with its moment.
+_KEPT_S = 15.0
 
 
 class Started(BaseModel):
@@ -92,7 +94,7 @@ class JobBoard:
         self._shown: dict[str, JobStatus] = {}
         self._briefs: dict[str, JobStatus] = {}
         self._encoded: dict[str, bytes] = {}
-        self._renewed = self._listed = float("-inf")
+        self._renewed = self._listed = self._answered = float("-inf")
         self._renewing: asyncio.Task[None] | None = None
         self._files = asyncio.Lock()
         self._odd: set[str] = set()
@@ -250,7 +252,7 @@ class JobBoard:
         """See that the snapshot is new enough; who asks often never waits for it.
 
         Raises:
-            ServiceError: when Prefect did not answer a moment ago.
+            ServiceError: when Prefect has not answered for a while.
         """
         age = time.monotonic() - self._renewed
         if age < _RENEWED_S:
@@ -260,7 +262,11 @@ class JobBoard:
             # Where nobody waits for it, nobody would hear of its failure: the next who asks does.
             self._renewing.add_done_callback(lambda task: task.cancelled() or task.exception())
         if age >= _STALE_S:
-            await asyncio.shield(self._renewing)
+            try:
+                await asyncio.shield(self._renewing)
+            except ServiceError:
+                if time.monotonic() - self._answered > _KEPT_S:
+                    raise
 
     async def _renew(self) -> None:
         runs = await self._reader.newest(state={"type": {"any_": list(_UNFINISHED)}})
@@ -282,7 +288,7 @@ class JobBoard:
         changed = [run for run in found.values() if not run.ended or not self._knows_end(run)]
         await self._show([run for run in changed if not run.ended or run.id in self._shown])
         self._limit()
-        self._renewed = time.monotonic()
+        self._renewed = self._answered = time.monotonic()
 
     def _knows_end(self, run: Run) -> bool:
         shown = self._shown.get(run.id)

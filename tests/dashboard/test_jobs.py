@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from nightshift.dashboard.jobs import JobBoard
 from nightshift.dashboard.prefect_api import PrefectApi
 from nightshift.dashboard.runs import JobStatus, Run
 from nightshift.dashboard.standing import Desk
+from nightshift.errors import ServiceError
 from nightshift.settings import Home
 
 CELLS = [{"subject": SUBJECT, "family": family, "target": "pi"} for family in ("anomaly", "rul")]
@@ -124,3 +126,30 @@ def test_parts_are_asked_for_of_what_has_begun_alone(home: Home) -> None:
 
     asyncio.run(listed())
     assert server.asked.count("task_runs/filter") == 2
+
+
+def test_an_old_snapshot_is_told_with_its_moment_while_prefect_is_away_shortly(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server(run_of("RUNNING"))
+    (run_id,) = (run["id"] for run in server.runs)
+
+    def away(path: str, body: object) -> None:
+        raise ServiceError("Prefect answers 503: locked")
+
+    async def asked() -> None:
+        board = JobBoard(home, server)
+        before = await board.status(run_id)
+        server.fails = away
+        later(monkeypatch, 10)
+        assert (await board.status(run_id)).as_of == before.as_of
+        assert [job.as_of for job in await board.recent()] == [before.as_of]
+        assert json.loads(await board.status_json(run_id))["status"] == "running"
+        later(monkeypatch, 10)
+        with pytest.raises(ServiceError, match="locked"):
+            await board.status(run_id)
+        server.fails = lambda path, body: None
+        assert (await board.status(run_id)).as_of > before.as_of
+        await board.stop()
+
+    asyncio.run(asked())
