@@ -91,10 +91,11 @@ class Desk:
         self._tasks: dict[tuple[str, str], Task] = {}
         self._watched: dict[tuple[str, str], _Watched] = {}
         self._results: dict[str, tuple[str, dict[str, Any]]] = {}
+        self._over: dict[tuple[str, str], tuple[Run, CellStatus]] = {}
 
     def forget(self, run_id: str) -> None:
         """Let go of what is known of a run that has ended."""
-        for kept in (self._tasks, self._watched):
+        for kept in (self._tasks, self._watched, self._over):
             for place in [p for p in kept if p[0] == run_id]:
                 del kept[place]
         if not self._tasks:
@@ -124,11 +125,19 @@ class Desk:
         return whole(run, cells, now, percent)
 
     def _of_ref(self, run: Run, ref: CellRef, part: Run | None, outcome: CellOutcome | None) -> CellStatus:
+        place = (run.id, ref.name)
+        over = self._over.get(place)
+        if over is not None and over[0] == part and not run.ended:
+            # While others go on, what has ended is not read again.
+            return over[1]
         task = self._task(run, ref)
         if outcome is not None and outcome.cell_key:
             task = replace(task, key=outcome.cell_key)
         own = part or (run if run.flow == TRAIN else _not_begun(run, ref))
-        return self._cell(run, own, task, outcome)
+        found = self._cell(run, own, task, outcome)
+        if part is not None and part.ended:
+            self._over[place] = (part, found)
+        return found
 
     def _cell(self, run: Run, own: Run, task: Task, outcome: CellOutcome | None) -> CellStatus:
         place = (run.id, task.name)

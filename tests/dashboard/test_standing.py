@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from support.machine import SUBJECT
 
+from nightshift.dashboard import standing as reading
 from nightshift.dashboard.runs import JobStatus, Run, refs_of
 from nightshift.dashboard.standing import Desk
 from nightshift.plan.outcome import CellOutcome
@@ -130,6 +131,22 @@ def test_a_batch_is_as_far_as_its_cells_together(own: Home) -> None:
     assert [(c.status, c.progress) for c in found.cells] == [("completed", 100), ("pending", 0)]
     assert (found.status, found.progress, found.current_step) == ("running", 50, "1 of 2 done")
     assert found.machine == SUBJECT
+
+
+def test_of_a_batch_what_has_ended_is_read_once(own: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(
+        reading, "read_record", lambda home, key, stage: read.append(stage) or read_record(home, key, stage)
+    )
+    desk, run = Desk(own), batch("anomaly")
+    parts = {f"{SUBJECT}.anomaly.pi": a_run(state="COMPLETED", start=trained_at(own))}
+    first = desk.standing(run, parts, {}, NOW)
+    once = len(read)
+    assert (once > 0, first.cells[0].metrics["pr_auc"] > 0) == (True, True)
+    assert desk.standing(run, parts, {}, NOW).cells == first.cells
+    assert len(read) == once
+    desk.standing(batch("anomaly", state="COMPLETED"), parts, {}, NOW)
+    assert len(read) > once
 
 
 def test_what_a_batch_told_of_its_cells_counts(own: Home) -> None:
