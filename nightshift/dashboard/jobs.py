@@ -165,6 +165,17 @@ class JobBoard:
             return shown
         return _of_cell(shown, job_id)
 
+    async def run(self, run_id: str) -> Run:
+        """Return a flow run, asked for once.
+
+        Raises:
+            UnknownJobError: when there is none, or was none a moment ago.
+            ServiceError: when Prefect does not answer.
+        """
+        if run_id not in self._runs:
+            self._runs[run_id] = await self._reader.run(run_id)
+        return self._runs[run_id]
+
     async def status_json(self, job_id: str) -> bytes:
         """Return the status as JSON; encoded once for all who ask.
 
@@ -242,10 +253,7 @@ class JobBoard:
         shown = self._shown.get(run_id)
         if shown is not None:
             return shown
-        run = self._runs.get(run_id)
-        if run is None:
-            run = self._runs[run_id] = await self._reader.run(run_id)
-        await self._show([run])
+        await self._show([await self.run(run_id)])
         return self._shown[run_id]
 
     async def _fresh(self) -> None:

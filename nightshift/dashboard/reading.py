@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -19,6 +20,8 @@ RECENT = 200
 _OUTCOME = "batch-outcome"
 #: What Prefect is asked of several runs, it is asked so many times at once.
 _AT_ONCE = 6
+#: A run that was not there is not looked for again so soon; so many of these are remembered.
+_MISSING_S, _MOST_MISSING = 5.0, 1_000
 
 
 class UnknownJobError(UnknownNameError):
@@ -54,19 +57,26 @@ class Reader:
     def __init__(self, prefect: PrefectApi) -> None:
         self._prefect = prefect
         self._flows: dict[str, str] = {}
-        self._few = asyncio.Semaphore(_AT_ONCE)
+        self._few, self._sought = asyncio.Semaphore(_AT_ONCE), asyncio.Semaphore(_AT_ONCE)
+        self._missing: dict[str, float] = {}
 
     async def run(self, run_id: str) -> Run:
         """Return a run.
 
         Raises:
-            UnknownJobError: when there is none.
+            UnknownJobError: when there is none, or was none a moment ago.
             ServiceError: when Prefect does not answer.
         """
+        if time.monotonic() - self._missing.get(run_id, float("-inf")) < _MISSING_S:
+            raise UnknownJobError(run_id)
         try:
-            found = await self._prefect.ask(f"flow_runs/{run_id}")
+            async with self._sought:
+                found = await self._prefect.ask(f"flow_runs/{run_id}")
         except ServiceError as error:
             if is_missing(error):
+                if len(self._missing) >= _MOST_MISSING:
+                    self._missing.clear()
+                self._missing[run_id] = time.monotonic()
                 raise UnknownJobError(run_id) from None
             raise
         (run,) = await self._named([found])

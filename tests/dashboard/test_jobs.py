@@ -8,14 +8,16 @@ import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from support.machine import SUBJECT
 
-from nightshift.dashboard import jobs
+from nightshift.dashboard import jobs, reading
 from nightshift.dashboard.jobs import JobBoard
-from nightshift.dashboard.prefect_api import PrefectApi
+from nightshift.dashboard.prefect_api import PrefectApi, RefusedError
+from nightshift.dashboard.reading import UnknownJobError
 from nightshift.dashboard.runs import JobStatus, Run
 from nightshift.dashboard.standing import Desk
 from nightshift.errors import ServiceError
@@ -67,7 +69,8 @@ class Server(PrefectApi):
 def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """Have the board's clock go on."""
     clock = jobs.time.monotonic
-    monkeypatch.setattr(jobs, "time", type("Later", (), {"monotonic": staticmethod(lambda: clock() + seconds)}))
+    for module in (jobs, reading):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock() + seconds))
 
 
 def test_of_ended_runs_the_list_is_made_once_and_without_cells(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,6 +153,30 @@ def test_an_old_snapshot_is_told_with_its_moment_while_prefect_is_away_shortly(
             await board.status(run_id)
         server.fails = lambda path, body: None
         assert (await board.status(run_id)).as_of > before.as_of
+        await board.stop()
+
+    asyncio.run(asked())
+
+
+def test_a_job_that_is_not_there_is_not_looked_for_again_at_once(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    server, run_id = Server(), str(uuid.uuid4())
+
+    def missing(path: str, body: object) -> None:
+        if path == f"flow_runs/{run_id}":
+            raise RefusedError(404, "no such run")
+
+    server.fails = missing
+
+    async def asked() -> None:
+        board = JobBoard(home, server)
+        for _ in range(3):
+            with pytest.raises(UnknownJobError):
+                await board.status(run_id)
+        assert server.asked.count(f"flow_runs/{run_id}") == 1
+        later(monkeypatch, 10)
+        with pytest.raises(UnknownJobError):
+            await board.run(run_id)
+        assert server.asked.count(f"flow_runs/{run_id}") == 2
         await board.stop()
 
     asyncio.run(asked())
