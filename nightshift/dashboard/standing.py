@@ -317,21 +317,25 @@ def _remaining_s(task: Task, own: Run, watched: _Watched, last: ProgressEvent | 
 def _why(own: Run, records: Mapping[str, StageRecord], outcome: CellOutcome | None) -> dict[str, str]:
     if outcome is not None:
         bad = outcome.ending in BAD
-        return {"error": outcome.reason if bad else "", "hint": outcome.hint}
+        return _shown(outcome.reason if bad else "", outcome.hint)
     for record in records.values():
         if record.error and own.holds(datetime.fromisoformat(record.started_at)):
-            return {"error": without_credentials(record.error), "hint": without_credentials(record.hint)}
+            return _shown(record.error, record.hint)
     # A refusal that is remembered from an earlier run has its record from then.
     stopped = next((r for r in records.values() if r.error and r.error in own.message), None)
-    return {"error": stopped.error, "hint": stopped.hint} if stopped else {"error": own.why or own.state_name}
+    return _shown(stopped.error, stopped.hint) if stopped else {"error": own.why or own.state_name}
+
+
+def _shown(error: str, hint: str) -> dict[str, str]:
+    return {"error": without_credentials(error), "hint": without_credentials(hint)}
 
 
 def _how_it_ended(run: Run, records: Mapping[str, StageRecord], outcome: CellOutcome | None, task: Task) -> str:
     if outcome is not None and outcome.ending not in ("trained", *BAD):
-        return f"{outcome.ending.capitalize()}: {outcome.reason}"
+        return without_credentials(f"{outcome.ending.capitalize()}: {outcome.reason}")
     refused = next((r for r in records.values() if r.status == "not_applicable"), None)
     if refused:
-        return f"Not applicable: {refused.error}"
+        return without_credentials(f"Not applicable: {refused.error}")
     last = records.get(task.stages[-1])
     if last is not None and not run.holds(datetime.fromisoformat(last.started_at)):
         return "Up to date: nothing had to be done"

@@ -154,7 +154,7 @@ def test_what_a_batch_told_of_its_cells_counts(own: Home) -> None:
     facts = {"subject": SUBJECT, "target": "pi"}
     outcomes = {
         name["anomaly"]: CellOutcome(**facts, family="anomaly", ending="up to date", reason="unchanged"),
-        name["rul"]: CellOutcome(**facts, family="rul", ending="failed", reason="too large.", hint="Less."),
+        name["rul"]: CellOutcome(**facts, family="rul", ending="failed", reason="s3://me:key@store/x.", hint="Less."),
         name["forecast"]: CellOutcome(**facts, family="forecast", ending="failed", reason="stopped"),
     }
     parts = {name["forecast"]: a_run(state="CANCELLED")}
@@ -162,7 +162,7 @@ def test_what_a_batch_told_of_its_cells_counts(own: Home) -> None:
     found = standing(own, run, parts, outcomes)
     assert [c.status for c in found.cells] == ["completed", "failed", "cancelled"]
     assert found.cells[0].current_step == "Up to date: unchanged"
-    assert (found.cells[1].error, found.cells[1].hint) == ("too large.", "Less.")
+    assert (found.cells[1].error, found.cells[1].hint) == ("s3://store/x.", "Less.")
     assert (found.status, found.error) == ("failed", "2 of 3")
 
 
