@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from nightshift.dashboard.prefect_api import PrefectApi, is_missing
+from nightshift.dashboard.prefect_api import PAGE, PrefectApi, is_missing
 from nightshift.dashboard.runs import BATCH, MACHINE, TAG, WITH_CELLS, Run
 from nightshift.errors import NightshiftError, ServiceError, UnknownNameError
 from nightshift.plan.batch import BatchOutcome
@@ -17,6 +17,8 @@ from nightshift.plan.outcome import CellOutcome
 
 #: Runs that are looked through at once, the newest.
 RECENT = 200
+# What is planned ahead and what is a part of another run comes in between.
+_PAGES = 5
 _OUTCOME = "batch-outcome"
 #: What Prefect is asked of several runs, it is asked so many times at once.
 _AT_ONCE = 6
@@ -126,9 +128,14 @@ class Reader:
 
     async def newest(self, **wanted: Any) -> list[Run]:
         """Return the newest of our runs that are like this, without those that wait for their hour."""
-        body = {"flow_runs": {"tags": {"all_": [TAG]}, **wanted}, "sort": "EXPECTED_START_TIME_DESC", "limit": RECENT}
-        found = await self._prefect.ask("flow_runs/filter", body)
-        return await self._named([run for run in found if not _is_part(run) and not _is_planned(run)])
+        body = {"flow_runs": {"tags": {"all_": [TAG]}, **wanted}, "sort": "EXPECTED_START_TIME_DESC", "limit": PAGE}
+        jobs: list[Any] = []
+        for number in range(_PAGES):
+            found = await self._prefect.ask("flow_runs/filter", {**body, "offset": number * PAGE})
+            jobs += [run for run in found if not _is_part(run) and not _is_planned(run)]
+            if len(found) < PAGE or len(jobs) >= RECENT:
+                break
+        return await self._named(jobs[:RECENT])
 
     async def _named(self, found: list[Mapping[str, Any]]) -> list[Run]:
         """Return runs with the names of their flows."""

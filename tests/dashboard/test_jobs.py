@@ -180,3 +180,15 @@ def test_a_job_that_is_not_there_is_not_looked_for_again_at_once(home: Home, mon
         await board.stop()
 
     asyncio.run(asked())
+
+
+def test_what_is_planned_ahead_hides_no_run(home: Home) -> None:
+    planned = [run_of("SCHEDULED", auto_scheduled=True, state_name="Scheduled", start_time=None) for _ in range(250)]
+    server = Server(*planned, run_of("COMPLETED"), run_of("RUNNING"))
+
+    async def listed() -> None:
+        board = JobBoard(home, server)
+        assert sorted(job.status for job in await board.recent()) == ["completed", "running"]
+        await board.stop()
+
+    asyncio.run(listed())
