@@ -20,6 +20,7 @@ from nightshift.dashboard.runs import (
     JobStatus,
     Run,
     Status,
+    name_of,
     refs_of,
 )
 from nightshift.errors import NightshiftError, without_credentials
@@ -31,6 +32,7 @@ from nightshift.plan.records import STAGES, StageRecord, read_record, work_folde
 from nightshift.plan.state import cell_of, make_cell, newest
 from nightshift.plan.synthesis import STAGES as SYNTHESIS_STAGES
 from nightshift.plan.synthesis import Synthesis, SynthesisOptions, synthesis_code
+from nightshift.plan.synthesis import newest as newest_synthesis
 from nightshift.progress import ProgressEvent, Tail, described, percent_of
 from nightshift.settings import Home
 from nightshift.simulate.profile import load_profile
@@ -201,8 +203,8 @@ class Desk:
 
     def _synthesis(self, run: Run) -> Iterator[Task]:
         given, place = run.parameters, (run.id, "synthesis")
+        subject, key = str(given.get("machine_id", "")), ""
         if place not in self._tasks:
-            subject, key = str(given.get("machine_id", "")), ""
             with suppress(NightshiftError, ValidationError, TypeError):
                 job = Synthesis(
                     subject=subject,
@@ -214,7 +216,13 @@ class Desk:
                 )
                 key = job.key
             self._tasks[place] = Task(f"{subject}.synthesis", "synthesis", key, SYNTHESIS_STAGES)
-        yield self._tasks[place]
+        task = self._tasks[place]
+        if run.start is not None and not self._works_on(run, task.key):
+            # The profile may have been edited since.
+            begun = newest_synthesis(self._home, subject)
+            if begun is not None and self._works_on(run, begun.key):
+                task = self._tasks[place] = replace(task, key=begun.key)
+        yield task
 
     def _task(self, run: Run, ref: CellRef) -> Task:
         """Return which cell a reference means: the one that this run works on, or will."""
@@ -349,7 +357,7 @@ def whole(run: Run, cells: Sequence[CellStatus], now: datetime, percent: float |
     targets = {cell.name.rsplit(".", 1)[1] for cell in cells} if run.flow != SYNTHESIS else set()
     facts: dict[str, Any] = {
         "job_id": run.id,
-        "name": _name_of(run, cells),
+        "name": name_of(run, cells),
         "flow": run.flow,
         "status": run.status,
         "as_of": now,
@@ -365,15 +373,6 @@ def whole(run: Run, cells: Sequence[CellStatus], now: datetime, percent: float |
         taken = ("progress", "current_step", "remaining_s", "metrics", "model_path", "error", "hint")
         return JobStatus(**facts, **{name: getattr(cells[0], name) for name in taken}, cells=tuple(cells))
     return JobStatus(**facts, **_together(run, cells, percent), cells=tuple(cells))
-
-
-def _name_of(run: Run, cells: Sequence[CellStatus]) -> str:
-    if len(cells) == 1:
-        return cells[0].name
-    subjects = {cell.name.rsplit(".", 2)[0] for cell in cells}
-    if len(subjects) == 1:
-        return f"{subjects.pop()}: {', '.join(cell.family for cell in cells)}"
-    return f"{len(subjects)} machines, {len(cells)} models" if cells else run.name
 
 
 def _together(run: Run, cells: Sequence[CellStatus], percent: float | None) -> dict[str, Any]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from support.machine import SUBJECT
+from support.machines import SMALL, write_machine
 
 from nightshift.dashboard import standing as reading
 from nightshift.dashboard.runs import JobStatus, Run, refs_of
@@ -15,6 +17,8 @@ from nightshift.dashboard.standing import Desk
 from nightshift.plan.outcome import CellOutcome
 from nightshift.plan.records import StageRecord, read_record, work_folder, write_record
 from nightshift.plan.state import make_cell, remember
+from nightshift.plan.synthesis import SynthesisOptions, plan_synthesis
+from nightshift.plan.synthesis import remember as remember_synthesis
 from nightshift.progress import FileSink, ProgressEvent
 from nightshift.settings import Home
 
@@ -178,3 +182,20 @@ def test_a_machine_of_which_nothing_has_landed_is_told_of_all_the_same(own: Home
     run = a_run(state="FAILED", parameters={"subject": "gone", "family": "anomaly"}, message="UnknownNameError: gone")
     found = standing(own, run)
     assert (found.name, found.cells[0].job_id, found.error) == ("gone.anomaly.pi", "", "gone")
+
+
+def test_a_synthesis_is_found_again_after_its_profile_was_edited(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    job = plan_synthesis(home, write_machine(home), 5_000, 7, SynthesisOptions())
+    remember_synthesis(home, job)
+    FileSink(work_folder(home, job.key) / "progress.jsonl")(ProgressEvent(job.key, "physics", step=5, total=10))
+    run = a_run("synthesize-machine", "RUNNING", parameters={"machine_id": SMALL, "rows": 5_000})
+    before = standing(home, run)
+    assert before.current_step.startswith("Simulating")
+    write_machine(home, life={"mean_h": 120})
+    after = standing(home, run)
+    assert (after.current_step, after.cells[0].job_id) == (before.current_step, f"{ID}.{job.key[:12]}")
+    earlier = a_run(
+        "synthesize-machine", start=NOW - timedelta(hours=3), end=NOW - timedelta(hours=2), parameters=run.parameters
+    )
+    assert standing(home, earlier).cells[0].job_id != after.cells[0].job_id
