@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -15,13 +16,12 @@ from pydantic import BaseModel, ConfigDict
 
 from nightshift.dashboard.logs import LogLine, Logs
 from nightshift.dashboard.prefect_api import PrefectApi
-from nightshift.dashboard.reading import RECENT, Reader, UnknownJobError
+from nightshift.dashboard.reading import RECENT, Reader, Told, UnknownJobError
 from nightshift.dashboard.runs import (
     BATCH,
     ENDED,
     KEY_DIGITS,
     MACHINE,
-    WITH_CELLS,
     JobStatus,
     Run,
     Status,
@@ -35,6 +35,7 @@ from nightshift.plan.batch import ask_to_stop
 from nightshift.plan.cell import sha256_json
 from nightshift.settings import Home
 
+_log = logging.getLogger("nightshift.dashboard")
 _ID = re.compile(rf"([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})(?:\.([0-9a-f]{{{KEY_DIGITS}}}))?")
 _UNFINISHED = ("SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING")
 #: The snapshot is this old at most where somebody asks all the time, and what has ended is looked through so often.
@@ -43,6 +44,8 @@ _RENEWED_S, _LISTED_S = 1.0, 10.0
 _STALE_S = 3.0
 #: Labels of a run: what its request was told.
 _ESTIMATED_S, _ESTIMATED_FROM = "nightshift.estimated_s", "nightshift.estimated_from"
+#: Prefect has such moments, its database locked: so old a snapshot is still told, with its moment.
+_KEPT_S = 15.0
 
 
 class Started(BaseModel):
@@ -93,10 +96,12 @@ class JobBoard:
         self._desk = Desk(home)
         self._runs: dict[str, Run] = {}
         self._shown: dict[str, JobStatus] = {}
+        self._briefs: dict[str, JobStatus] = {}
         self._encoded: dict[str, bytes] = {}
-        self._renewed = self._listed = float("-inf")
+        self._renewed = self._listed = self._answered = float("-inf")
         self._renewing: asyncio.Task[None] | None = None
         self._files = asyncio.Lock()
+        self._odd: set[str] = set()
         self._starter = Starter(prefect)
         self._reader = Reader(prefect)
         self.logs = Logs(home, prefect, self.status)
@@ -165,6 +170,17 @@ class JobBoard:
             return shown
         return _of_cell(shown, job_id)
 
+    async def run(self, run_id: str) -> Run:
+        """Return a flow run, asked for once.
+
+        Raises:
+            UnknownJobError: when there is none, or was none a moment ago.
+            ServiceError: when Prefect does not answer.
+        """
+        if run_id not in self._runs:
+            self._runs[run_id] = await self._reader.run(run_id)
+        return self._runs[run_id]
+
     async def status_json(self, job_id: str) -> bytes:
         """Return the status as JSON; encoded once for all who ask.
 
@@ -185,8 +201,14 @@ class JobBoard:
         """
         await self._fresh()
         now = datetime.now(UTC)
-        found = [self._shown.get(run.id) or _briefly(run, now) for run in self._runs.values()]
-        return sorted(found, key=lambda job: job.created_at or now, reverse=True)
+        new = [run for run in self._runs.values() if run.id not in self._shown and run.id not in self._briefs]
+        if new:
+            # A fleet's run has thousands of cells.
+            made = await run_in_threadpool(lambda: [_briefly(run, now).model_copy(update={"cells": ()}) for run in new])
+            self._briefs |= {job.job_id: job for job in made if job.job_id in self._runs}
+        found = [self._shown.get(run_id) or self._briefs.get(run_id) for run_id in self._runs]
+        jobs = [j.model_copy(update={"cells": ()}) if j.status in ENDED and j.cells else j for j in found if j]
+        return sorted(jobs, key=lambda job: job.created_at or now, reverse=True)
 
     async def log(self, job_id: str, after: str = "") -> AsyncIterator[LogLine]:
         """Yield what a job says, from its beginning or after a line that is known, until it has ended.
@@ -236,17 +258,14 @@ class JobBoard:
         shown = self._shown.get(run_id)
         if shown is not None:
             return shown
-        run = self._runs.get(run_id)
-        if run is None:
-            run = self._runs[run_id] = await self._reader.run(run_id)
-        await self._show([run])
+        await self._show([await self.run(run_id)])
         return self._shown[run_id]
 
     async def _fresh(self) -> None:
         """See that the snapshot is new enough; who asks often never waits for it.
 
         Raises:
-            ServiceError: when Prefect did not answer a moment ago.
+            ServiceError: when Prefect has not answered for a while.
         """
         age = time.monotonic() - self._renewed
         if age < _RENEWED_S:
@@ -256,7 +275,11 @@ class JobBoard:
             # Where nobody waits for it, nobody would hear of its failure: the next who asks does.
             self._renewing.add_done_callback(lambda task: task.cancelled() or task.exception())
         if age >= _STALE_S:
-            await asyncio.shield(self._renewing)
+            try:
+                await asyncio.shield(self._renewing)
+            except ServiceError:
+                if time.monotonic() - self._answered > _KEPT_S:
+                    raise
 
     async def _renew(self) -> None:
         runs = await self._reader.newest(state={"type": {"any_": list(_UNFINISHED)}})
@@ -273,10 +296,12 @@ class JobBoard:
         for run_id in deleted:
             self._drop(run_id)
         self._runs |= found
+        for run_id in [i for i, brief in self._briefs.items() if i in found and brief.status != found[i].status]:
+            del self._briefs[run_id]
         changed = [run for run in found.values() if not run.ended or not self._knows_end(run)]
         await self._show([run for run in changed if not run.ended or run.id in self._shown])
         self._limit()
-        self._renewed = time.monotonic()
+        self._renewed = self._answered = time.monotonic()
 
     def _knows_end(self, run: Run) -> bool:
         shown = self._shown.get(run.id)
@@ -285,6 +310,8 @@ class JobBoard:
     def _drop(self, run_id: str) -> None:
         self._runs.pop(run_id, None)
         self._shown.pop(run_id, None)
+        self._briefs.pop(run_id, None)
+        self._odd.discard(run_id)
         self._forget_encoded(run_id)
 
     def _forget_encoded(self, run_id: str) -> None:
@@ -302,18 +329,11 @@ class JobBoard:
         chosen = list(runs)
         if not chosen:
             return
-        parts = await self._reader.parts([run for run in chosen if run.flow in (BATCH, MACHINE)])
-        outcomes = {run.id: await self._reader.outcomes(run) for run in chosen if run.flow == BATCH and run.ended}
-        percents = {
-            run.id: await self._reader.percent(run) for run in chosen if run.flow not in WITH_CELLS and not run.ended
-        }
+        told = await asyncio.gather(*map(self._told, chosen))
         now = datetime.now(UTC)
 
         def read() -> list[JobStatus]:
-            return [
-                self._desk.standing(run, parts.get(run.id, {}), outcomes.get(run.id, {}), now, percents.get(run.id))
-                for run in chosen
-            ]
+            return [self._read(run, what, now) for run, what in zip(chosen, told, strict=True)]
 
         async with self._files:
             found = await run_in_threadpool(read)
@@ -322,6 +342,34 @@ class JobBoard:
             self._forget_encoded(run.id)
             if run.ended:
                 self._desk.forget(run.id)
+
+    async def _told(self, run: Run) -> Told:
+        """Return what Prefect tells of a run; an answer that makes no sense tells nothing.
+
+        Raises:
+            ServiceError: when Prefect does not answer.
+        """
+        try:
+            return await self._reader.told(run)
+        except ServiceError:
+            raise
+        except Exception:
+            self._blame(run)
+            return Told()
+
+    def _read(self, run: Run, told: Told, now: datetime) -> JobStatus:
+        """Return where a run stands; what is wrong with one hides no other."""
+        try:
+            return self._desk.standing(run, told.parts, told.outcomes, now, told.percent)
+        except Exception:
+            self._blame(run)
+            return _briefly(run, now)
+
+    def _blame(self, run: Run) -> None:
+        """Write down, once, that what a run has left cannot be read."""
+        if run.id not in self._odd:
+            _log.exception("the files or parts of the run %s cannot be read", run.id)
+        self._odd.add(run.id)
 
 
 def _started(run: Run, *, repeated: bool) -> Started:
@@ -337,7 +385,7 @@ def _started(run: Run, *, repeated: bool) -> Started:
 
 def _briefly(run: Run, now: datetime) -> JobStatus:
     """Return where a run stands without looking at its files."""
-    return whole(run, [brief_cell(run, ref) for ref in refs_of(run)], now, None).model_copy(update={"cells": ()})
+    return whole(run, [brief_cell(run, ref) for ref in refs_of(run)], now, None)
 
 
 def _of_cell(shown: JobStatus, job_id: str) -> JobStatus:

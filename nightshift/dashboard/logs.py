@@ -14,7 +14,8 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict
 
 from nightshift.dashboard.prefect_api import PrefectApi
-from nightshift.dashboard.runs import ENDED, JobStatus
+from nightshift.dashboard.reading import UnknownJobError
+from nightshift.dashboard.runs import ENDED, CellStatus, JobStatus
 from nightshift.dashboard.standing import PROGRESS
 from nightshift.errors import ServiceError, without_credentials
 from nightshift.plan.records import work_folder
@@ -33,6 +34,10 @@ _LINGER_S = 10.0
 _EARLIER, _MOST = 2_000, 20_000
 _EARLIER_BYTES = 1_000_000
 _LONGEST = 2_000
+#: Streams that are open at once.
+_STREAMS = 200
+
+_log = logging.getLogger("nightshift.dashboard")
 
 
 class LogLine(BaseModel):
@@ -73,6 +78,17 @@ class Logs:
         """Those that are followed now, by flow run."""
         return self._tails
 
+    def see_room(self) -> None:
+        """See that one more may listen.
+
+        Raises:
+            ServiceError: when very many do already.
+        """
+        if sum(tail.listeners for tail in self._tails.values()) >= _STREAMS:
+            raise ServiceError(
+                f"{_STREAMS} logs are followed now, and no more can be.", hint="Close pages of runs, and try again."
+            )
+
     async def follow(self, job_id: str, after: str) -> AsyncIterator[LogLine]:
         """Yield a job's lines until it has ended.
 
@@ -85,10 +101,14 @@ class Logs:
         tail = self._tails.get(run_id)
         if tail is None or tail.closed:
             tail = self._tails[run_id] = LogTail(run_id, self._home, self._prefect, self._status_of)
-            tail.begin(lambda: self._tails.pop(run_id, None))
-        async for line in tail.lines(after):
+            tail.begin(self._let_go)
+        async for line in tail.lines(after, job_id if digits else ""):
             if not about or not line.id or about in line.text:
                 yield line
+
+    def _let_go(self, tail: LogTail) -> None:
+        if self._tails.get(tail.run_id) is tail:
+            del self._tails[tail.run_id]
 
     async def stop(self) -> None:
         """End all."""
@@ -102,6 +122,7 @@ class LogTail:
         listeners: how many listen.
         polls: how often it has asked.
         closed: whether nothing more will come.
+        over: ids of the cells of which nothing more will come.
     """
 
     def __init__(
@@ -110,6 +131,7 @@ class LogTail:
         self.run_id = run_id
         self.listeners = self.polls = 0
         self.closed = False
+        self.over: set[str] = set()
         self._home, self._prefect, self._status_of = home, prefect, status_of
         self._lines: list[LogLine] = []
         self._dropped = 0
@@ -120,10 +142,10 @@ class LogTail:
         self._progress: dict[str, Tail] = {}
         self._task: asyncio.Task[None] | None = None
 
-    def begin(self, ended: Callable[[], object]) -> None:
+    def begin(self, ended: Callable[[LogTail], object]) -> None:
         """Poll from now on; `ended` is called when that is over."""
         self._task = asyncio.create_task(self._run())
-        self._task.add_done_callback(lambda _task: ended())
+        self._task.add_done_callback(lambda _task: ended(self))
 
     async def stop(self) -> None:
         """Poll no more."""
@@ -131,8 +153,8 @@ class LogTail:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def lines(self, after: str) -> AsyncIterator[LogLine]:
-        """Yield the lines after a known one as they come, until there will be no more."""
+    async def lines(self, after: str, cell: str = "") -> AsyncIterator[LogLine]:
+        """Yield the lines after a known one as they come, until there will be no more, or none of a cell."""
         self.listeners += 1
         try:
             while not self.closed and not self.polls:
@@ -143,7 +165,7 @@ class LogTail:
                     place = max(place, self._dropped)
                     yield self._lines[place - self._dropped]
                     place += 1
-                if self.closed:
+                if self.closed or cell in self.over:
                     return
                 await self._changed.wait()
         finally:
@@ -178,19 +200,34 @@ class LogTail:
             # First: what is said between the two is not missed.
             job = await self._status_of(self.run_id)
             found = [*await self._logged(), *await run_in_threadpool(self._spoken, job)]
+        except UnknownJobError as error:
+            self._remark("WARNING", error.what)
+            return True
         except ServiceError as error:
+            self._pause(f"{error.what} The log goes on when it is back.")
+            return False
+        except Exception:
             if not self._away:
-                self._remark("WARNING", f"{error.what} The log goes on when it is back.")
-            self._away = True
+                _log.exception("the log of %s cannot be read", self.run_id)
+            self._pause("The log cannot be read just now; it is tried again.")
             return False
         finally:
             self.polls += 1
         if self._away:
-            self._remark("INFO", "Prefect answers again.")
+            self._remark("INFO", "The log goes on.")
             self._away = False
+        over = {cell.job_id for cell in job.cells if cell.job_id and _is_over(cell)}
+        if over != self.over:
+            self.over = over
+            self._wake()
         self._take(found)
-        ended = job.ended_at or (datetime.now(UTC) if job.status in ENDED else None)
-        return job.status in ENDED and (ended is None or _age_s(ended) > _LAST_S)
+        return _is_over(job)
+
+    def _pause(self, why: str) -> None:
+        """Say once why nothing comes."""
+        if not self._away:
+            self._remark("WARNING", why)
+        self._away = True
 
     async def _logged(self) -> list[LogLine]:
         wanted = {"flow_runs": {"parent_flow_run_id": {"any_": [self.run_id]}}}
@@ -235,6 +272,9 @@ class LogTail:
         if over > 0:
             del self._lines[:over]
             self._dropped += over
+            # What is older is not asked for again.
+            since = _stamp(self._newest - timedelta(seconds=_LATE_S))
+            self._known = {known for known in self._known if known >= since}
         if fresh or self.polls == 1:
             self._wake()
 
@@ -267,9 +307,14 @@ def _said(name: str, event: ProgressEvent) -> LogLine:
 def _made(at: datetime, level: str, text: str, source: str) -> LogLine:
     """Return a line whose id sorts by time, and is the same whoever reads it again."""
     digest = hashlib.sha256(source.encode()).hexdigest()[:12]
-    stamp = f"{at.astimezone(UTC):%Y%m%dT%H%M%S%f}"
-    return LogLine(id=f"{stamp}-{digest}", at=at, level=level, text=without_credentials(text)[:_LONGEST])
+    return LogLine(id=f"{_stamp(at)}-{digest}", at=at, level=level, text=without_credentials(text)[:_LONGEST])
 
 
-def _age_s(moment: datetime) -> float:
-    return (datetime.now(UTC) - moment).total_seconds()
+def _stamp(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y%m%dT%H%M%S%f}"
+
+
+def _is_over(job: CellStatus) -> bool:
+    """Whether a job or a cell has ended, and said its last."""
+    said_until = (job.ended_at or job.started_at or datetime.min.replace(tzinfo=UTC)) + timedelta(seconds=_LAST_S)
+    return job.status in ENDED and said_until < datetime.now(UTC)

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
-from nightshift.dashboard.prefect_api import PrefectApi, is_missing
-from nightshift.dashboard.runs import BATCH, TAG, Run
+from nightshift.dashboard.prefect_api import PAGE, PrefectApi, is_missing
+from nightshift.dashboard.runs import BATCH, MACHINE, TAG, WITH_CELLS, Run
 from nightshift.errors import NightshiftError, ServiceError, UnknownNameError
 from nightshift.plan.batch import BatchOutcome
 from nightshift.plan.outcome import CellOutcome
 
 #: Runs that are looked through at once, the newest.
 RECENT = 200
+# What is planned ahead and what is a part of another run comes in between.
+_PAGES = 5
 _OUTCOME = "batch-outcome"
+#: What Prefect is asked of several runs, it is asked so many times at once.
+_AT_ONCE = 6
+#: A run that was not there is not looked for again so soon; so many of these are remembered.
+_MISSING_S, _MOST_MISSING = 5.0, 1_000
 
 
 class UnknownJobError(UnknownNameError):
@@ -25,6 +33,20 @@ class UnknownJobError(UnknownNameError):
         NightshiftError.__init__(
             self, f"there is no job '{job_id[:60]}'.", hint="`GET /api/ml/jobs` lists them; old ones are deleted."
         )
+
+
+class Told(NamedTuple):
+    """What Prefect tells of a run besides its state.
+
+    Attributes:
+        parts: name of a cell -> the run of its own within this one.
+        outcomes: name of a cell -> how it ended.
+        percent: that the run itself shows.
+    """
+
+    parts: Mapping[str, Run] = {}
+    outcomes: Mapping[str, CellOutcome] = {}
+    percent: float | None = None
 
 
 class Reader:
@@ -37,37 +59,57 @@ class Reader:
     def __init__(self, prefect: PrefectApi) -> None:
         self._prefect = prefect
         self._flows: dict[str, str] = {}
+        self._few, self._sought = asyncio.Semaphore(_AT_ONCE), asyncio.Semaphore(_AT_ONCE)
+        self._missing: dict[str, float] = {}
 
     async def run(self, run_id: str) -> Run:
         """Return a run.
 
         Raises:
-            UnknownJobError: when there is none.
+            UnknownJobError: when there is none, or was none a moment ago.
             ServiceError: when Prefect does not answer.
         """
+        if time.monotonic() - self._missing.get(run_id, float("-inf")) < _MISSING_S:
+            raise UnknownJobError(run_id)
         try:
-            found = await self._prefect.ask(f"flow_runs/{run_id}")
+            async with self._sought:
+                found = await self._prefect.ask(f"flow_runs/{run_id}")
         except ServiceError as error:
             if is_missing(error):
+                if len(self._missing) >= _MOST_MISSING:
+                    self._missing.clear()
+                self._missing[run_id] = time.monotonic()
                 raise UnknownJobError(run_id) from None
             raise
         (run,) = await self._named([found])
         return run
 
-    async def parts(self, runs: Iterable[Run]) -> dict[str, dict[str, Run]]:
-        """Return, for each run, the runs of its cells by name: tasks of a batch, flows within one of a machine."""
-        found: dict[str, dict[str, Run]] = {}
-        for run in runs:
-            if run.flow == BATCH:
-                wanted: dict[str, Any] = {"flow_runs": {"id": {"any_": [run.id]}}, "sort": "ID_DESC"}
-                parts = await self._prefect.all("task_runs/filter", wanted)
-            else:
-                wanted = {"flow_runs": {"parent_flow_run_id": {"any_": [run.id]}}, "sort": "START_TIME_ASC"}
-                parts = await self._prefect.all("flow_runs/filter", wanted)
-            found[run.id] = {str(part["name"]): Run.of(part) for part in parts}
-        return found
+    async def told(self, run: Run) -> Told:
+        """Return what there is to know of a run; of one that has not begun there is nothing.
 
-    async def outcomes(self, run: Run) -> dict[str, CellOutcome]:
+        Raises:
+            ServiceError: when Prefect does not answer.
+        """
+        if run.start is None:
+            return Told()
+        async with self._few:
+            return Told(
+                await self._parts(run) if run.flow in (BATCH, MACHINE) else {},
+                await self._outcomes(run) if run.flow == BATCH and run.ended else {},
+                await self._percent(run) if run.flow not in WITH_CELLS and not run.ended else None,
+            )
+
+    async def _parts(self, run: Run) -> dict[str, Run]:
+        """Return the runs of a run's cells by name: tasks of a batch, flows within one of a machine."""
+        if run.flow == BATCH:
+            wanted: dict[str, Any] = {"flow_runs": {"id": {"any_": [run.id]}}, "sort": "ID_DESC"}
+            parts = await self._prefect.all("task_runs/filter", wanted)
+        else:
+            wanted = {"flow_runs": {"parent_flow_run_id": {"any_": [run.id]}}, "sort": "START_TIME_ASC"}
+            parts = await self._prefect.all("flow_runs/filter", wanted)
+        return {str(part["name"]): Run.of(part) for part in parts}
+
+    async def _outcomes(self, run: Run) -> dict[str, CellOutcome]:
         """Return how the cells of a batch ended, as it has told."""
         wanted = {"flow_run_id": {"any_": [run.id]}, "key": {"any_": [_OUTCOME]}}
         found = await self._prefect.ask("artifacts/filter", {"artifacts": wanted, "sort": "CREATED_DESC", "limit": 1})
@@ -76,7 +118,7 @@ class Reader:
             return {cell.name: cell for cell in outcome.cells}
         return {}
 
-    async def percent(self, run: Run) -> float | None:
+    async def _percent(self, run: Run) -> float | None:
         """Return the progress that a run itself shows."""
         wanted = {"flow_run_id": {"any_": [run.id]}, "type": {"any_": ["progress"]}}
         found = await self._prefect.ask("artifacts/filter", {"artifacts": wanted, "sort": "CREATED_DESC", "limit": 1})
@@ -86,9 +128,14 @@ class Reader:
 
     async def newest(self, **wanted: Any) -> list[Run]:
         """Return the newest of our runs that are like this, without those that wait for their hour."""
-        body = {"flow_runs": {"tags": {"all_": [TAG]}, **wanted}, "sort": "EXPECTED_START_TIME_DESC", "limit": RECENT}
-        found = await self._prefect.ask("flow_runs/filter", body)
-        return await self._named([run for run in found if not _is_part(run) and not _is_planned(run)])
+        body = {"flow_runs": {"tags": {"all_": [TAG]}, **wanted}, "sort": "EXPECTED_START_TIME_DESC", "limit": PAGE}
+        jobs: list[Any] = []
+        for number in range(_PAGES):
+            found = await self._prefect.ask("flow_runs/filter", {**body, "offset": number * PAGE})
+            jobs += [run for run in found if not _is_part(run) and not _is_planned(run)]
+            if len(found) < PAGE or len(jobs) >= RECENT:
+                break
+        return await self._named(jobs[:RECENT])
 
     async def _named(self, found: list[Mapping[str, Any]]) -> list[Run]:
         """Return runs with the names of their flows."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -169,6 +169,16 @@ def refs_of(run: Run) -> tuple[CellRef, ...]:
         if run.flow == BATCH:
             return each_once([CellRef.model_validate(one) for one in given["cells"]])
     return ()
+
+
+def name_of(run: Run, cells: Sequence[CellStatus]) -> str:
+    """Return what people call a run of these cells."""
+    if len(cells) == 1:
+        return cells[0].name
+    subjects = {cell.name.rsplit(".", 2)[0] for cell in cells}
+    if len(subjects) == 1:
+        return f"{subjects.pop()}: {', '.join(cell.family for cell in cells)}"
+    return f"{len(subjects)} machines, {len(cells)} models" if cells else run.name
 
 
 def _ref(given: Mapping[str, Any], family: str) -> CellRef:

@@ -20,6 +20,7 @@ from nightshift.dashboard.runs import (
     JobStatus,
     Run,
     Status,
+    name_of,
     refs_of,
 )
 from nightshift.errors import NightshiftError, without_credentials
@@ -31,6 +32,7 @@ from nightshift.plan.records import STAGES, StageRecord, read_record, work_folde
 from nightshift.plan.state import cell_of, make_cell, newest
 from nightshift.plan.synthesis import STAGES as SYNTHESIS_STAGES
 from nightshift.plan.synthesis import Synthesis, SynthesisOptions, synthesis_code
+from nightshift.plan.synthesis import newest as newest_synthesis
 from nightshift.progress import ProgressEvent, Tail, described, percent_of
 from nightshift.settings import Home
 from nightshift.simulate.profile import load_profile
@@ -91,10 +93,11 @@ class Desk:
         self._tasks: dict[tuple[str, str], Task] = {}
         self._watched: dict[tuple[str, str], _Watched] = {}
         self._results: dict[str, tuple[str, dict[str, Any]]] = {}
+        self._over: dict[tuple[str, str], tuple[Run, CellStatus]] = {}
 
     def forget(self, run_id: str) -> None:
         """Let go of what is known of a run that has ended."""
-        for kept in (self._tasks, self._watched):
+        for kept in (self._tasks, self._watched, self._over):
             for place in [p for p in kept if p[0] == run_id]:
                 del kept[place]
         if not self._tasks:
@@ -124,11 +127,19 @@ class Desk:
         return whole(run, cells, now, percent)
 
     def _of_ref(self, run: Run, ref: CellRef, part: Run | None, outcome: CellOutcome | None) -> CellStatus:
+        place = (run.id, ref.name)
+        over = self._over.get(place)
+        if over is not None and over[0] == part and not run.ended:
+            # While others go on, what has ended is not read again.
+            return over[1]
         task = self._task(run, ref)
         if outcome is not None and outcome.cell_key:
             task = replace(task, key=outcome.cell_key)
         own = part or (run if run.flow == TRAIN else _not_begun(run, ref))
-        return self._cell(run, own, task, outcome)
+        found = self._cell(run, own, task, outcome)
+        if part is not None and part.ended:
+            self._over[place] = (part, found)
+        return found
 
     def _cell(self, run: Run, own: Run, task: Task, outcome: CellOutcome | None) -> CellStatus:
         place = (run.id, task.name)
@@ -192,8 +203,8 @@ class Desk:
 
     def _synthesis(self, run: Run) -> Iterator[Task]:
         given, place = run.parameters, (run.id, "synthesis")
+        subject, key = str(given.get("machine_id", "")), ""
         if place not in self._tasks:
-            subject, key = str(given.get("machine_id", "")), ""
             with suppress(NightshiftError, ValidationError, TypeError):
                 job = Synthesis(
                     subject=subject,
@@ -205,7 +216,13 @@ class Desk:
                 )
                 key = job.key
             self._tasks[place] = Task(f"{subject}.synthesis", "synthesis", key, SYNTHESIS_STAGES)
-        yield self._tasks[place]
+        task = self._tasks[place]
+        if run.start is not None and not self._works_on(run, task.key):
+            # The profile may have been edited since.
+            begun = newest_synthesis(self._home, subject)
+            if begun is not None and self._works_on(run, begun.key):
+                task = self._tasks[place] = replace(task, key=begun.key)
+        yield task
 
     def _task(self, run: Run, ref: CellRef) -> Task:
         """Return which cell a reference means: the one that this run works on, or will."""
@@ -308,21 +325,25 @@ def _remaining_s(task: Task, own: Run, watched: _Watched, last: ProgressEvent | 
 def _why(own: Run, records: Mapping[str, StageRecord], outcome: CellOutcome | None) -> dict[str, str]:
     if outcome is not None:
         bad = outcome.ending in BAD
-        return {"error": outcome.reason if bad else "", "hint": outcome.hint}
+        return _shown(outcome.reason if bad else "", outcome.hint)
     for record in records.values():
         if record.error and own.holds(datetime.fromisoformat(record.started_at)):
-            return {"error": without_credentials(record.error), "hint": without_credentials(record.hint)}
+            return _shown(record.error, record.hint)
     # A refusal that is remembered from an earlier run has its record from then.
     stopped = next((r for r in records.values() if r.error and r.error in own.message), None)
-    return {"error": stopped.error, "hint": stopped.hint} if stopped else {"error": own.why or own.state_name}
+    return _shown(stopped.error, stopped.hint) if stopped else {"error": own.why or own.state_name}
+
+
+def _shown(error: str, hint: str) -> dict[str, str]:
+    return {"error": without_credentials(error), "hint": without_credentials(hint)}
 
 
 def _how_it_ended(run: Run, records: Mapping[str, StageRecord], outcome: CellOutcome | None, task: Task) -> str:
     if outcome is not None and outcome.ending not in ("trained", *BAD):
-        return f"{outcome.ending.capitalize()}: {outcome.reason}"
+        return without_credentials(f"{outcome.ending.capitalize()}: {outcome.reason}")
     refused = next((r for r in records.values() if r.status == "not_applicable"), None)
     if refused:
-        return f"Not applicable: {refused.error}"
+        return without_credentials(f"Not applicable: {refused.error}")
     last = records.get(task.stages[-1])
     if last is not None and not run.holds(datetime.fromisoformat(last.started_at)):
         return "Up to date: nothing had to be done"
@@ -336,7 +357,7 @@ def whole(run: Run, cells: Sequence[CellStatus], now: datetime, percent: float |
     targets = {cell.name.rsplit(".", 1)[1] for cell in cells} if run.flow != SYNTHESIS else set()
     facts: dict[str, Any] = {
         "job_id": run.id,
-        "name": _name_of(run, cells),
+        "name": name_of(run, cells),
         "flow": run.flow,
         "status": run.status,
         "as_of": now,
@@ -352,15 +373,6 @@ def whole(run: Run, cells: Sequence[CellStatus], now: datetime, percent: float |
         taken = ("progress", "current_step", "remaining_s", "metrics", "model_path", "error", "hint")
         return JobStatus(**facts, **{name: getattr(cells[0], name) for name in taken}, cells=tuple(cells))
     return JobStatus(**facts, **_together(run, cells, percent), cells=tuple(cells))
-
-
-def _name_of(run: Run, cells: Sequence[CellStatus]) -> str:
-    if len(cells) == 1:
-        return cells[0].name
-    subjects = {cell.name.rsplit(".", 2)[0] for cell in cells}
-    if len(subjects) == 1:
-        return f"{subjects.pop()}: {', '.join(cell.family for cell in cells)}"
-    return f"{len(subjects)} machines, {len(cells)} models" if cells else run.name
 
 
 def _together(run: Run, cells: Sequence[CellStatus], percent: float | None) -> dict[str, Any]:

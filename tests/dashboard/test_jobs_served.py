@@ -279,7 +279,7 @@ def test_while_prefect_is_away_all_is_told_so_and_a_stream_goes_on_when_it_is_ba
         assert place.post(f"train/cancel/{long_job}").status_code == 202
         said = [data["text"] for _, _, data in stream.result(120)[:-1]]
     away = next(i for i, text in enumerate(said) if "does not answer" in text)
-    back = next(i for i, text in enumerate(said) if "answers again" in text)
+    back = next(i for i, text in enumerate(said) if text == "The log goes on.")
     assert away < back < len(said) - 1
 
 

@@ -19,7 +19,7 @@ from support.machine import SUBJECT
 from nightshift.dashboard.app import create_app
 from nightshift.dashboard.config import load_config
 from nightshift.dashboard.reading import UnknownJobError
-from nightshift.dashboard.runs import CellStatus, JobStatus
+from nightshift.dashboard.runs import CellStatus, JobStatus, Run
 from nightshift.plan.state import newest
 from nightshift.progress import FileSink, ProgressEvent
 from nightshift.settings import Home
@@ -48,20 +48,19 @@ class Board:
         self.stopped.append((job_id, user))
         return self.jobs[job_id]
 
+    async def run(self, run_id: str) -> Run:
+        assert run_id == RUN
+        given = {"subject": SUBJECT, "family": "anomaly", "target": "pi", "options": {"time_limit_s": 120.0}}
+        return Run(RUN, "r", "train", "RUNNING", parameters=given, labels={"nightshift.user": "ada"})
+
     async def stop(self) -> None:
         pass
 
 
 class Prefect:
-    """Knows one flow run."""
+    """An address."""
 
-    url = "http://127.0.0.1:4200/api"
-
-    async def ask(self, path: str) -> dict[str, Any]:
-        assert path == f"flow_runs/{RUN}"
-        options = {"time_limit_s": 120.0}
-        given = {"subject": SUBJECT, "family": "anomaly", "target": "pi", "options": options}
-        return {"id": RUN, "name": "r", "parameters": given, "labels": {"nightshift.user": "ada"}}
+    url = "http://ada:secret@127.0.0.1:4200/api"
 
     async def close(self) -> None:
         pass

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from support.machine import SUBJECT
+from support.machines import SMALL, write_machine
 
+from nightshift.dashboard import standing as reading
 from nightshift.dashboard.runs import JobStatus, Run, refs_of
 from nightshift.dashboard.standing import Desk
 from nightshift.plan.outcome import CellOutcome
 from nightshift.plan.records import StageRecord, read_record, work_folder, write_record
 from nightshift.plan.state import make_cell, remember
+from nightshift.plan.synthesis import SynthesisOptions, plan_synthesis
+from nightshift.plan.synthesis import remember as remember_synthesis
 from nightshift.progress import FileSink, ProgressEvent
 from nightshift.settings import Home
 
@@ -132,12 +137,28 @@ def test_a_batch_is_as_far_as_its_cells_together(own: Home) -> None:
     assert found.machine == SUBJECT
 
 
+def test_of_a_batch_what_has_ended_is_read_once(own: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(
+        reading, "read_record", lambda home, key, stage: read.append(stage) or read_record(home, key, stage)
+    )
+    desk, run = Desk(own), batch("anomaly")
+    parts = {f"{SUBJECT}.anomaly.pi": a_run(state="COMPLETED", start=trained_at(own))}
+    first = desk.standing(run, parts, {}, NOW)
+    once = len(read)
+    assert (once > 0, first.cells[0].metrics["pr_auc"] > 0) == (True, True)
+    assert desk.standing(run, parts, {}, NOW).cells == first.cells
+    assert len(read) == once
+    desk.standing(batch("anomaly", state="COMPLETED"), parts, {}, NOW)
+    assert len(read) > once
+
+
 def test_what_a_batch_told_of_its_cells_counts(own: Home) -> None:
     name = {family: f"{SUBJECT}.{family}.pi" for family in ("anomaly", "rul", "forecast")}
     facts = {"subject": SUBJECT, "target": "pi"}
     outcomes = {
         name["anomaly"]: CellOutcome(**facts, family="anomaly", ending="up to date", reason="unchanged"),
-        name["rul"]: CellOutcome(**facts, family="rul", ending="failed", reason="too large.", hint="Less."),
+        name["rul"]: CellOutcome(**facts, family="rul", ending="failed", reason="s3://me:key@store/x.", hint="Less."),
         name["forecast"]: CellOutcome(**facts, family="forecast", ending="failed", reason="stopped"),
     }
     parts = {name["forecast"]: a_run(state="CANCELLED")}
@@ -145,7 +166,7 @@ def test_what_a_batch_told_of_its_cells_counts(own: Home) -> None:
     found = standing(own, run, parts, outcomes)
     assert [c.status for c in found.cells] == ["completed", "failed", "cancelled"]
     assert found.cells[0].current_step == "Up to date: unchanged"
-    assert (found.cells[1].error, found.cells[1].hint) == ("too large.", "Less.")
+    assert (found.cells[1].error, found.cells[1].hint) == ("s3://store/x.", "Less.")
     assert (found.status, found.error) == ("failed", "2 of 3")
 
 
@@ -161,3 +182,20 @@ def test_a_machine_of_which_nothing_has_landed_is_told_of_all_the_same(own: Home
     run = a_run(state="FAILED", parameters={"subject": "gone", "family": "anomaly"}, message="UnknownNameError: gone")
     found = standing(own, run)
     assert (found.name, found.cells[0].job_id, found.error) == ("gone.anomaly.pi", "", "gone")
+
+
+def test_a_synthesis_is_found_again_after_its_profile_was_edited(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    job = plan_synthesis(home, write_machine(home), 5_000, 7, SynthesisOptions())
+    remember_synthesis(home, job)
+    FileSink(work_folder(home, job.key) / "progress.jsonl")(ProgressEvent(job.key, "physics", step=5, total=10))
+    run = a_run("synthesize-machine", "RUNNING", parameters={"machine_id": SMALL, "rows": 5_000})
+    before = standing(home, run)
+    assert before.current_step.startswith("Simulating")
+    write_machine(home, life={"mean_h": 120})
+    after = standing(home, run)
+    assert (after.current_step, after.cells[0].job_id) == (before.current_step, f"{ID}.{job.key[:12]}")
+    earlier = a_run(
+        "synthesize-machine", start=NOW - timedelta(hours=3), end=NOW - timedelta(hours=2), parameters=run.parameters
+    )
+    assert standing(home, earlier).cells[0].job_id != after.cells[0].job_id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Response
@@ -10,9 +11,10 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from nightshift.dashboard.auth import Operator, Viewer
 from nightshift.dashboard.jobs import Started
-from nightshift.dashboard.runs import JobStatus
+from nightshift.dashboard.runs import ENDED, JobStatus, Status
 from nightshift.dashboard.service import Svc
 from nightshift.dashboard.training import KINDS, TrainRequest
+from nightshift.errors import NightshiftError
 
 router = APIRouter(prefix="/api/ml", tags=["training"])
 
@@ -51,6 +53,7 @@ async def status(job_id: JobId, _user: Viewer, service: Svc) -> Response:
 async def _known(job_id: JobId, service: Svc) -> str:
     """See that there is such a job before a stream begins."""
     await service.jobs.status(job_id)
+    service.jobs.logs.see_room()
     return job_id
 
 
@@ -64,7 +67,16 @@ async def logs(
     """Stream what a job says: events `log` with at, level and text, and `end` with its status when it has ended."""
     async for line in service.jobs.log(job_id, last_event_id):
         yield ServerSentEvent(event="log", data=line.data, id=line.id or None)
-    yield ServerSentEvent(event="end", data={"status": (await service.jobs.status(job_id)).status})
+    if ended := await _ending(job_id, service):
+        yield ServerSentEvent(event="end", data={"status": ended})
+
+
+async def _ending(job_id: str, service: Svc) -> Status | None:
+    """Return how a job has ended; None where it goes on or nobody knows: without an `end`, listeners come back."""
+    with suppress(NightshiftError):
+        status = (await service.jobs.status(job_id)).status
+        return status if status in ENDED else None
+    return None
 
 
 @router.post("/train/cancel/{job_id}", status_code=202)

@@ -19,10 +19,10 @@ from nightshift.dashboard.jobs import parsed
 from nightshift.dashboard.live import cell_at, live_names
 from nightshift.dashboard.pages.render import page
 from nightshift.dashboard.results import shown
-from nightshift.dashboard.runs import ENDED, CellStatus, JobStatus, Run
+from nightshift.dashboard.runs import ENDED, CellStatus, JobStatus
 from nightshift.dashboard.service import Svc
 from nightshift.dashboard.training_form import again
-from nightshift.errors import UnknownNameError
+from nightshift.errors import UnknownNameError, without_credentials
 from nightshift.plan.cell import Cell
 from nightshift.settings import Home
 from nightshift.tracking.results import read_result
@@ -41,7 +41,8 @@ _API = "/api"
 async def runs(request: Request, service: Svc, _user: Viewer, part: Literal["", "list"] = "") -> Response:
     """List the runs that go on, and the newest that have ended."""
     jobs = await service.jobs.recent()
-    return page(request, "_runs.html.j2" if part else "runs.html.j2", jobs=jobs, took=_took)
+    name = "_runs.html.j2" if part else "runs.html.j2"
+    return await run_in_threadpool(page, request, name, jobs=jobs, took=_took)
 
 
 @router.get("/jobs/{job_id}")
@@ -60,7 +61,7 @@ async def run(
     content["shown_results"] = await run_in_threadpool(_results, service.home, job) if ended else []
     if part == "results":
         return page(request, "_run_results.html.j2", **content)
-    asked = Run.of(await service.prefect.ask(f"flow_runs/{run_id}"), job.flow)
+    asked = await service.jobs.run(run_id)
     return page(
         request,
         "run.html.j2",
@@ -70,7 +71,7 @@ async def run(
         of_whole=bool(digits),
         curves={},
         have="",
-        prefect_at=f"{service.prefect.url.removesuffix(_API)}/runs/flow-run/{run_id}",
+        prefect_at=f"{without_credentials(service.prefect.url).removesuffix(_API)}/runs/flow-run/{run_id}",
     )
 
 

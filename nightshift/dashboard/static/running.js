@@ -2,6 +2,8 @@
 "use strict";
 
 const MOST_LINES = 5000;
+// A log that is refused is asked for again so often, after ever longer.
+const MOST_REFUSED = 6, AGAIN_MS = 3000;
 const clock = new Intl.DateTimeFormat(undefined, {hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23"});
 
 /** Follow a run's log: text only; it goes along with the newest line until the reader scrolls up. */
@@ -34,20 +36,35 @@ function follow(log) {
     toEnd();
     log.focus();
   });
-  const source = new EventSource(log.dataset.source);
-  source.addEventListener("open", () => (said.textContent = "Live"));
-  source.addEventListener("log", (event) => {
-    waiting.push(JSON.parse(event.data));
-    drawn ||= setTimeout(write, 50);
-  });
-  source.addEventListener("end", () => {
-    source.close();
-    said.textContent = log.childElementCount || waiting.length ? "The run has ended." : "The run has ended; it said nothing.";
-  });
-  source.addEventListener("error", () => {
-    const over = source.readyState === EventSource.CLOSED;
-    said.textContent = over ? "The log cannot be had: load the page again." : "The connection is lost; trying again …";
-  });
+  let refused = 0;
+  const listen = () => {
+    const source = new EventSource(log.dataset.source);
+    // Another source begins at the first line again.
+    const begin = () => {
+      waiting.length = 0;
+      log.replaceChildren();
+    };
+    source.addEventListener("open", begin, {once: true});
+    source.addEventListener("open", () => {
+      refused = 0;
+      said.textContent = "Live";
+    });
+    source.addEventListener("log", (event) => {
+      waiting.push(JSON.parse(event.data));
+      drawn ||= setTimeout(write, 50);
+    });
+    source.addEventListener("end", () => {
+      source.close();
+      said.textContent = log.childElementCount || waiting.length ? "The run has ended." : "The run has ended; it said nothing.";
+    });
+    source.addEventListener("error", () => {
+      // A browser comes back by itself after a lost connection, and not after an answer such as 503.
+      const over = source.readyState === EventSource.CLOSED && ++refused > MOST_REFUSED;
+      if (source.readyState === EventSource.CLOSED && !over) setTimeout(listen, refused * AGAIN_MS);
+      said.textContent = over ? "The log cannot be had: load the page again." : "The connection is lost; trying again …";
+    });
+  };
+  listen();
 }
 
 /** Tell people, and screen readers, that a run's state is another. */
