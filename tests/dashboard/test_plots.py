@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pytest
 import uvicorn
 from fastapi import FastAPI, Request, Response
@@ -15,9 +16,13 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from playwright.sync_api import Browser, Locator, Page, expect
 from starlette.staticfiles import StaticFiles
 from support.browser import PHONE, browser, page_of
+from support.bundles import interface, manifest, sum_graph
 
 import nightshift.dashboard
+from nightshift.dashboard.answer_figures import figures_of
 from nightshift.dashboard.pages.render import environment
+from nightshift.dashboard.predictions import Answer, OutputAnswer
+from nightshift.edge.rows import Rows
 from nightshift.problems.evaluation import Figure, Series
 
 pytestmark = pytest.mark.slow
@@ -189,6 +194,23 @@ def test_moments_are_the_viewers_and_a_machines_wall_clock_its_own(page: Page, s
     assert figure.locator("details th").first.inner_text() == "time"
     wall = [Series(label="a", x=[NEW_YEAR, NEW_YEAR + 3600], y=[1.0, 2.0])]
     figure = shown(page, shop, line(series=wall, x_is_time=True, x_label="local time"))
+    assert "00:00:00" in table_of(figure)[0][0]
+
+
+@pytest.mark.parametrize("output", ["value", "yhat"])
+def test_an_answer_stands_at_the_machine_s_own_hour(page: Page, shop: Shop, output: str) -> None:
+    graph = sum_graph()
+    face = interface(sensors=("speed",), steps=2, step_s=3600.0)
+    values: list[Any] = [[[3.0], [4.0]]] if output == "yhat" else [1.0, 2.0]
+    said = Answer(
+        **{"machine": "pump_1", "family": "rul", "target": "pi", "version": 1, "bundle_id": "", "rows": 2},
+        **{"first_answered": 0, "window_rows": 2, "classes": (), "thresholds": {}, "summary": "", "latency_ms": 1.0},
+        outputs=(OutputAnswer(name=output, unit="", meaning="", columns=(), values=values),),
+        times=("2026-01-01T00:00:00", "2026-01-01T01:00:00"),
+    )
+    civil_s = np.array([NEW_YEAR, NEW_YEAR + 3600]).astype(np.int64)
+    rows = Rows(np.zeros((2, 3), np.float32), np.zeros(2, np.intp), civil_s)
+    figure = shown(page, shop, figures_of(said, rows, manifest(graph, interface=face))[0])
     assert "00:00:00" in table_of(figure)[0][0]
 
 
