@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.slow
 NEW_YEAR = 1_767_225_600.0
 _PAGE = """{% extends "base.html.j2" %}{% from "_parts.html.j2" import plot %}
 {% block main %}<h1>Plots</h1>
-{% if figure %}{{ plot(figure) }}{% else %}{{ plot(source="/figure", every_s=0.3) }}{% endif %}{% endblock %}"""
+{% if figure %}{{ plot(figure) }}{% else %}{{ plot(source="/figure", every_s=0.3, title=title) }}{% endif %}{% endblock %}"""
 #: How often each colour stands in the canvas.
 _COUNT = """() => {
   const c = document.querySelector("canvas"), n = {};
@@ -50,10 +51,12 @@ class Shop:
 
     Attributes:
         figure: that the page holds; None: it is fetched.
+        title: that the page gives one that is fetched.
         fetched: what is answered then.
     """
 
     figure: Figure | None = None
+    title: str = ""
     fetched: Response | Figure | None = None
     address: str = ""
     asked: list[float] = field(default_factory=list)
@@ -68,7 +71,7 @@ def shop() -> Iterator[Shop]:
 
     @app.get("/", response_class=HTMLResponse)
     def index(request: Request) -> HTMLResponse:
-        html = environment().from_string(_PAGE).render(request=request, path="/", user=None, figure=found.figure)
+        html = environment().from_string(_PAGE).render(request=request, path="/", user=None, figure=found.figure, title=found.title)
         return HTMLResponse(html, headers={"Content-Security-Policy": "default-src 'self'"})
 
     @app.get("/figure", response_model=None)
@@ -249,11 +252,12 @@ def test_a_matrix_is_a_shaded_table(page: Page, shop: Shop) -> None:
     expect(figure.locator("details")).to_be_hidden()
 
 
-def test_a_table_has_its_first_rows_and_says_so(page: Page, shop: Shop) -> None:
+def test_a_long_table_has_its_last_rows_and_says_so(page: Page, shop: Shop) -> None:
     x: list[float | str] = [float(i) for i in range(1000)]
     figure = shown(page, shop, line(series=[Series(label="a", x=x, y=[1.0] * 1000)]))
-    assert len(table_of(figure)) == 200
-    expect(figure.locator("details caption")).to_contain_text("the first 200 of 1000 rows")
+    rows = table_of(figure)
+    assert (len(rows), rows[-1][0]) == (200, "999")
+    expect(figure.locator("details caption")).to_contain_text("the last 200 of 1000 rows")
     expect(figure.locator("details thead th").first).to_have_attribute("scope", "col")
 
 
@@ -310,3 +314,13 @@ def test_a_figure_is_fetched_again_and_its_errors_are_said(page: Page, shop: Sho
     page.evaluate("document.querySelector('figure').remove()")
     page.wait_for_timeout(800)
     assert len(shop.asked) <= asked + 1
+
+
+def test_a_figure_keeps_the_name_that_the_page_gives_it(page: Page, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shop, "title", "tcn: loss")
+    shop.figure, shop.fetched = None, line(title="loss")
+    page.goto(shop.address)
+    figure = page.locator("figure.plot")
+    expect(figure.locator("canvas")).to_be_visible()
+    expect(figure.locator("figcaption")).to_have_text("tcn: loss")
+    expect(figure.locator(".canvas")).to_have_attribute("aria-label", re.compile("^tcn: loss"))
