@@ -32,7 +32,8 @@ pytestmark = pytest.mark.slow
 NEW_YEAR = 1_767_225_600.0
 _PAGE = """{% extends "base.html.j2" %}{% from "_parts.html.j2" import plot %}
 {% block main %}<h1>Plots</h1>
-{% if figure %}{{ plot(figure) }}{% else %}{{ plot(source="/figure", every_s=0.3, title=title) }}{% endif %}{% endblock %}"""
+{% if figure %}{{ plot(figure) }}{% else %}{{ plot(source="/figure", every_s=0.3, title=title) }}{% endif %}
+{% endblock %}"""
 #: How often each colour stands in the canvas.
 _COUNT = """() => {
   const c = document.querySelector("canvas"), n = {};
@@ -71,7 +72,11 @@ def shop() -> Iterator[Shop]:
 
     @app.get("/", response_class=HTMLResponse)
     def index(request: Request) -> HTMLResponse:
-        html = environment().from_string(_PAGE).render(request=request, path="/", user=None, figure=found.figure, title=found.title)
+        html = (
+            environment()
+            .from_string(_PAGE)
+            .render(request=request, path="/", user=None, figure=found.figure, title=found.title)
+        )
         return HTMLResponse(html, headers={"Content-Security-Policy": "default-src 'self'"})
 
     @app.get("/figure", response_model=None)
@@ -316,7 +321,9 @@ def test_a_figure_is_fetched_again_and_its_errors_are_said(page: Page, shop: Sho
     assert len(shop.asked) <= asked + 1
 
 
-def test_a_figure_keeps_the_name_that_the_page_gives_it(page: Page, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_figure_keeps_the_name_that_the_page_gives_it(
+    page: Page, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(shop, "title", "tcn: loss")
     shop.figure, shop.fetched = None, line(title="loss")
     page.goto(shop.address)
