@@ -16,6 +16,8 @@ from nightshift.problems.evaluation import Figure, Series
 _MOST = 6
 #: So many rows before a forecast are drawn with it.
 _BEFORE = 200
+#: By these words plots.js tells a wall clock's seconds from moments, which it would show in the viewer's zone.
+_WALL_CLOCK = "the machine's local time"
 
 
 def figures_of(answer: Answer, rows: Rows, manifest: BundleManifest) -> list[Figure]:
@@ -57,7 +59,7 @@ def _forecasts(answer: Answer, rows: Rows, manifest: BundleManifest) -> list[Fig
             Figure(
                 key=f"forecast-{k}",
                 title=f"Forecast of {sensor}",
-                x_label="the machine's own clock" if answer.times else "steps ahead",
+                x_label=_WALL_CLOCK if answer.times else "steps ahead",
                 y_label=units.get(sensor, ""),
                 series=series,
                 x_is_time=bool(answer.times),
@@ -103,7 +105,7 @@ def _score(answer: Answer, output: OutputAnswer, i: int, at: list[float], *, is_
 
 
 def _clock(*, is_time: bool) -> str:
-    return "the machine's own clock" if is_time else "row"
+    return _WALL_CLOCK if is_time else "row"
 
 
 def _bars(output: OutputAnswer) -> Figure | None:

@@ -141,7 +141,9 @@ def answer(request: Request, status: HTTPStatus, what: str, hint: str = "") -> R
     what, hint = (errors.without_credentials(" ".join(said.split())) for said in (what, hint))
     if _is_htmx(request):
         found: Response = page(request, "_fault.html.j2", what=what, hint=hint, status_code=status.value)
-        found.headers.update({"HX-Retarget": "#said", "HX-Reswap": "innerHTML", "HX-Push-Url": "false"})
+        # Whatever part of an answer was asked for: of this one it is the whole.
+        changes = {"HX-Retarget": "#said", "HX-Reswap": "innerHTML", "HX-Reselect": "unset", "HX-Push-Url": "false"}
+        found.headers.update(changes)
         return found
     # A link to a download that fails was followed by a person.
     if _is_api(request) and "text/html" not in request.headers.get("accept", ""):

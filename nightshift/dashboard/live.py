@@ -124,7 +124,7 @@ def _figure(
     groups = _groups(grouped, known)
     if name not in groups:
         raise UnknownNameError("curve", name[:80], groups, hint="" if groups else "Nothing was told yet.")
-    title = _TITLES.get(name, _words(name))
+    title = title_of(name)
     curves = []
     for of, label in groups[name].items():
         thin = _thinned(points(of))
@@ -141,9 +141,10 @@ def _thinned(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
     return points[::-1][::step][::-1]
 
 
-def _words(name: str) -> str:
+def title_of(name: str) -> str:
+    """Return what a figure is called on a page."""
     text = name.removesuffix("_pct").replace("_", " ")
-    return text[:1].upper() + text[1:]
+    return _TITLES.get(name, text[:1].upper() + text[1:])
 
 
 def _unit(name: str) -> str:

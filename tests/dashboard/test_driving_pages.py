@@ -51,6 +51,7 @@ def test_a_run_has_its_curves_checkpoints_and_log(pages: TestClient, home: Home)
     log_of(home, "ppo_v1").write_text("".join(f"line {i} <b>\n" for i in range(2_000)))
     text = pages.get("/driving/ppo_v1").text
     assert 'data-source="/api/live/runs/ppo_v1/reward" data-every="5"' in text
+    assert "<figcaption>Mean reward</figcaption>" in text
     assert "score 0.610 on validation" in text
     assert "line 1999 &lt;b&gt;" in text
     assert "line 1000 " not in text

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pytest
 import uvicorn
 from fastapi import FastAPI, Request, Response
@@ -15,9 +17,13 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from playwright.sync_api import Browser, Locator, Page, expect
 from starlette.staticfiles import StaticFiles
 from support.browser import PHONE, browser, page_of
+from support.bundles import interface, manifest, sum_graph
 
 import nightshift.dashboard
+from nightshift.dashboard.answer_figures import figures_of
 from nightshift.dashboard.pages.render import environment
+from nightshift.dashboard.predictions import Answer, OutputAnswer
+from nightshift.edge.rows import Rows
 from nightshift.problems.evaluation import Figure, Series
 
 pytestmark = pytest.mark.slow
@@ -26,7 +32,8 @@ pytestmark = pytest.mark.slow
 NEW_YEAR = 1_767_225_600.0
 _PAGE = """{% extends "base.html.j2" %}{% from "_parts.html.j2" import plot %}
 {% block main %}<h1>Plots</h1>
-{% if figure %}{{ plot(figure) }}{% else %}{{ plot(source="/figure", every_s=0.3) }}{% endif %}{% endblock %}"""
+{% if figure %}{{ plot(figure) }}{% else %}{{ plot(source="/figure", every_s=0.3, title=title) }}{% endif %}
+{% endblock %}"""
 #: How often each colour stands in the canvas.
 _COUNT = """() => {
   const c = document.querySelector("canvas"), n = {};
@@ -45,10 +52,12 @@ class Shop:
 
     Attributes:
         figure: that the page holds; None: it is fetched.
+        title: that the page gives one that is fetched.
         fetched: what is answered then.
     """
 
     figure: Figure | None = None
+    title: str = ""
     fetched: Response | Figure | None = None
     address: str = ""
     asked: list[float] = field(default_factory=list)
@@ -63,7 +72,11 @@ def shop() -> Iterator[Shop]:
 
     @app.get("/", response_class=HTMLResponse)
     def index(request: Request) -> HTMLResponse:
-        html = environment().from_string(_PAGE).render(request=request, path="/", user=None, figure=found.figure)
+        html = (
+            environment()
+            .from_string(_PAGE)
+            .render(request=request, path="/", user=None, figure=found.figure, title=found.title)
+        )
         return HTMLResponse(html, headers={"Content-Security-Policy": "default-src 'self'"})
 
     @app.get("/figure", response_model=None)
@@ -192,6 +205,23 @@ def test_moments_are_the_viewers_and_a_machines_wall_clock_its_own(page: Page, s
     assert "00:00:00" in table_of(figure)[0][0]
 
 
+@pytest.mark.parametrize("output", ["value", "yhat"])
+def test_an_answer_stands_at_the_machine_s_own_hour(page: Page, shop: Shop, output: str) -> None:
+    graph = sum_graph()
+    face = interface(sensors=("speed",), steps=2, step_s=3600.0)
+    values: list[Any] = [[[3.0], [4.0]]] if output == "yhat" else [1.0, 2.0]
+    said = Answer(
+        **{"machine": "pump_1", "family": "rul", "target": "pi", "version": 1, "bundle_id": "", "rows": 2},
+        **{"first_answered": 0, "window_rows": 2, "classes": (), "thresholds": {}, "summary": "", "latency_ms": 1.0},
+        outputs=(OutputAnswer(name=output, unit="", meaning="", columns=(), values=values),),
+        times=("2026-01-01T00:00:00", "2026-01-01T01:00:00"),
+    )
+    civil_s = np.array([NEW_YEAR, NEW_YEAR + 3600]).astype(np.int64)
+    rows = Rows(np.zeros((2, 3), np.float32), np.zeros(2, np.intp), civil_s)
+    figure = shown(page, shop, figures_of(said, rows, manifest(graph, interface=face))[0])
+    assert "00:00:00" in table_of(figure)[0][0]
+
+
 def test_bands_bars_names_and_stretches_are_drawn(page: Page, shop: Shop) -> None:
     names: list[float | str] = ["load", "speed"]
     bars = line(series=[Series(label="gain", x=names, y=[0.7, 0.3], style="bars")])
@@ -227,11 +257,12 @@ def test_a_matrix_is_a_shaded_table(page: Page, shop: Shop) -> None:
     expect(figure.locator("details")).to_be_hidden()
 
 
-def test_a_table_has_its_first_rows_and_says_so(page: Page, shop: Shop) -> None:
+def test_a_long_table_has_its_last_rows_and_says_so(page: Page, shop: Shop) -> None:
     x: list[float | str] = [float(i) for i in range(1000)]
     figure = shown(page, shop, line(series=[Series(label="a", x=x, y=[1.0] * 1000)]))
-    assert len(table_of(figure)) == 200
-    expect(figure.locator("details caption")).to_contain_text("the first 200 of 1000 rows")
+    rows = table_of(figure)
+    assert (len(rows), rows[-1][0]) == (200, "999")
+    expect(figure.locator("details caption")).to_contain_text("the last 200 of 1000 rows")
     expect(figure.locator("details thead th").first).to_have_attribute("scope", "col")
 
 
@@ -288,3 +319,15 @@ def test_a_figure_is_fetched_again_and_its_errors_are_said(page: Page, shop: Sho
     page.evaluate("document.querySelector('figure').remove()")
     page.wait_for_timeout(800)
     assert len(shop.asked) <= asked + 1
+
+
+def test_a_figure_keeps_the_name_that_the_page_gives_it(
+    page: Page, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shop, "title", "tcn: loss")
+    shop.figure, shop.fetched = None, line(title="loss")
+    page.goto(shop.address)
+    figure = page.locator("figure.plot")
+    expect(figure.locator("canvas")).to_be_visible()
+    expect(figure.locator("figcaption")).to_have_text("tcn: loss")
+    expect(figure.locator(".canvas")).to_have_attribute("aria-label", re.compile("^tcn: loss"))

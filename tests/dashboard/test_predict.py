@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,29 @@ def test_the_page_makes_a_form_of_the_model_s_columns(client: TestClient) -> Non
     assert "0 to 60" in page, "the range"
     assert "/example?" in page
     assert "has a model" in client.get("/predict?machine=pump").text
+
+
+def test_a_machine_without_the_model_shows_its_own(client: TestClient) -> None:
+    page = client.get(f"/predict?machine={SUBJECT}&family=rul")
+    assert page.status_code == 200
+    assert "has no model “rul”" in page.text
+    assert '<option value="anomaly">anomaly</option>' in page.text
+    assert client.get(f"{PAGE}&version=9").status_code == 404
+
+
+def test_a_model_for_several_devices_is_chosen_with_its_own(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = client.app.state.service.matrix  # type: ignore[attr-defined]
+    known = board.get()
+    machine = known.by_id[SUBJECT]
+    twin = next(c for c in machine.cells if c.family == "anomaly").model_copy(update={"target": "jetson"})
+    both = machine.model_copy(update={"cells": (*machine.cells, twin)})
+    monkeypatch.setattr(board, "get", lambda: replace(known, machines=(both,)))
+    page = client.get(f"/predict?machine={SUBJECT}&family=anomaly.pi").text
+    assert '<option value="anomaly.pi" selected>anomaly for pi</option>' in page
+    assert '<option value="anomaly.jetson">anomaly for jetson</option>' in page
+    assert '<option value="classification">classification</option>' in page
 
 
 def test_the_form_s_row_is_answered_after_the_rows_before_it(client: TestClient, rows: str) -> None:

@@ -98,7 +98,7 @@ def driving_run(request: Request, service: Svc, _user: Viewer, run_id: str) -> R
         "driving_run.html.j2",
         run=shown,
         active=run.active,
-        names=live.run_names(run.rows),
+        names={name: live.title_of(name) for name in live.run_names(run.rows)},
         advice=recommend(told_of(shown, run.rows)) if run.active else (),
         checkpoints=checkpoints(home, run),
         log=_tail(log_of(home, run_id)),
@@ -128,7 +128,7 @@ def cell_run(request: Request, service: Svc, _user: Viewer, cell_key: str) -> Re
         cell=cell,
         where=where,
         active=where.state is State.TRAINING,
-        names=live.live_names(home, cell.key),
+        names={name: live.title_of(name) for name in live.live_names(home, cell.key)},
         epochs=Table(("epoch", *(n.replace("_", " ") for n in names)), rows, [""] * len(rows)) if rows else None,
     )
 

@@ -27,7 +27,7 @@ from nightshift.dashboard.predictions import MAX_BYTES, MAX_ROWS, Answer, Ready
 from nightshift.dashboard.service import Service, Svc
 from nightshift.edge.manifest import MODEL_FILE, Column
 from nightshift.edge.rows import Rows
-from nightshift.errors import NightshiftError, UsageError
+from nightshift.errors import NightshiftError, UnknownNameError, UsageError
 from nightshift.problems.evaluation import Figure
 from nightshift.settings import Home
 from nightshift.tracking.report import Table
@@ -97,8 +97,20 @@ def predict_page(
     target: Name = "",
     version: VersionNumber | None = None,
 ) -> HTMLResponse:
-    """Show which models can be tried, and the form of the chosen one."""
-    return _shown(request, service, _choice(service, machine, family, target, version), Given())
+    """Show which models can be tried, and the form of the chosen one.
+
+    Args:
+        family: a family, or one with its device class behind a dot, as in the registry's names.
+    """
+    family, _, behind = family.partition(".")
+    try:
+        choice = _choice(service, machine, family, target or behind, version)
+    except UnknownNameError:
+        if version is not None:
+            raise
+        # The machine was changed, and has no such model: it shows which it has.
+        choice = _Choice(machine, lacks=family)
+    return _shown(request, service, choice, Given())
 
 
 @router.post("/predict")
@@ -126,10 +138,16 @@ async def predict(
 
 @dataclass(frozen=True)
 class _Choice:
-    """Which model is tried; `ready` is None until one is chosen."""
+    """Which model is tried.
+
+    Attributes:
+        ready: None until one is chosen.
+        lacks: the family that was asked for, where the machine has no model of it.
+    """
 
     machine: str = ""
     ready: Ready | None = None
+    lacks: str = ""
 
 
 def _choice(service: Service, machine: str, family: str, target: str, version: int | None) -> _Choice:
@@ -214,6 +232,7 @@ def _shown(
         machines=[m.id for m in machines],
         chosen=next((m for m in machines if m.id == choice.machine), None),
         machine=choice.machine,
+        lacks=choice.lacks,
         ready=ready,
         example=known,
         fields=_fields(ready, known, given) if ready and known else [],

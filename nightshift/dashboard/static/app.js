@@ -41,12 +41,51 @@ document.addEventListener("DOMContentLoaded", () => {
     document.dispatchEvent(new Event("themechange"));
   });
 });
-// What went wrong stands in #said until it is read.
+
+const isPoll = (element) => element.getAttribute("hx-trigger")?.startsWith("every") ?? false;
+
+// Nobody looks: nothing is asked.
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (document.hidden && isPoll(event.target)) event.preventDefault();
+});
+
+// What went wrong stands in #said until it is read, or until the same is answered well.
+const SILENT = "The dashboard does not answer. `nightshift up` starts it.";
+const faults = new Map(); // address -> what went wrong there last; "": of any
+
+/** Whether a fault is to be said: not while it stands there, and what is asked again by itself says it once. */
+function isNew(path, text, again) {
+  const said = document.getElementById("said");
+  const known = faults.get(path) === text && (again || said.textContent.includes(text));
+  faults.set(path, text);
+  return !known;
+}
+
 document.addEventListener("click", (event) => {
   if (event.target.matches("#said .dismiss")) document.getElementById("said").replaceChildren();
 });
-document.addEventListener("htmx:sendError", () => {
-  const said = document.createElement("strong");
-  said.textContent = "The dashboard does not answer. `nightshift up` starts it.";
-  document.getElementById("said").replaceChildren(said);
+document.addEventListener("htmx:beforeSwap", ({target, detail}) => {
+  if (!detail.isError || detail.target.id !== "said") return;
+  const text = new DOMParser().parseFromString(detail.serverResponse, "text/html").body.textContent.trim();
+  if (!isNew(detail.pathInfo.requestPath, text, isPoll(target))) detail.shouldSwap = false;
+});
+document.addEventListener("htmx:sendError", ({target}) => {
+  if (!isNew("", SILENT, isPoll(target))) return;
+  const alert = document.createElement("div"), what = document.createElement("strong");
+  const dismiss = document.createElement("button");
+  alert.setAttribute("role", "alert");
+  what.textContent = SILENT;
+  dismiss.className = "dismiss";
+  dismiss.setAttribute("aria-label", "Dismiss");
+  dismiss.textContent = "×";
+  alert.append(what, " ", dismiss);
+  document.getElementById("said").replaceChildren(alert);
+});
+document.addEventListener("htmx:afterRequest", ({detail}) => {
+  if (!detail.successful) return;
+  const said = document.getElementById("said");
+  for (const path of ["", detail.pathInfo.requestPath]) {
+    if (faults.has(path) && said.textContent.includes(faults.get(path))) said.replaceChildren();
+    faults.delete(path);
+  }
 });

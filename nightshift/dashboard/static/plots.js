@@ -2,7 +2,7 @@
 // marked stretches, a shaded table for a matrix, and a table of the values below each.
 "use strict";
 (() => {
-  const FIRST = 200; // rows of the table
+  const NEWEST = 200; // rows of the table
   const COLOURS = 6; // --plot-1 to --plot-6 in app.css
   const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [5, 2], [14, 5]];
   const LONGEST = 22; // characters of a category's name on an axis
@@ -105,6 +105,7 @@
     constructor(element) {
       this.element = element;
       this.title = element.querySelector("figcaption");
+      this.isNamed = this.title.textContent !== ""; // by the page, which knows whose figure it is
       this.canvas = element.querySelector(".canvas");
       this.details = element.querySelector("details");
       this.details.addEventListener("toggle", () => this.fillTable());
@@ -157,7 +158,7 @@
 
     draw(figure) {
       this.figure = figure;
-      if (figure.title) this.title.textContent = figure.title;
+      if (!this.isNamed) this.title.textContent = figure.title;
       this.say("");
       if (figure.cells) return this.drawMatrix();
       const content = read(figure);
@@ -171,7 +172,7 @@
       if (same) this.renew();
       else this.build();
       this.canvas.setAttribute("role", "img");
-      this.canvas.setAttribute("aria-label", `${figure.title}: ${content.grid.length} points; a table of them follows.`);
+      this.canvas.setAttribute("aria-label", `${this.title.textContent}: ${content.grid.length} points; a table of them follows.`);
       this.fillTable();
     }
 
@@ -474,7 +475,7 @@
       this.details.hidden = true;
     }
 
-    /** Lay the first values into the table, once somebody opens it. */
+    /** Lay the newest values into the table, once somebody opens it. */
     fillTable() {
       if (!this.content) return;
       this.details.hidden = !this.content.grid.length;
@@ -482,19 +483,19 @@
       const {grid, columns, tracks, spans} = this.content;
       const names = tracks.map((t) => (t.style === "low" ? `${t.label}, from` : t.style === "high" ? `${t.label}, to` : t.label));
       const rows = grid.map((_, i) => i).filter((i) => columns.some((c) => c[i] !== undefined));
-      const lines = rows.slice(0, FIRST).map((i) => [this.where(grid[i]), ...columns.map((c) => (c[i] === undefined ? "" : show(c[i])))]);
+      const lines = rows.slice(-NEWEST).map((i) => [this.where(grid[i]), ...columns.map((c) => (c[i] === undefined ? "" : show(c[i])))]);
       const x = this.figure.x_label.replace(" (UTC)", "") || (this.content.kind === "time" ? "time" : "x");
-      const tables = names.length ? [tableOf(this.figure.title, [x, ...names], lines, rows.length)] : [];
+      const tables = names.length ? [tableOf(this.title.textContent, [x, ...names], lines, rows.length)] : [];
       for (const span of spans) {
-        const parts = span.parts.slice(0, FIRST).map((part) => part.map((end) => this.where(end)));
-        tables.push(tableOf(`${this.figure.title}: ${span.label}`, ["from", "to"], parts, span.parts.length));
+        const parts = span.parts.slice(-NEWEST).map((part) => part.map((end) => this.where(end)));
+        tables.push(tableOf(`${this.title.textContent}: ${span.label}`, ["from", "to"], parts, span.parts.length));
       }
       this.details.querySelector(".scroll").replaceChildren(...tables);
     }
   }
 
   function tableOf(title, header, lines, total) {
-    const caption = total > lines.length ? `${title}: the first ${lines.length} of ${total} rows` : title;
+    const caption = total > lines.length ? `${title}: the last ${lines.length} of ${total} rows` : title;
     const head = make("tr", {}, ...header.map((name) => make("th", {scope: "col"}, name)));
     const body = lines.map(([first, ...rest]) => make("tr", {}, make("th", {scope: "row"}, first), ...rest.map((v) => make("td", {}, v))));
     return make("table", {}, make("caption", {}, caption), make("thead", {}, head), make("tbody", {}, ...body));

@@ -89,11 +89,6 @@ document.addEventListener("htmx:afterSwap", () => {
   announce(`${now.dataset.name}: ${stateBefore}`);
 });
 
-// Nobody looks: nothing is asked.
-document.addEventListener("htmx:beforeRequest", (event) => {
-  if (document.hidden && event.target.getAttribute("hx-trigger")?.startsWith("every")) event.preventDefault();
-});
-
 document.addEventListener("submit", (event) => {
   const question = event.target.dataset.confirm;
   if (question && !confirm(question)) event.preventDefault();

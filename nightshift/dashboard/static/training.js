@@ -15,6 +15,11 @@ document.addEventListener("submit", (event) => {
   if (start.getAttribute("aria-disabled") === "true") return event.preventDefault();
   start.setAttribute("aria-disabled", "true"); // a disabled button would lose the focus
   start.textContent = "Starting …";
+  setTimeout(() => {
+    // Still here: the load was stopped, or takes long. The form's key starts nothing twice.
+    start.removeAttribute("aria-disabled");
+    start.textContent = "Start";
+  }, 10_000);
 });
 
 // Back to the page from where it led: it can be started again.
