@@ -257,7 +257,8 @@ def test_nothing_is_overwritten_unless_that_is_asked_for(pages: TestClient, home
     assert again.status_code == 422
     assert "exists already" in said(again)
     assert written(home)["title"] != "Another"
-    assert pressed(pages, sent(again), "save", replace="1").status_code == 303
+    ticked = pressed(pages, sent(again), "check", replace="1")
+    assert pressed(pages, sent(ticked), "save").status_code == 303
     assert written(home)["title"] == "Another"
 
 
@@ -265,6 +266,8 @@ def test_a_profile_of_ones_own_is_changed(pages: TestClient, home: Home) -> None
     write_machine(home)
     assert "/machines/new?machine=motor_small&amp;like=own:motor_small" in pages.get("/machines/motor_small").text
     answer = begun(pages, "own:motor_small", machine="motor_small")
+    assert "Profile of motor_small" in said(answer)
+    answer = pressed(pages, sent(answer), "check")
     assert "Profile of motor_small" in said(answer)
     assert pressed(pages, sent(answer), "save", title="Mended").status_code == 303
     assert written(home, "motor_small")["title"] == "Mended"

@@ -166,7 +166,9 @@ def _change(request: Request, service: Service, user: User, given: Given) -> Res
 def _read(given: Given) -> Draft:
     """Return what was sent: the YAML where that was edited, else the fields over it."""
     text = given.get("yaml", [""])[-1].replace("\r\n", "\n")
-    draft = Draft(_last(given, "machine"), None, text, "replace" in given)
+    # The form has that box only where there is a profile to replace.
+    replace = "replace" in given
+    draft = Draft(_last(given, "machine"), None, text, replace, taken=replace)
     try:
         content = profile_form.read_text(text)
         if _hash(text) == _last(given, "was"):
