@@ -144,12 +144,21 @@ def _machine(
     shown = machine_view.machine_view(service.home, machine)
     content = {"shown": shown, "may_act": user.may_act, "key": uuid.uuid4().hex, "refused": refused}
     goes_on = bool(under_way) or (shown.synthesis is not None and shown.synthesis.state == "running")
-    content |= {"under_way": under_way, "goes_on": goes_on}
+    content |= {"under_way": under_way, "goes_on": goes_on, **_models(service, machine)}
     answer = page(request, "machine.html.j2", status_code=422 if refused else 200, **content)
     if "hx-request" in request.headers and not goes_on:
         # The page watched a run that has ended: data, quality and models are other ones now.
         answer.headers["HX-Refresh"] = "true"
     return answer
+
+
+def _models(service: Service, machine: str) -> dict[str, Any]:
+    """Return where the machine's models stand, as the fleet's page tells; why they cannot be told, where that is so."""
+    try:
+        found = service.matrix.get().by_id.get(machine)
+    except NightshiftError as error:
+        return {"cells": (), "trouble": str(error)}
+    return {"cells": found.cells, "trouble": found.trouble} if found else {"cells": (), "trouble": ""}
 
 
 def _change(request: Request, service: Service, user: User, given: Given) -> Response:
