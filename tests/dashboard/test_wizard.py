@@ -128,6 +128,12 @@ def test_the_nameplate_decides_ranges_and_limits(pages: TestClient, home: Home) 
     assert ends[1]["title"] == "Induction motor, 110 kW"
 
 
+def assert_links_lead_somewhere(answer: Response) -> None:
+    places = set(re.findall(r' href="#([^"]+)"', answer.text))
+    assert places
+    assert places <= set(re.findall(r' id="([^"]+)"', answer.text))
+
+
 def content_of_form(answer: Response) -> Any:
     from nightshift.dashboard.profile_form import read_text
 
@@ -163,6 +169,7 @@ def test_every_rule_of_the_command_is_shown(pages: TestClient) -> None:
     }
     answer = pressed(pages, {**form, **{"schedule.shifts.1.days": ["mon"]}, **changes}, "check")
     text = said(answer)
+    assert_links_lead_somewhere(answer)
     from nightshift.dashboard.profile_form import filled, read_text
 
     content = filled(
@@ -209,6 +216,13 @@ def test_shifts_are_those_of_a_pattern_or_ones_own(pages: TestClient, home: Home
         ("00:00", "24:00", ("mon", "tue", "wed", "thu", "fri")),
         ("08:00", "12:00", ("sat",)),
     ]
+
+
+def test_a_shift_without_a_day_is_told_with_a_way_there(pages: TestClient) -> None:
+    form = sent(begun(pages, MOTOR))
+    answer = pressed(pages, {**form, "schedule.shifts.0.days": None}, "check")
+    assert 'href="#schedule.shifts.0.days"' in answer.text
+    assert_links_lead_somewhere(answer)
 
 
 def test_yaml_that_was_edited_counts(pages: TestClient, home: Home) -> None:
