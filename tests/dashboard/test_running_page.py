@@ -249,5 +249,8 @@ def test_learning_curves_appear_once_there_are_any_and_are_not_drawn_again(shop:
         have = re.search(r'hx-get="([^"]*)"', html)
         assert have is not None
         assert shop.client.get(have[1]).status_code == 204
+        link = f'<a href="/runs/{known.key[:12]}">Learning curves</a>'
+        assert link in page(shop, job(cell(shop.home, "anomaly")))
+        assert link in shop.client.get(f"/models/{SUBJECT}/anomaly").text
     finally:
         told.write_bytes(before) if before is not None else told.unlink()
