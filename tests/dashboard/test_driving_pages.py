@@ -17,7 +17,7 @@ from nightshift.plan.cell import Cell
 from nightshift.plan.records import work_folder
 from nightshift.progress import FileSink, ProgressEvent
 from nightshift.settings import Home
-from nightshift.tracking.driving_runs import log_of
+from nightshift.tracking.driving_runs import log_of, read_run, view
 
 
 @pytest.fixture
@@ -46,6 +46,21 @@ def test_advice_is_given_with_what_to_do(pages: TestClient, home: Home) -> None:
     leave(home, "ppo_v1", rows(24, mean_reward=rising, collision=0.3, progress=0.5), step=24_000, total_steps=100_000)
     for path in ("/driving", "/driving/ppo_v1"):
         assert "collision rate stays at 30.0%" in pages.get(path).text
+
+
+def test_advice_on_another_workers_run_is_no_link(
+    pages: TestClient, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = rows(24, mean_reward=rising, collision=0.3, progress=0.5)
+    leave(home, "ppo_v1", told, step=24_000, total_steps=100_000)
+    far = view(read_run(home, "ppo_v1")).model_copy(
+        update={"run_id": "far_v1", "source": "mlflow", "mlflow_run": "m1", "host": "gpu_2"}
+    )
+    monkeypatch.setattr("nightshift.dashboard.pages.driving._others.of", lambda *_: ((far,), {"m1": tuple(told)}, ()))
+    text = pages.get("/driving").text
+    assert '<li><a href="/driving/ppo_v1">ppo_v1</a>:' in text
+    assert "<li>far_v1:" in text
+    assert "/driving/far_v1" not in text
 
 
 def test_a_run_has_its_curves_checkpoints_and_log(pages: TestClient, home: Home) -> None:
