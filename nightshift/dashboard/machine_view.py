@@ -20,8 +20,7 @@ from nightshift.simulate.keep import is_shipped
 from nightshift.simulate.profile import Profile, load_profile, profile_names
 from nightshift.simulate.wizard import profile_content
 from nightshift.tracking.quality_report import figures_table, gate_table, laws_table
-from nightshift.tracking.report import Table
-from nightshift.tracking.text import number
+from nightshift.tracking.report import Table, parts_table
 
 _TYPE = "type:"
 #: Of a machine that nobody has named yet.
@@ -218,17 +217,7 @@ def _dataset(home: Home, machine: str) -> tuple[str, tuple[tuple[str, str], ...]
         ("made by", about.provenance.source),
         ("columns", ", ".join(about.columns)),
     ]
-    rows = [
-        (name, f"{p.rows:,}", f"{p.runs:,}", _day(p.first), _day(p.last), number(p.positives))
-        for name, p in about.parts.items()
-    ]
-    header = ("part", "rows", "runs", "first", "last", "positive rows")
-    return about.title or machine, tuple(facts), Table(header, rows, [""] * len(rows))
-
-
-def _day(moment: str | None) -> str:
-    """Return the day of a moment; cycles stay as they are."""
-    return (moment or "").partition("T")[0]
+    return about.title or machine, tuple(facts), parts_table(about, days=True)
 
 
 def _follows(home: Home, machine: str) -> str:

@@ -20,8 +20,9 @@ from nightshift.dashboard.profile_changes import changed
 from nightshift.dashboard.profile_saving import save
 from nightshift.dashboard.runs import JobStatus
 from nightshift.dashboard.service import Service, Svc
+from nightshift.dashboard.syntheses import USUAL_ROWS, USUAL_SEED
 from nightshift.errors import NightshiftError, ServiceError, UsageError
-from nightshift.plan.synthesis import SynthesisOptions
+from nightshift.plan.synthesis import MAX_SEED, ROWS, SynthesisOptions
 from nightshift.simulate import edit, keep
 from nightshift.simulate.catalogue import KINDS
 from nightshift.simulate.profile import find_problems, parse_profile
@@ -143,6 +144,7 @@ def _machine(
 ) -> Response:
     shown = machine_view.machine_view(service.home, machine)
     content = {"shown": shown, "may_act": user.may_act, "key": uuid.uuid4().hex, "refused": refused}
+    content |= {"rows": (USUAL_ROWS, ROWS[1]), "seed": (USUAL_SEED, MAX_SEED)}
     goes_on = bool(under_way) or (shown.synthesis is not None and shown.synthesis.state == "running")
     content |= {"under_way": under_way, "goes_on": goes_on, **_models(service, machine)}
     answer = page(request, "machine.html.j2", status_code=422 if refused else 200, **content)
