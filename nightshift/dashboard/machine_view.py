@@ -1,4 +1,4 @@
-"""What the pages of a machine show: what it can begin as, its profile, its data, its models."""
+"""What the pages of a machine show: what it can begin as, its profile, its data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from nightshift.data.outbox import pending
 from nightshift.data.schema import check_subject
 from nightshift.errors import ConfigError, NightshiftError, UnknownNameError
 from nightshift.plan.fleet_config import load_fleet
-from nightshift.plan.state import newest, newest_names, state
 from nightshift.settings import Home, find_config
 from nightshift.simulate import edit
 from nightshift.simulate.answers import parse_answers
@@ -21,8 +20,7 @@ from nightshift.simulate.keep import is_shipped
 from nightshift.simulate.profile import Profile, load_profile, profile_names
 from nightshift.simulate.wizard import profile_content
 from nightshift.tracking.quality_report import figures_table, gate_table, laws_table
-from nightshift.tracking.report import Table
-from nightshift.tracking.text import number
+from nightshift.tracking.report import Table, parts_table
 
 _TYPE = "type:"
 #: Of a machine that nobody has named yet.
@@ -38,16 +36,6 @@ class Beginning:
 
 
 @dataclass(frozen=True)
-class CellLink:
-    """A model of a machine, and where it stands."""
-
-    family: str
-    target: str
-    state: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class Quality:
     """What was judged, as tables; `advice` says what to change where something was missed."""
 
@@ -59,7 +47,7 @@ class Quality:
 
 @dataclass(frozen=True)
 class MachineView:
-    """Everything of one machine.
+    """A machine's profile, synthesis and data.
 
     Attributes:
         profile: None where it has none, or a bad one; `bad_profile` says then what is wrong with it.
@@ -82,7 +70,6 @@ class MachineView:
     data: tuple[tuple[str, str], ...]
     parts: Table | None
     follows: str
-    cells: tuple[CellLink, ...]
     seconds: tuple[float, float]
 
 
@@ -181,7 +168,6 @@ def machine_view(home: Home, machine: str) -> MachineView:
         data=data,
         parts=parts,
         follows=_follows(home, machine),
-        cells=_cells(home, machine),
         seconds=(estimate_s(1, made), estimate_s(5, made)),
     )
 
@@ -231,17 +217,7 @@ def _dataset(home: Home, machine: str) -> tuple[str, tuple[tuple[str, str], ...]
         ("made by", about.provenance.source),
         ("columns", ", ".join(about.columns)),
     ]
-    rows = [
-        (name, f"{p.rows:,}", f"{p.runs:,}", _day(p.first), _day(p.last), number(p.positives))
-        for name, p in about.parts.items()
-    ]
-    header = ("part", "rows", "runs", "first", "last", "positive rows")
-    return about.title or machine, tuple(facts), Table(header, rows, [""] * len(rows))
-
-
-def _day(moment: str | None) -> str:
-    """Return the day of a moment; cycles stay as they are."""
-    return (moment or "").partition("T")[0]
+    return about.title or machine, tuple(facts), parts_table(about, days=True)
 
 
 def _follows(home: Home, machine: str) -> str:
@@ -256,13 +232,3 @@ def _follows(home: Home, machine: str) -> str:
         return "The Prefect server has not been told of this landing yet; it will be, and then trains by itself."
     which = "every model type that fits" if fleet.families == "all" else ", ".join(fleet.families)
     return f"{fleet.landing.after_s:g} s after a landing the fleet trains what is new by itself: {which}."
-
-
-def _cells(home: Home, machine: str) -> tuple[CellLink, ...]:
-    found = []
-    for name in newest_names(home):
-        if name.rsplit(".", 2)[0] != machine or (cell := newest(home, name)) is None:
-            continue
-        where = state(home, cell)
-        found.append(CellLink(cell.family, cell.target, str(where.state), where.reason))
-    return tuple(found)

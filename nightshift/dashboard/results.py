@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlencode
 
+from nightshift.dashboard.live import live_names
+from nightshift.errors import UnknownNameError
+from nightshift.plan.cell import Cell
 from nightshift.plan.past import past_of
 from nightshift.settings import Home
 from nightshift.tracking.report import facts, overview
@@ -26,7 +30,15 @@ def shown(home: Home, result: CellResult) -> dict[str, Any]:
         "version": version,
         # Another version may have taken its place since, or stayed in it.
         "champion": champion.version if champion else None,
+        "curves_at": _curves_at(home, cell),
         "model_at": f"/models/{cell.subject}/{cell.family}?{urlencode({'target': cell.target})}",
         "try_at": f"/predict?{urlencode(where)}" if version else "",
         "download_at": f"{api}/download?{urlencode({'version': version, 'target': cell.target})}" if version else "",
     }
+
+
+def _curves_at(home: Home, cell: Cell) -> str:
+    """Return where a cell's learning curves are, "" where it has none, or its folder is gone."""
+    with suppress(UnknownNameError):
+        return f"/runs/{cell.key[:12]}" if live_names(home, cell.key) else ""
+    return ""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from html import unescape
 
 import pytest
 from fastapi.testclient import TestClient
@@ -10,11 +12,12 @@ from support.asked_app import asked
 from support.driving_runs import leave, rising, rows
 
 from nightshift.files import write_atomic
+from nightshift.plan import lock
 from nightshift.plan.cell import Cell
 from nightshift.plan.records import work_folder
 from nightshift.progress import FileSink, ProgressEvent
 from nightshift.settings import Home
-from nightshift.tracking.driving_runs import log_of
+from nightshift.tracking.driving_runs import log_of, read_run, view
 
 
 @pytest.fixture
@@ -43,6 +46,21 @@ def test_advice_is_given_with_what_to_do(pages: TestClient, home: Home) -> None:
     leave(home, "ppo_v1", rows(24, mean_reward=rising, collision=0.3, progress=0.5), step=24_000, total_steps=100_000)
     for path in ("/driving", "/driving/ppo_v1"):
         assert "collision rate stays at 30.0%" in pages.get(path).text
+
+
+def test_advice_on_another_workers_run_is_no_link(
+    pages: TestClient, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = rows(24, mean_reward=rising, collision=0.3, progress=0.5)
+    leave(home, "ppo_v1", told, step=24_000, total_steps=100_000)
+    far = view(read_run(home, "ppo_v1")).model_copy(
+        update={"run_id": "far_v1", "source": "mlflow", "mlflow_run": "m1", "host": "gpu_2"}
+    )
+    monkeypatch.setattr("nightshift.dashboard.pages.driving._others.of", lambda *_: ((far,), {"m1": tuple(told)}, ()))
+    text = pages.get("/driving").text
+    assert '<li><a href="/driving/ppo_v1">ppo_v1</a>:' in text
+    assert "<li>far_v1:" in text
+    assert "/driving/far_v1" not in text
 
 
 def test_a_run_has_its_curves_checkpoints_and_log(pages: TestClient, home: Home) -> None:
@@ -100,6 +118,42 @@ def test_a_vehicles_cell_has_curves_and_a_row_per_epoch(pages: TestClient, home:
     assert "0.3333" in text
     assert "0.125" in text
     assert "/models/carla_synthetic/carbon?target=vehicle" in text
+
+
+def test_curves_come_while_a_run_goes_on_and_are_asked_for_no_more_at_its_end(pages: TestClient, home: Home) -> None:
+    leave(home, "ppo_v1", [])
+    none_yet = _asked_again(pages.get("/driving/ppo_v1").text)
+    assert pages.get(none_yet).status_code == 204
+    leave(home, "ppo_v1")
+    some = pages.get(none_yet).text
+    assert 'data-every="5"' in some
+    assert pages.get(_asked_again(some)).status_code == 204
+    leave(home, "ppo_v1", state="completed")
+    ended = pages.get(_asked_again(some)).text
+    assert '<section id="curves">' in ended
+    assert "data-every" not in ended
+
+
+def test_curves_and_epochs_of_a_cell_come_while_it_trains(pages: TestClient, home: Home) -> None:
+    cell = _cell(home)
+    sink = FileSink(work_folder(home, cell.key) / "progress.jsonl")
+    with lock.held(home, cell.key):
+        text = pages.get(f"/runs/{cell.key[:12]}").text
+        assert '<div id="epochs" hx-get' in text
+        assert pages.get(_asked_again(text)).status_code == 204
+        sink(ProgressEvent(cell.key, "train", 1, 3, {"train_loss": 0.5}, "", epoch=1))
+        some = pages.get(_asked_again(text)).text
+        assert 'data-every="3"' in some
+        assert pages.get(_asked_again(some)).status_code == 204
+    ended = pages.get(_asked_again(some)).text
+    assert '<section id="curves">' in ended
+    assert "data-every" not in ended
+
+
+def _asked_again(text: str) -> str:
+    found = re.search(r'<section id="curves" hx-get="([^"]*)"', text)
+    assert found is not None
+    return unescape(found[1])
 
 
 def test_a_cell_without_epochs_says_so(pages: TestClient, home: Home) -> None:

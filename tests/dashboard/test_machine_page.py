@@ -19,6 +19,8 @@ from support.browser import browser, page_of
 from support.homes import a_home
 from support.machines import QUICK, SMALL, SMALL_ROWS, write_machine
 from support.servers import EmptyDatabase
+from support.tables import small_table
+from support.vehicles import small_vehicles
 
 from nightshift.data.store import current
 from nightshift.plan.synthesis import SynthesisOptions, plan_synthesis
@@ -157,3 +159,16 @@ def test_a_shipped_machine_is_begun_from_and_not_changed(kept: Home) -> None:
         text = pages.get("/machines/motor_siemens_1la7_001").text
     assert "A shipped machine stays as it is" in text
     assert load_profile(kept, "motor_siemens_1la7_001").title in text
+
+
+def test_parts_are_told_as_their_group_counts_them(home: Home) -> None:
+    vehicles, table = small_vehicles(home).metadata.subject, small_table(home).metadata.subject
+    with asked(home) as pages:
+        heads = [
+            re.findall(r'<th scope="col">([^<]*)</th>', _text(pages, one).partition("Parts</caption>")[2])
+            for one in (vehicles, table)
+        ]
+    assert heads[0][:5] == ["part", "rows", "trips", "first", "last"]
+    assert "positive rows" not in heads[0]
+    assert heads[1][:2] == ["part", "rows"]
+    assert "runs" not in heads[1]

@@ -184,3 +184,13 @@ def test_a_reading_that_fails_unexpectedly_leaves_what_was_read_before(
     monkeypatch.setattr("nightshift.dashboard.matrix.load_fleet", broken)
     found = fleet.get(now=True)
     assert (found.machines, found.problem) == (before.machines, "a disk that lies")
+
+
+def test_a_machines_page_says_what_the_fleets_says(own_client: TestClient, own: Home) -> None:
+    land_demo(own, seed=9, runs=12)
+    own_client.app.state.service.matrix.get(now=True)  # type: ignore[attr-defined]
+    text = own_client.get(f"/machines/{SUBJECT}").text
+    models = text[text.index("<h2>Models</h2>") :]
+    assert '<span class="state fresh">' not in models
+    assert models.count('<span class="state stale">') == 4
+    assert "new data" in models

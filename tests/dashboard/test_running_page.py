@@ -177,6 +177,17 @@ def test_what_came_of_a_run_stands_beside_baselines_with_plots_tables_and_ways_o
     assert re.search(r'href="/train\?machine=[^"]*families=anomaly[^"]*minutes=2[^"]*">Start again', html)
 
 
+def test_a_synthesis_leads_to_its_data(shop: SimpleNamespace) -> None:
+    made = {"name": "pump_7.synthesis", "family": "synthesis", "families": ("synthesis",)}
+    found = job(flow="synthesize-machine", machine="pump_7", target="", **made)
+    html = page(shop, found)
+    assert '<a class="button first" href="/machines/pump_7#data">Its data and quality</a>' in html
+    assert '<dd><a href="/machines/pump_7">pump_7</a></dd>' in html
+    assert "No model came of it." not in html
+    assert "model types" not in html
+    assert 'href="/machines/pump_7#data">its data</a>' in shop.client.get("/jobs").text
+
+
 def test_who_looks_on_gets_the_results_when_the_run_ends(shop: SimpleNamespace) -> None:
     found = job(cell(shop.home, "anomaly"))
     now = page(shop, found, part="now")
@@ -237,5 +248,8 @@ def test_learning_curves_appear_once_there_are_any_and_are_not_drawn_again(shop:
         have = re.search(r'hx-get="([^"]*)"', html)
         assert have is not None
         assert shop.client.get(have[1]).status_code == 204
+        link = f'<a href="/runs/{known.key[:12]}">Learning curves</a>'
+        assert link in page(shop, job(cell(shop.home, "anomaly")))
+        assert link in shop.client.get(f"/models/{SUBJECT}/anomaly").text
     finally:
         told.write_bytes(before) if before is not None else told.unlink()

@@ -128,6 +128,12 @@ def test_the_nameplate_decides_ranges_and_limits(pages: TestClient, home: Home) 
     assert ends[1]["title"] == "Induction motor, 110 kW"
 
 
+def assert_links_lead_somewhere(answer: Response) -> None:
+    places = set(re.findall(r' href="#([^"]+)"', answer.text))
+    assert places
+    assert places <= set(re.findall(r' id="([^"]+)"', answer.text))
+
+
 def content_of_form(answer: Response) -> Any:
     from nightshift.dashboard.profile_form import read_text
 
@@ -163,6 +169,7 @@ def test_every_rule_of_the_command_is_shown(pages: TestClient) -> None:
     }
     answer = pressed(pages, {**form, **{"schedule.shifts.1.days": ["mon"]}, **changes}, "check")
     text = said(answer)
+    assert_links_lead_somewhere(answer)
     from nightshift.dashboard.profile_form import filled, read_text
 
     content = filled(
@@ -211,6 +218,13 @@ def test_shifts_are_those_of_a_pattern_or_ones_own(pages: TestClient, home: Home
     ]
 
 
+def test_a_shift_without_a_day_is_told_with_a_way_there(pages: TestClient) -> None:
+    form = sent(begun(pages, MOTOR))
+    answer = pressed(pages, {**form, "schedule.shifts.0.days": None}, "check")
+    assert 'href="#schedule.shifts.0.days"' in answer.text
+    assert_links_lead_somewhere(answer)
+
+
 def test_yaml_that_was_edited_counts(pages: TestClient, home: Home) -> None:
     form = sent(begun(pages, MOTOR))
     text = form["yaml"][0].replace("mean_h: 720", "mean_h: 600").replace("horizon_h: 108", "horizon_h: 90")
@@ -257,7 +271,8 @@ def test_nothing_is_overwritten_unless_that_is_asked_for(pages: TestClient, home
     assert again.status_code == 422
     assert "exists already" in said(again)
     assert written(home)["title"] != "Another"
-    assert pressed(pages, sent(again), "save", replace="1").status_code == 303
+    ticked = pressed(pages, sent(again), "check", replace="1")
+    assert pressed(pages, sent(ticked), "save").status_code == 303
     assert written(home)["title"] == "Another"
 
 
@@ -265,6 +280,8 @@ def test_a_profile_of_ones_own_is_changed(pages: TestClient, home: Home) -> None
     write_machine(home)
     assert "/machines/new?machine=motor_small&amp;like=own:motor_small" in pages.get("/machines/motor_small").text
     answer = begun(pages, "own:motor_small", machine="motor_small")
+    assert "Profile of motor_small" in said(answer)
+    answer = pressed(pages, sent(answer), "check")
     assert "Profile of motor_small" in said(answer)
     assert pressed(pages, sent(answer), "save", title="Mended").status_code == 303
     assert written(home, "motor_small")["title"] == "Mended"

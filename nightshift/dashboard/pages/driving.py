@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from http import HTTPStatus
 from pathlib import Path
 from threading import Lock
 
@@ -86,10 +87,13 @@ def driving(request: Request, service: Svc, _user: Viewer) -> Response:
 
 
 @router.get("/driving/{run_id}")
-def driving_run(request: Request, service: Svc, _user: Viewer, run_id: str) -> Response:
-    """Show one run: how far it is, its curves, checkpoints and log."""
+def driving_run(request: Request, service: Svc, _user: Viewer, run_id: str, have: str | None = None) -> Response:
+    """Show one run: how far it is, its curves, checkpoints and log; nothing where its page has these curves already."""
     home = service.home
     run = read_run(home, run_id)
+    names = live.run_names(run.rows)
+    if run.active and have == ",".join(names):
+        return Response(status_code=HTTPStatus.NO_CONTENT)
     shown = view(run)
     shown = with_gpu(shown, gpus()) if shown.device == "cuda" else shown
     cell = cell_of(home, shown.cell) if live.is_key(shown.cell) else None
@@ -98,7 +102,7 @@ def driving_run(request: Request, service: Svc, _user: Viewer, run_id: str) -> R
         "driving_run.html.j2",
         run=shown,
         active=run.active,
-        names={name: live.title_of(name) for name in live.run_names(run.rows)},
+        names={name: live.title_of(name) for name in names},
         advice=recommend(told_of(shown, run.rows)) if run.active else (),
         checkpoints=checkpoints(home, run),
         log=_tail(log_of(home, run_id)),
@@ -109,26 +113,32 @@ def driving_run(request: Request, service: Svc, _user: Viewer, run_id: str) -> R
 
 
 @router.get("/runs/{cell_key}")
-def cell_run(request: Request, service: Svc, _user: Viewer, cell_key: str) -> Response:
-    """Show the training of one cell, epoch by epoch; a driving policy's has a page of its own."""
+def cell_run(request: Request, service: Svc, _user: Viewer, cell_key: str, have: str | None = None) -> Response:
+    """Show the training of one cell, epoch by epoch; a driving policy's has a page of its own.
+
+    There is nothing to show where the page of a training that goes on has these curves already.
+    """
     home = service.home
     cell = live.cell_at(home, cell_key)
     run = run_of_cell(home, cell.key)
     if run is not None:
         return RedirectResponse(f"/driving/{run.run_id}", 303)
+    where, curves = state(home, cell), live.live_names(home, cell.key)
+    active = where.state is State.TRAINING
+    if active and have == ",".join(curves):
+        return Response(status_code=HTTPStatus.NO_CONTENT)
     told = epochs.told(home, cell)
     names = list(dict.fromkeys(name for event in told.values() for name in event.metrics))
     rows = [
         (str(epoch), *(number(event.metrics.get(name)) for name in names)) for epoch, event in sorted(told.items())
     ][::-1][:_SHOWN_EPOCHS]
-    where = state(home, cell)
     return page(
         request,
         "cell_run.html.j2",
         cell=cell,
         where=where,
-        active=where.state is State.TRAINING,
-        names={name: live.title_of(name) for name in live.live_names(home, cell.key)},
+        active=active,
+        names={name: live.title_of(name) for name in curves},
         epochs=Table(("epoch", *(n.replace("_", " ") for n in names)), rows, [""] * len(rows)) if rows else None,
     )
 

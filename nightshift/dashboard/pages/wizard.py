@@ -20,8 +20,9 @@ from nightshift.dashboard.profile_changes import changed
 from nightshift.dashboard.profile_saving import save
 from nightshift.dashboard.runs import JobStatus
 from nightshift.dashboard.service import Service, Svc
+from nightshift.dashboard.syntheses import USUAL_ROWS, USUAL_SEED
 from nightshift.errors import NightshiftError, ServiceError, UsageError
-from nightshift.plan.synthesis import SynthesisOptions
+from nightshift.plan.synthesis import MAX_SEED, ROWS, SynthesisOptions
 from nightshift.simulate import edit, keep
 from nightshift.simulate.catalogue import KINDS
 from nightshift.simulate.profile import find_problems, parse_profile
@@ -143,13 +144,23 @@ def _machine(
 ) -> Response:
     shown = machine_view.machine_view(service.home, machine)
     content = {"shown": shown, "may_act": user.may_act, "key": uuid.uuid4().hex, "refused": refused}
+    content |= {"rows": (USUAL_ROWS, ROWS[1]), "seed": (USUAL_SEED, MAX_SEED)}
     goes_on = bool(under_way) or (shown.synthesis is not None and shown.synthesis.state == "running")
-    content |= {"under_way": under_way, "goes_on": goes_on}
+    content |= {"under_way": under_way, "goes_on": goes_on, **_models(service, machine)}
     answer = page(request, "machine.html.j2", status_code=422 if refused else 200, **content)
     if "hx-request" in request.headers and not goes_on:
         # The page watched a run that has ended: data, quality and models are other ones now.
         answer.headers["HX-Refresh"] = "true"
     return answer
+
+
+def _models(service: Service, machine: str) -> dict[str, Any]:
+    """Return where the machine's models stand, as the fleet's page tells; why they cannot be told, where that is so."""
+    try:
+        found = service.matrix.get().by_id.get(machine)
+    except NightshiftError as error:
+        return {"cells": (), "trouble": str(error)}
+    return {"cells": found.cells, "trouble": found.trouble} if found else {"cells": (), "trouble": ""}
 
 
 def _change(request: Request, service: Service, user: User, given: Given) -> Response:
@@ -166,7 +177,9 @@ def _change(request: Request, service: Service, user: User, given: Given) -> Res
 def _read(given: Given) -> Draft:
     """Return what was sent: the YAML where that was edited, else the fields over it."""
     text = given.get("yaml", [""])[-1].replace("\r\n", "\n")
-    draft = Draft(_last(given, "machine"), None, text, "replace" in given)
+    # The form has that box only where there is a profile to replace.
+    replace = "replace" in given
+    draft = Draft(_last(given, "machine"), None, text, replace, taken=replace)
     try:
         content = profile_form.read_text(text)
         if _hash(text) == _last(given, "was"):
