@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import pytest
 import uvicorn
@@ -55,7 +56,7 @@ def shop() -> Iterator[Shop]:
     def index(request: Request) -> Response:
         found.asked += request.url.path == "/now"
         if found.wrong:
-            return faults.answer(request, faults.HTTPStatus.SERVICE_UNAVAILABLE, found.wrong, "Wait.")
+            return faults.answer(request, HTTPStatus.SERVICE_UNAVAILABLE, found.wrong, "Wait.")
         return HTMLResponse(environment().from_string(_PAGE).render(request=request, path="/", user=None))
 
     @app.get("/nowhere", status_code=204)

@@ -210,9 +210,12 @@ def test_an_answer_stands_at_the_machine_s_own_hour(page: Page, shop: Shop, outp
     graph = sum_graph()
     face = interface(sensors=("speed",), steps=2, step_s=3600.0)
     values: list[Any] = [[[3.0], [4.0]]] if output == "yhat" else [1.0, 2.0]
-    said = Answer(
+    about: dict[str, Any] = {
         **{"machine": "pump_1", "family": "rul", "target": "pi", "version": 1, "bundle_id": "", "rows": 2},
         **{"first_answered": 0, "window_rows": 2, "classes": (), "thresholds": {}, "summary": "", "latency_ms": 1.0},
+    }
+    said = Answer(
+        **about,
         outputs=(OutputAnswer(name=output, unit="", meaning="", columns=(), values=values),),
         times=("2026-01-01T00:00:00", "2026-01-01T01:00:00"),
     )
