@@ -9,10 +9,9 @@ import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel, ConfigDict
 
 from nightshift.dashboard.logs import LogLine, Logs
 from nightshift.dashboard.prefect_api import PrefectApi
@@ -24,11 +23,10 @@ from nightshift.dashboard.runs import (
     MACHINE,
     JobStatus,
     Run,
-    Status,
     refs_of,
 )
 from nightshift.dashboard.standing import Desk, brief_cell, whole
-from nightshift.dashboard.starting import ConflictError, Starter
+from nightshift.dashboard.starting import ESTIMATED_FROM, ESTIMATED_S, ConflictError, Started, Starter
 from nightshift.dashboard.training import TrainRequest, plan_training
 from nightshift.errors import NightshiftError, ServiceError
 from nightshift.plan.batch import ask_to_stop
@@ -42,30 +40,8 @@ _UNFINISHED = ("SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING")
 _RENEWED_S, _LISTED_S = 1.0, 10.0
 #: Who asks for the first time in a while waits for a new one.
 _STALE_S = 3.0
-#: Labels of a run: what its request was told.
-_ESTIMATED_S, _ESTIMATED_FROM = "nightshift.estimated_s", "nightshift.estimated_from"
 #: Prefect has such moments, its database locked: so old a snapshot is still told, with its moment.
 _KEPT_S = 15.0
-
-
-class Started(BaseModel):
-    """A job that was asked for.
-
-    Attributes:
-        estimated_time: seconds.
-        estimated_from: `past_runs`, or `time_limit`, which is seldom used up.
-        url: of its status.
-        repeated: whether it had been started before, under the same key.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    job_id: str
-    status: Status
-    estimated_time: float
-    estimated_from: Literal["past_runs", "time_limit"]
-    url: str
-    repeated: bool = False
 
 
 def parsed(job_id: str) -> tuple[str, str]:
@@ -132,13 +108,13 @@ class JobBoard:
         # Whatever has become of the machine since. Where Prefect is away, what is wrong with a request is told first.
         with suppress(ServiceError):
             if (known := await self._starter.known(key, asked)) is not None:
-                return _started(known, repeated=True)
+                return Started.of(known, repeated=True)
         wanted = await run_in_threadpool(plan_training, self._home, kind, request)
-        labels = {_ESTIMATED_S: wanted.estimated_s, _ESTIMATED_FROM: wanted.estimated_from}
+        labels = {ESTIMATED_S: wanted.estimated_s, ESTIMATED_FROM: wanted.estimated_from}
         run, new = await self._begin(
             wanted.deployment, wanted.parameters, wanted.name, asked, user=user, key=key, labels=labels
         )
-        return _started(run, repeated=not new)
+        return Started.of(run, repeated=not new)
 
     async def run_flow(
         self, deployment: str, parameters: Mapping[str, Any], name: str, key: str = "", user: str = ""
@@ -370,17 +346,6 @@ class JobBoard:
         if run.id not in self._odd:
             _log.exception("the files or parts of the run %s cannot be read", run.id)
         self._odd.add(run.id)
-
-
-def _started(run: Run, *, repeated: bool) -> Started:
-    return Started(
-        job_id=run.id,
-        status=run.status,
-        estimated_time=float(run.labels.get(_ESTIMATED_S, 0.0)),
-        estimated_from=run.labels.get(_ESTIMATED_FROM, "time_limit"),
-        url=f"/api/ml/train/status/{run.id}",
-        repeated=repeated,
-    )
 
 
 def _briefly(run: Run, now: datetime) -> JobStatus:

@@ -65,8 +65,7 @@ class KnownVersion(_Record):
         cell_key: of the cell that it was made by.
         bundle_id: SHA-256 of its `bundle.json`, "" where nothing tells.
         metric: name of the primary metric, "" where nothing tells.
-        value: on the headline part.
-        baseline: the best baseline's.
+        value, baseline: on the headline part, the model's and the best baseline's.
     """
 
     version: int

@@ -8,12 +8,14 @@ import time
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, Self
 from urllib.parse import quote
 from weakref import WeakValueDictionary
 
+from pydantic import BaseModel, ConfigDict
+
 from nightshift.dashboard.prefect_api import PrefectApi, is_missing
-from nightshift.dashboard.runs import TAG, Run
+from nightshift.dashboard.runs import TAG, Run, Status
 from nightshift.errors import ServiceError, TransientError, UsageError
 
 _KEY = re.compile(r"[\x21-\x7e]{1,200}")
@@ -22,10 +24,44 @@ _POLLED_S = 150.0
 #: For all that Prefect is asked for one start, and for another one under the same key.
 _PATIENCE_S = 30.0
 _REQUEST, _USER = "nightshift.request", "nightshift.user"
+#: Labels of a run: what its request was told.
+ESTIMATED_S, ESTIMATED_FROM = "nightshift.estimated_s", "nightshift.estimated_from"
 
 
 class ConflictError(TransientError):
     """Something that cannot be done as things stand."""
+
+
+class Started(BaseModel):
+    """A job that was asked for.
+
+    Attributes:
+        estimated_time: seconds.
+        estimated_from: `past_runs`, or `time_limit`, which is seldom used up.
+        url: of its status.
+        repeated: whether it had been started before, under the same key.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    job_id: str
+    status: Status
+    estimated_time: float
+    estimated_from: Literal["past_runs", "time_limit"]
+    url: str
+    repeated: bool = False
+
+    @classmethod
+    def of(cls, run: Run, *, repeated: bool) -> Self:
+        """Return what whoever asked for a run is told."""
+        return cls(
+            job_id=run.id,
+            status=run.status,
+            estimated_time=float(run.labels.get(ESTIMATED_S, 0.0)),
+            estimated_from=run.labels.get(ESTIMATED_FROM, "time_limit"),
+            url=f"/api/ml/train/status/{run.id}",
+            repeated=repeated,
+        )
 
 
 class Starter:

@@ -11,7 +11,8 @@ import pytest
 from support.dashboards import asking
 
 from nightshift.dashboard.audit import Audit
-from nightshift.dashboard.jobs import JobStatus, Started
+from nightshift.dashboard.jobs import JobStatus
+from nightshift.dashboard.starting import Started
 from nightshift.settings import Home
 
 JOB = "3b1f2c52-8a3a-4c1a-9d63-0a8f5d2f7e11"

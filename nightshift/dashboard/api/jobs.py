@@ -10,9 +10,9 @@ from fastapi import APIRouter, Depends, Header, Path, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from nightshift.dashboard.auth import Operator, Viewer
-from nightshift.dashboard.jobs import Started
 from nightshift.dashboard.runs import ENDED, JobStatus, Status
 from nightshift.dashboard.service import Svc
+from nightshift.dashboard.starting import Started
 from nightshift.dashboard.training import KINDS, TrainRequest
 from nightshift.errors import NightshiftError
 
