@@ -19,8 +19,9 @@ from nightshift.simulate.catalogue import KINDS, MachineType
 from nightshift.simulate.keep import is_shipped
 from nightshift.simulate.profile import Profile, load_profile, profile_names
 from nightshift.simulate.wizard import profile_content
+from nightshift.tracking.dataset_parts import parts_of
 from nightshift.tracking.quality_report import figures_table, gate_table, laws_table
-from nightshift.tracking.report import Table, parts_table
+from nightshift.tracking.report import Table
 
 _TYPE = "type:"
 #: Of a machine that nobody has named yet.
@@ -217,7 +218,8 @@ def _dataset(home: Home, machine: str) -> tuple[str, tuple[tuple[str, str], ...]
         ("made by", about.provenance.source),
         ("columns", ", ".join(about.columns)),
     ]
-    return about.title or machine, tuple(facts), parts_table(about, days=True)
+    header, rows = parts_of(about, days=True)
+    return about.title or machine, tuple(facts), Table(header, rows, [""] * len(rows))
 
 
 def _follows(home: Home, machine: str) -> str:

@@ -28,18 +28,14 @@ from nightshift.problems.charts import draw, figure_id, inline
 from nightshift.problems.evaluation import Evaluation, Figure
 from nightshift.settings import Home
 from nightshift.tracking import variants
+from nightshift.tracking.dataset_parts import parts_of
 from nightshift.tracking.driving_pictures import episodes_of
 from nightshift.tracking.results import CellResult, aims, family_rank, read_result, standing
 from nightshift.tracking.text import number, seconds, size
 from nightshift.tracking.unversioned import failure_of
 
-#: Data without an order -> what their rows are called.
-_ONLY_ROWS = {DRIVING: "scenarios", ESTIMATOR: "rows"}
-
 if TYPE_CHECKING:
     from jinja2 import Template
-
-    from nightshift.data.schema import Metadata
 
 HTML_FILE, MARKDOWN_FILE, FIGURES = "training_report.html", "training_report.md", "figures"
 HTML_TEMPLATE, MARKDOWN_TEMPLATE = "report.html.j2", "report.md.j2"
@@ -144,25 +140,8 @@ def _dataset(home: Home, cell: Cell) -> dict[str, Any]:
     if not path.is_file():
         return found
     metadata = Metadata.model_validate_json(path.read_bytes())
-    return found | {"metadata": metadata, "parts": parts_table(metadata)}
-
-
-def parts_table(metadata: Metadata, *, days: bool = False) -> Table:
-    """Return the parts of a dataset with what its group counts; with `days` moments are cut to their day."""
-    trips = metadata.group == VEHICLE
-    header = ["part", "rows", "trips" if trips else "runs", "first", "last", *([] if trips else ["positive rows"])]
-    if metadata.group in _ONLY_ROWS:
-        header = ["part", _ONLY_ROWS[metadata.group]]
-
-    def at(moment: str | None) -> str:
-        text = moment or ""
-        return text.partition("T")[0] if days else text
-
-    rows = [
-        (name, f"{p.rows:,}", f"{p.runs:,}", at(p.first), at(p.last), number(p.positives))[: len(header)]
-        for name, p in metadata.parts.items()
-    ]
-    return Table(header, rows, [""] * len(rows))
+    header, rows = parts_of(metadata)
+    return found | {"metadata": metadata, "parts": Table(header, rows, [""] * len(rows))}
 
 
 def _trains(home: Home, subject: str) -> str:
