@@ -188,8 +188,9 @@ def roll_back(home: Home, model: ModelId, note: str, champion: int | None = None
 
     with opened_registry(home) as store:
         present = versions.champion(store, model.name) if champion is not None else None
-        if present is not None and present.version != champion:
-            raise ConflictError(f"version {present.version} is champion by now, not {champion}.", hint="Look again.")
+    if present is not None and present.version != champion:
+        raise ConflictError(f"version {present.version} is champion by now, not {champion}.", hint="Look again.")
+    with opened_registry(home) as store:
         done = promotion.rollback(store, model.name, note)
     share_model(home, model.name)
     return Change(model.name, done.version.version, done.before.version if done.before else None)

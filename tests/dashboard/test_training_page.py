@@ -175,12 +175,12 @@ def test_vehicles_are_offered_their_own_families_for_their_own_device(home: Home
     assert "Limits of vehicle" in html
     assert "bag_folds" not in fields.found
     # Presets of vehicles take hours; the quarter of an hour and the device class of a motor's form are not theirs.
-    assert fields.found["minutes"]["value"] == ""
+    assert fields["minutes"]["value"] == ""
     changed = Fields(empty.get("/train", params={"group": "machine", "minutes": "15", "target": "pi"}).text)
-    assert (changed.found["minutes"]["value"], changed.found["group"]["value"]) == ("", "vehicle")
+    assert (changed["minutes"]["value"], changed["group"]["value"]) == ("", "vehicle")
     assert "Limits of vehicle" in empty.get("/train", params={"group": "machine", "target": "pi"}).text
     meant = Fields(empty.get("/train", params={"group": "vehicle", "minutes": "15"}).text)
-    assert meant.found["minutes"]["value"] == "15"
+    assert meant["minutes"]["value"] == "15"
     assert '<optgroup label="Vehicles">' in html
     # Families of the machine that was chosen before are forgotten.
     moved = Fields(empty.get("/train", params={"families": ["anomaly", "rul"]}).text)
