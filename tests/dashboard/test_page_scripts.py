@@ -126,7 +126,7 @@ def test_start_comes_back_where_the_load_is_stopped(page: Page) -> None:
     page.clock.install()
     begun = page.evaluate("document.getElementById('start').click(); document.getElementById('start').textContent")
     assert begun == "Starting …"
-    page.clock.run_for(10_000)
+    page.clock.run_for(15_000)
     start = page.locator("#start")
     expect(start).to_have_text("Start")
     expect(start).not_to_have_attribute("aria-disabled", "true")

@@ -5,13 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import time
 from datetime import UTC, datetime, timedelta
-from multiprocessing.connection import Connection
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from support.cut_landing import land_and_halt
 from support.datasets import calendar_rows, describe
 
 from nightshift.data import outbox, store, views
@@ -107,30 +106,14 @@ STEPS = {
 }
 
 
-def _land_and_halt(root: Path, place: tuple[ModuleType, str, bool], here: Connection) -> None:
-    """Land, and stand still for ever at a place."""
-    module, name, after = place
-    call = getattr(module, name)
-
-    def halt(*args: object) -> None:
-        if after:
-            call(*args)
-        here.send("here")
-        time.sleep(600)
-
-    setattr(module, name, halt)
-    try:
-        split_and_land(use_home(root), calendar_rows(seed=2), describe())
-    finally:
-        # A fork of a process with threads: Python's own way out may wait for a lock that nobody holds any more.
-        os._exit(1)
-
-
 def cut_off(home: Home, place: tuple[ModuleType, str, bool], number: signal.Signals) -> None:
     """End a landing at a place."""
-    context = multiprocessing.get_context("fork")
+    # A fork of this process, with the threads of other tests, may wait for a lock that nobody holds any more.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["support.cut_landing"])
     here, there = context.Pipe(duplex=False)
-    child = context.Process(target=_land_and_halt, args=(home.root, place, there))
+    module, name, after = place
+    child = context.Process(target=land_and_halt, args=(home.root, (module.__name__, name, after), there))
     child.start()
     assert here.poll(60), "the landing never came to its place"
     assert child.pid is not None

@@ -69,7 +69,8 @@ def wait(what: str, done: Callable[[], Any], limit_s: float = 120) -> Any:
 
 @pytest.fixture(scope="module")
 def place(served) -> Place:
-    """No worker yet."""
+    """No worker yet; the server may have written down a poll of an earlier file's worker only now."""
+    served.dismiss()
     with served.inside():
         server.up(served.home, worker=False, mlflow=False, dashboard=False)
     return Place(served, write_table(served.home.tmp))
