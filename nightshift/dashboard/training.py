@@ -37,7 +37,7 @@ KINDS = (
     ESTIMATOR_KIND,
 )
 #: Config keys that say which members an ensemble or a vote has.
-_MEMBER_KEYS = ("model_types", "members")
+MEMBER_KEYS = ("model_types", "members")
 _MAX_SETTINGS, _DEEPEST = 20_000, 20
 _PATH_LIKE = re.compile(r"[/\\]|^\.|\.pt$")
 
@@ -273,7 +273,7 @@ def _is_family(name: str) -> bool:
 def _usual(family: str) -> set[str]:
     """Return the members that a family's config has by itself."""
     fields = families.get(family).config.model_fields
-    return {name for key in _MEMBER_KEYS if key in fields for name in fields[key].default}
+    return {name for key in MEMBER_KEYS if key in fields for name in fields[key].default}
 
 
 def _members(
@@ -286,7 +286,7 @@ def _members(
     excluded: Sequence[str],
 ) -> dict[str, Any]:
     """Return the setting that names a family's members; nothing where it has none."""
-    if not (key := next((k for k in _MEMBER_KEYS if k in families.get(family).config.model_fields), "")):
+    if not (key := next((k for k in MEMBER_KEYS if k in families.get(family).config.model_fields), "")):
         return {}
     resolved = resolve(home, subject, family, target, params=params)
     usual = tuple(getattr(resolved.config, key))

@@ -16,7 +16,7 @@ from starlette.datastructures import FormData, QueryParams
 from nightshift import families
 from nightshift.dashboard.runs import BATCH as BATCH_FLOW
 from nightshift.dashboard.runs import Run, refs_of
-from nightshift.dashboard.training import BATCH, TrainRequest
+from nightshift.dashboard.training import BATCH, MEMBER_KEYS, TrainRequest
 from nightshift.data.groups import MACHINE, TARGETS, group_of
 from nightshift.data.store import current, subjects
 from nightshift.errors import NightshiftError, UnknownNameError
@@ -66,8 +66,6 @@ _NAMED = {
     **{"model_types": "families", "excluded_model_types": "excluded", "model type": "excluded"},
     **{"contamination": "contamination", "forecast_h": "forecast_hours", "machine": "machine", "subject": "machine"},
 }
-#: Keys of the configs that name the members of an ensemble or a vote.
-_MEMBERS = ("model_types", "members")
 
 
 @dataclass(frozen=True)
@@ -214,7 +212,7 @@ def _offer(home: Home, subject: str, name: str, target: str) -> Offer:
         pass
     else:
         limits = found.limits
-        members = next((tuple(getattr(found.config, k)) for k in _MEMBERS if k in kind.model_fields), ())
+        members = next((tuple(getattr(found.config, k)) for k in MEMBER_KEYS if k in kind.model_fields), ())
     return Offer(name, QUESTIONS.get(name, ""), kind.presets, members, frozenset(kind.model_fields), limits)
 
 
@@ -271,5 +269,5 @@ def again(home: Home, run: Run) -> str:
 
 def _left_out(offered: tuple[Offer, ...], asked: TrainOptions) -> list[str]:
     """Return the members that a run was to do without."""
-    kept = {name: tuple(own[key]) for name, own in asked.families.items() for key in _MEMBERS if key in own}
+    kept = {name: tuple(own[key]) for name, own in asked.families.items() for key in MEMBER_KEYS if key in own}
     return [member for one in offered for member in one.members if one.name in kept and member not in kept[one.name]]

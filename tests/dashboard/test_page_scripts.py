@@ -3,19 +3,18 @@ unseen, and Start comes back."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 
 import pytest
-import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 from playwright.sync_api import Browser, Page, expect
 from starlette.staticfiles import StaticFiles
 from support.browser import browser
+from support.served_app import listening
 
 import nightshift.dashboard
 from nightshift.dashboard import faults
@@ -63,15 +62,8 @@ def shop() -> Iterator[Shop]:
     def nowhere() -> None:
         """Leaves the browser where it is, as a load that is stopped does."""
 
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    found.address = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    yield found
-    server.should_exit = True
-    thread.join(5)
+    with listening(app) as found.address:
+        yield found
 
 
 @pytest.fixture(scope="module")

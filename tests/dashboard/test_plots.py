@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from playwright.sync_api import Browser, Locator, Page, expect
 from starlette.staticfiles import StaticFiles
 from support.browser import PHONE, browser, page_of
 from support.bundles import interface, manifest, sum_graph
+from support.served_app import listening
 
 import nightshift.dashboard
 from nightshift.dashboard.answer_figures import figures_of
@@ -84,15 +83,8 @@ def shop() -> Iterator[Shop]:
         found.asked.append(time.monotonic())
         return found.fetched
 
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    found.address = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    yield found
-    server.should_exit = True
-    thread.join(5)
+    with listening(app) as found.address:
+        yield found
 
 
 @pytest.fixture(scope="module")
