@@ -1,5 +1,5 @@
-# A machine that trains: local-pool, gpu-pool, and pi-pool's queue `train`. Its torch brings CUDA on x86; a GPU needs
-# the NVIDIA container toolkit and `--gpus all`.
+# A machine that trains: local-pool, gpu-pool, and pi-pool's queue `train`; the dashboard with another command. Its
+# torch brings CUDA on x86; a GPU needs the NVIDIA container toolkit and `--gpus all`.
 # docker build -f docker/worker.Dockerfile -t nightshift-worker:0.1.0 .
 FROM python:3.11.14-slim-bookworm
 # LightGBM and torch share OpenMP.
@@ -12,7 +12,7 @@ COPY nightshift nightshift
 COPY flows flows
 COPY tasks tasks
 COPY deployments deployments
-RUN pip install --no-cache-dir -c constraints.txt ".[driving,scale]"
+RUN pip install --no-cache-dir -c constraints.txt ".[dashboard,driving,scale]"
 RUN useradd --uid 1000 --create-home nightshift && install -d -o nightshift -g nightshift /srv/nightshift
 USER 1000
 WORKDIR /srv/nightshift

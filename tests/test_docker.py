@@ -19,6 +19,7 @@ import yaml
 from deployments import pools
 from deployments.declared import prefect_yaml, read
 from deployments.posts import POSTS
+from nightshift.dashboard.config import DashboardConfig
 from nightshift.plan.fleet_config import load_fleet
 from nightshift.settings import SECRETS, Home, packaged_configs
 
@@ -154,10 +155,29 @@ def test_compose_has_the_servers_and_the_workers_that_up_starts() -> None:
     assert set(workers) == {post.pool for post in POSTS}
     others = {name: service["command"] for name, service in SERVICES.items() if name not in workers}
     assert others["prefect"][:3] == PREFECT_SERVER
-    assert {name: words[:2] for name, words in others.items() if name != "prefect"} == {
+    assert {name: words[:2] for name, words in others.items() if name not in ("prefect", "dashboard")} == {
         "mlflow": ["mlflow", "server"],
         "deploy": ["nightshift", "deploy"],
     }
+    assert others["dashboard"][:3] == ["python", "-m", "nightshift.dashboard"]
+
+
+def test_the_dashboard_listens_where_nobody_else_reaches_it_and_asks_the_servers_that_are_published_there() -> None:
+    service = SERVICES["dashboard"]
+    assert service["network_mode"] == "host"
+    assert "NIGHTSHIFT_DASHBOARD_HOST" not in service["environment"]
+    assert load_dashboard().host == "127.0.0.1"
+    assert asked(service["command"], "--port") == str(load_dashboard().port)
+    asks = {"prefect": "PREFECT_API_URL", "mlflow": "MLFLOW_TRACKING_URI"}
+    for server, variable in asks.items():
+        (published,) = SERVICES[server]["ports"]
+        assert service["environment"][variable].removesuffix("/api") == f"http://{published.rpartition(':')[0]}"
+    (pip,) = [rest for rest in told(DOCKER / "worker.Dockerfile", "RUN") if rest.startswith("pip install")]
+    assert "dashboard" in re.findall(r"\w+", pip)
+
+
+def load_dashboard() -> DashboardConfig:
+    return DashboardConfig.model_validate(yaml.safe_load((packaged_configs() / "dashboard.yaml").read_text()))
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -180,7 +200,8 @@ def test_a_service_that_stays_tells_how_it_is_and_waits_for_what_it_needs(name: 
     if "worker" not in service["command"]:
         port = asked(service["command"], "--port")
         assert f"127.0.0.1:{port}/" in service["healthcheck"]["test"][-1]
-        assert service["ports"] == [f"127.0.0.1:{port}:{port}"], "nothing but this machine reaches a server"
+        if name != "dashboard":
+            assert service["ports"] == [f"127.0.0.1:{port}:{port}"], "nothing but this machine reaches a server"
         return
     (check,) = told(image, "HEALTHCHECK")
     assert "127.0.0.1:8080/health" in check
