@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
 import time
 from contextlib import ExitStack
 from typing import Any
+from urllib.parse import urlsplit
 
 from deployments import posts, processes, server
 from nightshift.settings import Home, use_home
@@ -85,67 +87,93 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 async def _measure(address: str, job: str, pid: int) -> dict[str, Any]:
-    """Ask from here, with the streams open in this process too.
+    """Ask from here, while another process listens: what it takes to hear is nothing that the asking waits for.
 
     Args:
         address: of the API.
         job: that is asked for.
         pid: of the dashboard.
     """
-    import httpx
     import psutil
 
-    limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(timeout=60, limits=limits) as client:
-        await _ready(client, f"{address}/status/{job}")
-        heard = [0] * _STREAMS
-        streams = [asyncio.create_task(_listen(client, f"{address}/logs/{job}", heard, i)) for i in range(_STREAMS)]
-        while not all(heard):
-            await asyncio.sleep(0.1)
-        seconds: list[float] = []
-        before_s, started = sum(psutil.Process(pid).cpu_times()[:2]), time.perf_counter()
-        await asyncio.gather(*(_ask(client, f"{address}/status/{job}", started, seconds) for _ in range(_CALLERS)))
-        took_s, used_s = time.perf_counter() - started, sum(psutil.Process(pid).cpu_times()[:2]) - before_s
-        for stream in streams:
-            stream.cancel()
-        await asyncio.gather(*streams, return_exceptions=True)
+    await _ready(f"{address}/status/{job}")
+    listening = [sys.executable, "-m", "tests.benchmarks.dashboard", "listen", f"{address}/logs/{job}"]
+    listeners = subprocess.Popen(listening, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert listeners.stdin
+    assert listeners.stdout
+    if listeners.stdout.readline().strip() != "all hear":
+        raise RuntimeError("the streams did not begin")
+    seconds: list[float] = []
+    before_s, started = sum(psutil.Process(pid).cpu_times()[:2]), time.perf_counter()
+    await asyncio.gather(*(_ask(f"{address}/status/{job}", started, seconds) for _ in range(_CALLERS)))
+    took_s, used_s = time.perf_counter() - started, sum(psutil.Process(pid).cpu_times()[:2]) - before_s
+    heard, _ = listeners.communicate("enough\n", timeout=60)
     seconds.sort()
     return {
         "per_core_s": len(seconds) / used_s,
         "per_s": len(seconds) / took_s,
         "p99_ms": seconds[int(len(seconds) * 0.99)] * 1e3,
         "p50_ms": statistics.median(seconds) * 1e3,
-        "lines": min(heard),
+        "lines": int(heard),
     }
 
 
-async def _ready(client: Any, url: str) -> None:
+async def _ready(url: str) -> None:
     import httpx
 
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            if (await client.get(url)).status_code == 200:
-                return
-        except httpx.HTTPError:
-            await asyncio.sleep(0.2)
+    async with httpx.AsyncClient(timeout=60) as client:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                if (await client.get(url)).status_code == 200:
+                    return
+            except httpx.HTTPError:
+                await asyncio.sleep(0.2)
     raise RuntimeError("the dashboard did not come up")
 
 
-async def _listen(client: Any, url: str, heard: list[int], number: int) -> None:
-    async with client.stream("GET", url) as stream:
-        async for line in stream.aiter_lines():
-            heard[number] += line.startswith("data:")
+async def _listen_all(url: str) -> None:
+    """Hear a log as many do, say when all have heard something, and until there is input; then say how many lines."""
+    import httpx
+
+    heard = [0] * _STREAMS
+    async with httpx.AsyncClient(timeout=60, limits=httpx.Limits(max_connections=None)) as client:
+
+        async def listen(number: int) -> None:
+            async with client.stream("GET", url) as stream:
+                async for line in stream.aiter_lines():
+                    heard[number] += line.startswith("data:")
+
+        streams = [asyncio.create_task(listen(number)) for number in range(_STREAMS)]
+        while not all(heard):
+            await asyncio.sleep(0.1)
+        print("all hear", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+        for stream in streams:
+            stream.cancel()
+        await asyncio.gather(*streams, return_exceptions=True)
+    print(min(heard))
 
 
-async def _ask(client: Any, url: str, started: float, seconds: list[float]) -> None:
+async def _ask(url: str, started: float, seconds: list[float]) -> None:
+    """Ask on one connection, with as little of a client as there can be: its own time counts as the server's."""
+    parts = urlsplit(url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    request = f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode()
     while time.perf_counter() - started < _SECONDS:
         clock = time.perf_counter()
-        answer = await client.get(url)
+        writer.write(request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        (length,) = re.findall(rb"content-length: (\d+)", head, re.IGNORECASE)
+        body = await reader.readexactly(int(length))
         seconds.append(time.perf_counter() - clock)
-        if answer.status_code != 200:
-            raise RuntimeError(answer.text)
+        if not head.startswith(b"HTTP/1.1 200 "):
+            raise RuntimeError(body.decode())
+    writer.close()
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(_measure(sys.argv[1], sys.argv[2], int(sys.argv[3])))))
+    if sys.argv[1] == "listen":
+        asyncio.run(_listen_all(sys.argv[2]))
+    else:
+        print(json.dumps(asyncio.run(_measure(sys.argv[1], sys.argv[2], int(sys.argv[3])))))
