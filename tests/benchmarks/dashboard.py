@@ -10,12 +10,12 @@ import statistics
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
 from typing import Any
 from urllib.parse import urlsplit
 
-from deployments import posts, processes, server
+from deployments import posts, server
 from nightshift.settings import Home, use_home
+from tests.benchmarks._dashboard import dashboard_of
 from tests.benchmarks._home import bench_home
 from tests.benchmarks._published import ROOT
 from tests.benchmarks._rows import Row, row
@@ -27,12 +27,8 @@ def dashboard_status() -> list[Row]:
     """The status of a running training, asked for all the time, with 50 open log streams; client in another process."""
     home = bench_home()
     url, job = _training(home)
-    with ExitStack() as held:
-        port = processes.free_port(0)
-        dashboard = _dashboard(home, url, port)
-        held.callback(_end, dashboard)
-        address = f"http://127.0.0.1:{port}/api/ml/train"
-        words = [sys.executable, "-m", "tests.benchmarks.dashboard", address, job, str(dashboard.pid)]
+    with dashboard_of(home, url) as (address, pid):
+        words = [sys.executable, "-m", "tests.benchmarks.dashboard", f"{address}/api/ml/train", job, str(pid)]
         done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
         if done.returncode:
             raise RuntimeError(done.stderr[-2000:])
@@ -75,17 +71,6 @@ def _training(home: Home) -> tuple[str, str]:
     return url, job
 
 
-def _dashboard(home: Home, url: str, port: int) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, **home.environment(), "PREFECT_API_URL": url, "NIGHTSHIFT_HOME": str(home.root)}
-    words = [sys.executable, "-m", "nightshift.dashboard", "--port", str(port)]
-    return subprocess.Popen(words, cwd=ROOT, env=environment)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    process.wait(20)
-
-
 async def _measure(address: str, job: str, pid: int) -> dict[str, Any]:
     """Ask from here, while another process listens: what it takes to hear is nothing that the asking waits for.
 
@@ -96,7 +81,6 @@ async def _measure(address: str, job: str, pid: int) -> dict[str, Any]:
     """
     import psutil
 
-    await _ready(f"{address}/status/{job}")
     listening = [sys.executable, "-m", "tests.benchmarks.dashboard", "listen", f"{address}/logs/{job}"]
     listeners = subprocess.Popen(listening, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert listeners.stdin
@@ -116,20 +100,6 @@ async def _measure(address: str, job: str, pid: int) -> dict[str, Any]:
         "p50_ms": statistics.median(seconds) * 1e3,
         "lines": int(heard),
     }
-
-
-async def _ready(url: str) -> None:
-    import httpx
-
-    async with httpx.AsyncClient(timeout=60) as client:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            try:
-                if (await client.get(url)).status_code == 200:
-                    return
-            except httpx.HTTPError:
-                await asyncio.sleep(0.2)
-    raise RuntimeError("the dashboard did not come up")
 
 
 async def _listen_all(url: str) -> None:

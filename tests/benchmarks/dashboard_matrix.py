@@ -5,19 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 
 from nightshift.plan.records import StageRecord
 from nightshift.settings import Home
-from tests.benchmarks._published import ROOT
+from tests.benchmarks._dashboard import dashboard_of
 from tests.benchmarks._rows import Row, row
 from tests.benchmarks.fleet_plan import make_fleet
 
@@ -31,26 +28,6 @@ _ADDRESSES = {
     "GET /api/matrix, 1,000 machines x 4": "/api/matrix",
 }
 
-# A server of its own, as `nightshift up` has one; Prefect is not asked.
-_SERVER = """
-import sys
-from nightshift.settings import use_home
-home = use_home()
-import uvicorn
-from nightshift.dashboard.app import create_app
-from nightshift.dashboard.config import load_config
-app = create_app(home, load_config(home), "http://127.0.0.1:9/api")
-server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
-import asyncio
-async def main():
-    task = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.05)
-    print(server.servers[0].sockets[0].getsockname()[1], flush=True)
-    await task
-asyncio.run(main())
-"""
-
 
 def dashboard_matrix() -> list[Row]:
     """The first answer of the fleet's page with a warm cache, in ms, and its bytes as they go over the wire."""
@@ -58,7 +35,7 @@ def dashboard_matrix() -> list[Row]:
     try:
         make_fleet(Home(root), _MACHINES, profiles=False)
         _judge(Home(root))
-        with _server(root) as url:
+        with dashboard_of(Home(root), "http://127.0.0.1:9/api") as (url, _):
             return list(_measured(url))
     finally:
         shutil.rmtree(root, ignore_errors=True)
@@ -71,21 +48,6 @@ def _judge(home: Home) -> None:
         figures = {"primary": "f1", "value": 0.5 + n / 1e4, "best_baseline": "threshold rule"}
         summary = {**figures, "best_baseline_value": 0.4 + n / 1e4}
         path.write_text(record.model_copy(update={"summary": summary}).model_dump_json(indent=1))
-
-
-@contextmanager
-def _server(root: Path) -> Iterator[str]:
-    import os
-
-    environment = {**os.environ, "NIGHTSHIFT_HOME": str(root), "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        [sys.executable, "-c", _SERVER], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            assert process.stdout is not None
-            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-        finally:
-            process.terminate()
 
 
 def _measured(url: str) -> Iterator[Row]:
