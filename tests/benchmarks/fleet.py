@@ -188,7 +188,7 @@ def _night_mb(cells: int) -> float:
 @contextmanager
 def _running(home: Home) -> Iterator[None]:
     """Server and workers of a home, while the body runs."""
-    command("up", home=home)
+    command("up", "--no-dashboard", home=home)
     try:
         yield
     finally:
