@@ -327,7 +327,7 @@ class JobBoard:
             found = await run_in_threadpool(read, [run for run in chosen if run.flow != FLEET], NO_BARS, {})
             silent = [run for run in chosen if run.id in found and is_silent(run, found[run.id])]
             if silent:
-                bars = await self._reader.bars(i for run in silent for i in shows_as(run, told[run.id].parts))
+                bars = await self._reader.bars({i for run in silent for i in shows_as(run, told[run.id].parts)})
                 found |= await run_in_threadpool(read, silent, bars, {})
             if fleets:
                 found |= await run_in_threadpool(read, fleets, NO_BARS, self._shown | found)

@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -128,15 +128,16 @@ class Reader:
             return {cell.name: cell for cell in outcome.cells}
         return {}
 
-    async def bars(self, run_ids: Iterable[str]) -> dict[str, Bar]:
-        """Return what runs show of their progress, by run; asked for in one request, whatever their number.
+    async def bars(self, run_ids: Collection[str]) -> dict[str, Bar]:
+        """Return what runs show of their progress, by run; asked for in one request, and in none for no run.
 
         Raises:
             ServiceError: when Prefect does not answer.
         """
         wanted = {"flow_run_id": {"any_": sorted(run_ids)}, "type": {"any_": ["progress"]}}
         bars: dict[str, Bar] = {}
-        for found in await self._prefect.all("artifacts/filter", {"artifacts": wanted, "sort": "CREATED_DESC"}):
+        asked = {"artifacts": wanted, "sort": "CREATED_DESC"}
+        for found in await self._prefect.all("artifacts/filter", asked) if run_ids else ():
             with suppress(ValueError, LookupError, TypeError):
                 at_s = datetime.fromisoformat(found["updated"]).timestamp()
                 bar = Bar(float(found["data"]), events_in(str(found.get("description") or ""), at_s))
