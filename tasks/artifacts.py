@@ -32,6 +32,7 @@ P = ParamSpec("P")
 
 #: A batch's bar is sent so often, seconds: as many as a night has send at the same time.
 _BATCH_S = 2.0
+_IDLE_S = 5.0
 _EARLIER_BYTES = 200_000
 
 
@@ -161,7 +162,8 @@ class Bar(ABC):
 
     def _run(self) -> None:
         while not self._closing.is_set():
-            self._changed.wait()
+            # Cells of a Dask cluster end, and tell nothing before.
+            self._changed.wait(_IDLE_S)
             self._changed.clear()
             self._send()
             self._closing.wait(self.interval_s)
