@@ -36,7 +36,7 @@ from nightshift.dashboard.training import TrainRequest, plan_training
 from nightshift.errors import NightshiftError, ServiceError
 from nightshift.plan.batch import ask_to_stop, hears_stops
 from nightshift.plan.cell import sha256_json
-from nightshift.settings import Home
+from nightshift.settings import Home, without_places
 
 _log = logging.getLogger("nightshift.dashboard")
 _ID = re.compile(rf"({RUN_ID})(?:\.([0-9a-f]{{{KEY_DIGITS}}}))?")
@@ -357,8 +357,10 @@ class JobBoard:
         """Return where a run stands; what is wrong with one hides no other."""
         try:
             if run.flow == FLEET:
-                return of_batches(run, list(told.parts.values()), known, now)
-            return self._desk.standing(run, told.parts, told.outcomes, now, bars)
+                job = of_batches(run, list(told.parts.values()), known, now)
+            else:
+                job = self._desk.standing(run, told.parts, told.outcomes, now, bars)
+            return job.model_copy(update={"error": without_places(self._home, job.error)})
         except Exception:
             self._blame(run)
             return _briefly(run, now)
