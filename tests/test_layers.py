@@ -6,7 +6,7 @@ import ast
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import pytest
@@ -43,7 +43,16 @@ READS_JOBLIB = "nightshift.trainer.keep.joblib_file"
 class Module:
     name: str
     path: Path
-    tree: ast.Module
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        """Its source, read when it is asked for: every process of the suite loads this file, and one runs it."""
+        return ast.parse(self.path.read_text(encoding="utf-8"))
+
+    @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """All that its source holds."""
+        return tuple(ast.walk(self.tree))
 
     @property
     def part(self) -> str:
@@ -59,14 +68,14 @@ def modules() -> tuple[Module, ...]:
         for path in sorted((ROOT / package).rglob("*.py")):
             pieces = path.relative_to(ROOT).with_suffix("").parts
             name = ".".join(pieces[:-1] if pieces[-1] == "__init__" else pieces)
-            found.append(Module(name, path, ast.parse(path.read_text(encoding="utf-8"))))
+            found.append(Module(name, path))
     return tuple(found)
 
 
 def imports(module: Module, *, typing_too: bool = True) -> Iterator[str]:
     """Yield every imported module, wherever the import stands."""
-    skipped = set() if typing_too else _under_type_checking(module.tree)
-    for node in ast.walk(module.tree):
+    skipped = set() if typing_too else _under_type_checking(module)
+    for node in module.nodes:
         if node in skipped:
             continue
         if isinstance(node, ast.Import):
@@ -77,9 +86,9 @@ def imports(module: Module, *, typing_too: bool = True) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def _under_type_checking(tree: ast.Module) -> set[ast.AST]:
+def _under_type_checking(module: Module) -> set[ast.AST]:
     found: set[ast.AST] = set()
-    for node in ast.walk(tree):
+    for node in module.nodes:
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             found.update(ast.walk(node))
     return found
@@ -188,7 +197,7 @@ def test_nothing_evaluates_text_or_loads_objects_from_files() -> None:
     wrong = [
         f"{m.name}:{getattr(node, 'lineno', 0)} {what}"
         for m in modules()
-        for node in ast.walk(m.tree)
+        for node in m.nodes
         if (what := _forbidden(node)) and (m.name, what) != (READS_JOBLIB, "joblib")
     ]
     assert not wrong
