@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support.servers import EmptyDatabase
+from support.servers import KeptDatabase
 
 from deployments.api import ask
 from nightshift.cli.app import main
@@ -31,7 +31,7 @@ def in_containers(home: Home) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_deploy_says_what_it_changed_and_the_second_time_that_nothing_was(
-    home: Home, capsys: pytest.CaptureFixture[str], empty_prefect: EmptyDatabase
+    home: Home, capsys: pytest.CaptureFixture[str], empty_prefect: KeptDatabase
 ) -> None:
     from deployments.server import down
 

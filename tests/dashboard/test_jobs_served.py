@@ -19,7 +19,7 @@ import pytest
 import uvicorn
 from support.homes import a_home
 from support.machine import SUBJECT, metadata, simulate
-from support.servers import EmptyDatabase
+from support.servers import KeptDatabase
 
 from deployments import posts, processes, server
 from nightshift.dashboard.app import create_app
@@ -111,9 +111,11 @@ def wait_until(done: Callable[[], bool], limit_s: float = 60) -> None:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, migrated_db: Any, empty_prefect: EmptyDatabase) -> Iterator[Place]:
+def place(
+    tmp_path_factory: pytest.TempPathFactory, migrated_db: Any, deployed_prefect: KeptDatabase
+) -> Iterator[Place]:
     with a_home(tmp_path_factory.mktemp("jobs"), migrated_db) as home:
-        empty_prefect.into(home)
+        deployed_prefect.into(home)
         split_and_land(home, simulate(), metadata(), event=False)
         machine = server.up(home, worker=False, mlflow=False)
         try:

@@ -18,7 +18,7 @@ from support.asked_app import asked
 from support.browser import browser, page_of
 from support.homes import a_home
 from support.machines import QUICK, SMALL, SMALL_ROWS, write_machine
-from support.servers import EmptyDatabase
+from support.servers import KeptDatabase
 from support.tables import small_table
 from support.vehicles import small_vehicles
 
@@ -94,10 +94,12 @@ def test_what_was_refused_says_why_and_what_to_change(pages: TestClient) -> None
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory, migrated_db: Path, empty_prefect: EmptyDatabase) -> Iterator[str]:
+def address(
+    tmp_path_factory: pytest.TempPathFactory, migrated_db: Path, deployed_prefect: KeptDatabase
+) -> Iterator[str]:
     """Where the dashboard of an empty home is; everything was started by `nightshift up`."""
     with a_home(tmp_path_factory.mktemp("wizard"), migrated_db) as home:
-        empty_prefect.into(home)
+        deployed_prefect.into(home)
         # What lands is looked at here, not trained.
         home.configs.mkdir(parents=True)
         (home.configs / "fleet.yaml").write_text("machines: [nobody]\n", encoding="utf-8")

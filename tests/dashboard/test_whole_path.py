@@ -19,7 +19,7 @@ from playwright.sync_api import Page, expect
 from support.browser import DESK, PHONE, browser, page_of
 from support.homes import a_home
 from support.machine import SUBJECT, land_demo
-from support.servers import EmptyDatabase
+from support.servers import KeptDatabase
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURES = ROOT / "build" / "pages"
@@ -28,10 +28,12 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory, migrated_db: Path, empty_prefect: EmptyDatabase) -> Iterator[str]:
+def address(
+    tmp_path_factory: pytest.TempPathFactory, migrated_db: Path, deployed_prefect: KeptDatabase
+) -> Iterator[str]:
     """Where the dashboard of a home with one machine's data is; everything was started by `nightshift up`."""
     with a_home(tmp_path_factory.mktemp("pages"), migrated_db) as home:
-        empty_prefect.into(home)
+        deployed_prefect.into(home)
         land_demo(home)
         variables = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 

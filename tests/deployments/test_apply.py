@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from support.homes import a_home
-from support.servers import EmptyDatabase
+from support.servers import KeptDatabase
 
 from deployments import apply, automations, on_landing, on_silence, server
 from deployments.api import ask
@@ -92,7 +92,7 @@ class Place:
 
 @pytest.fixture(scope="module")
 def running(
-    tmp_path_factory: pytest.TempPathFactory, empty_prefect: EmptyDatabase
+    tmp_path_factory: pytest.TempPathFactory, empty_prefect: KeptDatabase
 ) -> Iterator[tuple[Home, dict[str, str]]]:
     with a_home(tmp_path_factory.mktemp("deployed")) as home:
         empty_prefect.into(home)

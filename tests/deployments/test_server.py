@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 from support.homes import a_home
-from support.servers import EmptyDatabase
+from support.servers import KeptDatabase
 
 from deployments import processes, server
 from deployments.api import ask
@@ -47,7 +47,7 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, empty_prefect: EmptyDatabase) -> Iterator[Served]:
+def served(tmp_path_factory: pytest.TempPathFactory, empty_prefect: KeptDatabase) -> Iterator[Served]:
     with a_home(tmp_path_factory.mktemp("served")) as home:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-c", CALLER, str(home.root)]
@@ -183,7 +183,7 @@ def test_down_ends_it_once_and_the_address_is_remembered(served, at_home):
 
 
 def test_a_port_taken_between_the_look_and_the_bind_is_given_up_for_another(
-    home: Home, monkeypatch: pytest.MonkeyPatch, empty_prefect: EmptyDatabase
+    home: Home, monkeypatch: pytest.MonkeyPatch, empty_prefect: KeptDatabase
 ) -> None:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     empty_prefect.into(home)

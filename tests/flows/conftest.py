@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 from support.homes import a_home, an_environment
-from support.servers import EmptyDatabase
+from support.servers import KeptDatabase
 
 from deployments import api, posts, processes
 from deployments.mlflow_server import MLFLOW, stop_mlflow
-from deployments.server import down, ensure_server
+from deployments.server import deploy, down, ensure_server
 from nightshift.settings import Home
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -116,16 +116,26 @@ class Served:
         return "\n".join(line["message"] for line in found)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def served(
-    tmp_path_factory: pytest.TempPathFactory, migrated_db: Path, empty_prefect: EmptyDatabase
+    tmp_path_factory: pytest.TempPathFactory,
+    migrated_db: Path,
+    empty_prefect: KeptDatabase,
+    deployed_prefect: KeptDatabase,
 ) -> Iterator[Served]:
-    """One server for all flow tests; the process's own environment is left as it was."""
+    """One server for all flow tests, with our deployments; the process's own environment is left as it was.
+
+    It ends with the last of them: it would take its share of a core for nobody.
+    """
     root = tmp_path_factory.mktemp("flows")
     with a_home(root, migrated_db) as home:
-        empty_prefect.into(home)
-        ensure_server(home)
-        empty_prefect.keep(home)
+        with deployed_prefect.one_at_a_time():
+            deployed_prefect.into(home)
+            ensure_server(home)
+            if not deployed_prefect.path.is_file():
+                empty_prefect.keep(home)
+                deploy(home)
+                deployed_prefect.keep(home)
         environment = dict(os.environ)
     yield Served(home, environment)
     with an_environment():

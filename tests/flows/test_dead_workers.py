@@ -24,7 +24,7 @@ import psutil
 import pytest
 from support.elsewhere import write_pump
 from support.homes import an_environment
-from support.servers import EmptyDatabase
+from support.servers import KeptDatabase
 from support.tree import plant
 
 from deployments import processes
@@ -172,7 +172,7 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, migrated_db: Path, empty_prefect: EmptyDatabase) -> Iterator[Place]:
+def place(tmp_path_factory: pytest.TempPathFactory, migrated_db: Path, empty_prefect: KeptDatabase) -> Iterator[Place]:
     root = tmp_path_factory.mktemp("dead")
     tree, home = plant(root / "tree"), Home(root / "home")
     (home.configs / "machines").mkdir(parents=True)

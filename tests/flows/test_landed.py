@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from support.elsewhere import write_pump
 from support.homes import a_home
-from support.servers import EmptyDatabase
+from support.servers import KeptDatabase
 
 from deployments import on_landing, posts, server
 from deployments.api import ask
@@ -116,7 +116,9 @@ def at(text: str) -> datetime:
 
 
 @pytest.fixture(scope="module")
-def upped(tmp_path_factory: pytest.TempPathFactory, migrated_db: Path, empty_prefect: EmptyDatabase) -> Iterator[Upped]:
+def upped(
+    tmp_path_factory: pytest.TempPathFactory, migrated_db: Path, deployed_prefect: KeptDatabase
+) -> Iterator[Upped]:
     root = tmp_path_factory.mktemp("landed")
     with a_home(root / "home", migrated_db) as home:
         os.environ.update(QUICK)
@@ -128,7 +130,7 @@ def upped(tmp_path_factory: pytest.TempPathFactory, migrated_db: Path, empty_pre
             subject = f"pump_{i}"
             (machines / f"{subject}.yaml").write_text(BUDGET if i < 4 else BUDGET.replace("n_trees", "n_treees"))
             write_pump(root / subject, subject, seed=i, labels=False)
-        empty_prefect.into(home)
+        deployed_prefect.into(home)
         try:
             server.ensure_server(home)
             server.deploy(home)
