@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import fcntl
+import gc
 import os
 import shutil
 import signal
@@ -13,10 +14,12 @@ from pathlib import Path
 
 import pytest
 from support.homes import a_home
-from support.servers import EmptyDatabase
+from support.servers import KeptDatabase
 
 from nightshift.settings import NO_TELEMETRY, Home
 
+#: Processes that have the cores for themselves already: threads that share one with others cost a tenth more.
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 _AT_IMPORT = ("PREFECT_HOME", "MPLCONFIGDIR", "MPLBACKEND", "DVC_SITE_CACHE_DIR", "OMP_WAIT_POLICY", *NO_TELEMETRY)
 
 
@@ -29,6 +32,7 @@ def _leave_the_users_home() -> None:
     place.prefect.mkdir(parents=True)
     atexit.register(shutil.rmtree, place.root, ignore_errors=True)
     os.environ.update({name: value for name, value in place.environment().items() if name in _AT_IMPORT})
+    os.environ.update(_ONE_THREAD)
 
 
 if "PYTEST_XDIST_WORKER" not in os.environ:
@@ -55,6 +59,17 @@ _LONGEST = (
 def _rank(item: pytest.Item) -> int:
     path = item.path.relative_to(Path(__file__).parent).as_posix()
     return next((i for i, begin in enumerate(_LONGEST) if path.startswith(begin)), len(_LONGEST))
+
+
+def pytest_collection() -> None:
+    """Each process of xdist imports all test files, a quarter of which would be looking for garbage."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """What the files have loaded stays, and is not looked through again."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -102,6 +117,12 @@ def migrated_db(tmp_path_factory: pytest.TempPathFactory, for_all: Path) -> Path
 
 
 @pytest.fixture(scope="session")
-def empty_prefect(for_all: Path) -> EmptyDatabase:
+def empty_prefect(for_all: Path) -> KeptDatabase:
     """Prefect's database of a home that has no server yet; see there."""
-    return EmptyDatabase(for_all / "prefect.db")
+    return KeptDatabase(for_all / "prefect.db")
+
+
+@pytest.fixture(scope="session")
+def deployed_prefect(for_all: Path, empty_prefect: KeptDatabase) -> KeptDatabase:
+    """The same after a deploy: `up` finds everything there. The flow tests' own server makes it."""
+    return KeptDatabase(for_all / "deployed.db", before=empty_prefect)
