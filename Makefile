@@ -51,13 +51,14 @@ test-arm64: $(READY) ## the edge runtime on arm64 under emulation, without a boa
 	.ci/arm64 $(ARM64) $(BIN)/python
 	NIGHTSHIFT_ARM64=$(abspath $(ARM64)) $(BIN)/python -m pytest -q -m arm64 tests/arm64
 
+# `make check test` runs the fast tests once, among all the others.
 check: $(READY) ## format, lint, types, layers and the fast tests; the pre-commit hook
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/hadolint docker/*.Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose*.yaml
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q $(TWO) $(FAST)
+	$(if $(filter test,$(MAKECMDGOALS)),,$(BIN)/python -m pytest -q $(TWO) $(FAST))
 
 bench: $(READY) ## measure what the README quotes; writes build/bench.json
 	$(BIN)/python -m tests.benchmarks.run
