@@ -24,12 +24,13 @@ def test_libraries_are_loaded_and_the_store_is_open_for_forked_processes_that_sh
 ) -> None:
     shutil.copyfile(migrated_db, home.mlflow_db)
     code = (
-        "import os, sys; from nightshift.settings import use_home; place = use_home()\n"
+        "import gc, os, sys; from nightshift.settings import use_home; place = use_home()\n"
         "from nightshift.stages.batch_preload import preload; preload(['anomaly'], place)\n"
         "wanted = {'nightshift.families.anomaly', 'nightshift.stages.register', 'pyod.models.lof', 'mlflow'}\n"
         "wanted |= {'pandera.backends.pandas.builtin_checks', 'matplotlib.backends.backend_svg'}\n"
         "assert not wanted - set(sys.modules), wanted - set(sys.modules)\n"
         "assert 'prophet' not in sys.modules and 'autogluon.tabular' not in sys.modules\n"
+        "assert gc.isenabled() and gc.get_freeze_count() > 100_000\n"
         "files = [os.path.realpath(f'/proc/self/fd/{name}') for name in os.listdir('/proc/self/fd')]\n"
         "assert str(place.mlflow_db.resolve()) not in files, files\n"
         "pid = os.fork()\n"
