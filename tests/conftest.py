@@ -18,7 +18,7 @@ from support.servers import KeptDatabase
 
 from nightshift.settings import NO_TELEMETRY, Home
 
-#: Processes that have the cores for themselves already: threads that share one with others cost a tenth more.
+#: The suite's processes are more than the cores: with threads of their own they took a tenth longer.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 _AT_IMPORT = ("PREFECT_HOME", "MPLCONFIGDIR", "MPLBACKEND", "DVC_SITE_CACHE_DIR", "OMP_WAIT_POLICY", *NO_TELEMETRY)
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,17 +116,31 @@ class Served:
         return "\n".join(line["message"] for line in found)
 
 
-@pytest.fixture(scope="package")
+_running: list[ExitStack] = []
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
+    """With the last flow test of a process its server ends: it would take its share of a core for nobody."""
+    if nextitem is None or Path(__file__).parent not in nextitem.path.parents:
+        while _running:
+            _running.pop().close()
+
+
+def _end(home: Home, environment: dict[str, str]) -> None:
+    with an_environment():
+        os.environ.update(environment)
+        down(home)
+
+
+@pytest.fixture(scope="session")
 def served(
     tmp_path_factory: pytest.TempPathFactory,
     migrated_db: Path,
     empty_prefect: KeptDatabase,
     deployed_prefect: KeptDatabase,
 ) -> Iterator[Served]:
-    """One server for all flow tests, with our deployments; the process's own environment is left as it was.
-
-    It ends with the last of them: it would take its share of a core for nobody.
-    """
+    """One server for all flow tests, with our deployments; the process's own environment is left as it was."""
     root = tmp_path_factory.mktemp("flows")
     with a_home(root, migrated_db) as home:
         with deployed_prefect.one_at_a_time():
@@ -137,7 +151,7 @@ def served(
                 deploy(home)
                 deployed_prefect.keep(home)
         environment = dict(os.environ)
-    yield Served(home, environment)
-    with an_environment():
-        os.environ.update(environment)
-        down(home)
+    with ExitStack() as until:
+        until.callback(_end, home, environment)
+        _running.append(until)
+        yield Served(home, environment)
