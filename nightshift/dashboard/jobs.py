@@ -24,6 +24,7 @@ from nightshift.dashboard.runs import (
     JobStatus,
     Run,
     refs_of,
+    with_table,
 )
 from nightshift.dashboard.standing import Desk, brief_cell, whole
 from nightshift.dashboard.starting import ESTIMATED_FROM, ESTIMATED_S, ConflictError, Started, Starter
@@ -336,7 +337,8 @@ class JobBoard:
     def _read(self, run: Run, told: Told, now: datetime) -> JobStatus:
         """Return where a run stands; what is wrong with one hides no other."""
         try:
-            return self._desk.standing(run, told.parts, told.outcomes, now, told.percent)
+            found = self._desk.standing(run, told.parts, told.outcomes, now, told.percent)
+            return with_table(found, told.table) if told.table else found
         except Exception:
             self._blame(run)
             return _briefly(run, now)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -14,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from nightshift import families
 from nightshift.errors import without_credentials
 from nightshift.plan.batch import CellRef, each_once
+from nightshift.plan.outcome import CellOutcome
+from nightshift.plan.table import TableOutcome
 
 Status = Literal["pending", "running", "completed", "failed", "cancelled"]
 ENDED = ("completed", "failed", "cancelled")
@@ -22,6 +25,7 @@ TAG = "nightshift"
 #: Digits of a cell's key in a job's id.
 KEY_DIGITS = 12
 TRAIN, MACHINE, BATCH, SYNTHESIS = "train", "train-machine", "train-batch", "synthesize-machine"
+TABLE = "train-estimator"
 #: Flows whose cells are known by their parameters.
 WITH_CELLS = (TRAIN, MACHINE, BATCH, SYNTHESIS)
 
@@ -75,6 +79,7 @@ class JobStatus(CellStatus):
         flow: which of the flows runs.
         machine: "" where the job is of many, or of none.
         families: of its cells.
+        table: how a training on a table ended, once it has.
         cells: where it has several; of ended jobs `/api/ml/jobs` leaves them out.
     """
 
@@ -84,6 +89,7 @@ class JobStatus(CellStatus):
     families: tuple[str, ...] = ()
     target: str = ""
     created_at: datetime | None = None
+    table: TableOutcome | None = None
     cells: tuple[CellStatus, ...] = ()
 
 
@@ -158,9 +164,11 @@ def _moment(text: object) -> datetime | None:
     return datetime.fromisoformat(str(text)) if text else None
 
 
-def refs_of(run: Run) -> tuple[CellRef, ...]:
-    """Return the cells that a run's parameters name; () for another flow's."""
+def refs_of(run: Run, outcomes: Mapping[str, CellOutcome] = MappingProxyType({})) -> tuple[CellRef, ...]:
+    """Return the cells that a run's parameters name, of a table those that it has told of; () for another flow's."""
     given = run.parameters
+    if run.flow == TABLE:
+        return tuple(CellRef(subject=one.subject, family=one.family, target=one.target) for one in outcomes.values())
     with suppress(ValidationError, TypeError, AttributeError, KeyError):
         if run.flow == TRAIN:
             return (_ref(given, given["family"]),)
@@ -169,6 +177,12 @@ def refs_of(run: Run) -> tuple[CellRef, ...]:
         if run.flow == BATCH:
             return each_once([CellRef.model_validate(one) for one in given["cells"]])
     return ()
+
+
+def with_table(job: JobStatus, table: TableOutcome) -> JobStatus:
+    """Return where a training on a table stands, with how it ended; its figures too, where no model is registered."""
+    own = {} if job.cells else {"metrics": table.judged, "model_path": table.saved}
+    return job.model_copy(update={"table": table, **own})
 
 
 def name_of(run: Run, cells: Sequence[CellStatus]) -> str:

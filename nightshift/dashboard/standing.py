@@ -15,6 +15,7 @@ from nightshift.dashboard.runs import (
     ENDED,
     KEY_DIGITS,
     SYNTHESIS,
+    TABLE,
     TRAIN,
     CellStatus,
     JobStatus,
@@ -123,7 +124,8 @@ class Desk:
         if run.flow == SYNTHESIS:
             cells = [self._cell(run, run, task, None) for task in self._synthesis(run)]
         else:
-            cells = [self._of_ref(run, ref, parts.get(ref.name), outcomes.get(ref.name)) for ref in refs_of(run)]
+            refs = refs_of(run, outcomes)
+            cells = [self._of_ref(run, ref, parts.get(ref.name), outcomes.get(ref.name)) for ref in refs]
         return whole(run, cells, now, percent)
 
     def _of_ref(self, run: Run, ref: CellRef, part: Run | None, outcome: CellOutcome | None) -> CellStatus:
@@ -369,7 +371,7 @@ def whole(run: Run, cells: Sequence[CellStatus], now: datetime, percent: float |
         "started_at": run.start,
         "ended_at": run.end if run.ended else None,
     }
-    if len(cells) == 1 and run.flow in (TRAIN, SYNTHESIS):
+    if len(cells) == 1 and run.flow in (TRAIN, SYNTHESIS, TABLE):
         taken = ("progress", "current_step", "remaining_s", "metrics", "model_path", "error", "hint")
         return JobStatus(**facts, **{name: getattr(cells[0], name) for name in taken}, cells=tuple(cells))
     return JobStatus(**facts, **_together(run, cells, percent), cells=tuple(cells))
