@@ -206,7 +206,7 @@ def test_a_table_s_model_that_is_not_registered_has_its_figures_and_its_place(sh
     html = page(shop, found).replace("&#39;", "'")
     for said in (
         "Ridge on 1,234 rows, judged by rmse",
-        ">1.5<",
+        ">1.5",
         "column 'at' holds dates",
         "/home/models/Ridge_1",
         "T005",

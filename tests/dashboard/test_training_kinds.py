@@ -20,7 +20,6 @@ from nightshift.dashboard.tables import columns_of, table_files
 from nightshift.dashboard.training import plan_training
 from nightshift.dashboard.training_form import again, filled, request_of
 from nightshift.data.groups import NAMES
-from nightshift.driving.landing import MadeSet, land_made
 from nightshift.errors import DataError
 from nightshift.settings import Home
 
@@ -79,7 +78,7 @@ def test_scenarios_that_have_not_landed_are_told_with_their_command(client: Test
 
 
 def test_policies_are_trained_on_scenarios_one_family_as_a_beginning(home: Home, client: TestClient) -> None:
-    land_made(home, MadeSet(("curve", "intersection"), scenarios=8, seed=1), event=False, check=None)
+    tables.named_scenarios(home)
     html = client.get("/train?of=driving").text
     fields = Fields(html)
     assert [one["value"] for one in fields.found["families"]] == ["ppo", "sac", "bc", "gail", "cimrl"]
