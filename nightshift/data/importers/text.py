@@ -106,8 +106,9 @@ def header_of(path: Path) -> tuple[str, ...]:
     if len(raw) == _HEAD_BYTES and b"\n" in raw and not raw.startswith(wide):
         raw = raw[: raw.rindex(b"\n")]  # not in the midst of a character
     text, sep = _separated(_decode(raw, path.name, None)[0], None, path.name)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=sep, strict=True)
     try:
-        first = next((row for row in csv.reader(io.StringIO(text, newline=""), delimiter=sep) if any(row)), [])
+        first = next((row for row in rows if any(row)), [])
     except csv.Error as error:
         raise DataError(f"{path.name} is no table: {error}.", hint=_SEPARATED) from error
     return tuple(_header([cell.strip() for cell in first], path.name, []))
