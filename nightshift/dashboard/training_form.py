@@ -244,9 +244,9 @@ def usual_families(group: str, offered: tuple[Offer, ...]) -> tuple[tuple[str, .
     return ((offered[0].name,), False) if group == DRIVING and offered else ((), True)
 
 
-def usual_minutes(group: str) -> str:
-    """Return the time limit that the form begins with: vehicles and policies have their preset's, often hours."""
-    return DEFAULT_MINUTES if group == MACHINE else ""
+def usual(group: str) -> dict[str, str]:
+    """Return the time limit and the preset that the form begins with: a first look should not take hours."""
+    return {"minutes": DEFAULT_MINUTES if group == MACHINE else "", "preset": "quick" if group == DRIVING else ""}
 
 
 def _offer(home: Home, subject: str, name: str, target: str) -> Offer:
@@ -304,7 +304,7 @@ def again(home: Home, run: Run) -> str:
         "families": [ref.family for ref in refs],
         "all": "1" if {ref.family for ref in refs} == {one.name for one in offered} else "",
         "minutes": f"{asked.time_limit_s / 60:g}" if asked.time_limit_s else "",
-        "preset": asked.preset,
+        "preset": asked.preset or "",
         "contamination": asked.contamination,
         "forecast_hours": asked.forecast_h,
         "seed": asked.seed,
@@ -314,7 +314,7 @@ def again(home: Home, run: Run) -> str:
         "excluded": _left_out(offered, asked),
         "force": "1" if run.parameters.get("force") or any(ref.forced for ref in refs) else "",
     }
-    kept = {name: value for name, value in values.items() if value not in (None, "") or name == "minutes"}
+    kept = {name: value for name, value in values.items() if value not in (None, "") or name in ("minutes", "preset")}
     return f"/train?{urlencode(kept, doseq=True)}"
 
 

@@ -84,7 +84,8 @@ def test_policies_are_trained_on_scenarios_one_family_as_a_beginning(home: Home,
     assert [one["value"] for one in fields.found["families"]] == ["ppo", "sac", "bc", "gail", "cimrl"]
     assert (fields.ticked("families"), fields.ticked("all")) == ({"ppo"}, set())
     assert (fields["minutes"]["value"], fields["steps"]["value"]) == ("", "")
-    assert "<option>quick</option>" in html
+    assert "<option selected>quick</option>" in html
+    assert "at most 15 min" in html
     assert "Limits of vehicle" in html
     assert "bag_folds" not in fields.found
     quick = wanted(home, "machine=adplanning&families=ppo&preset=quick&steps=50000&seed=3")
@@ -99,6 +100,8 @@ def test_policies_are_trained_on_scenarios_one_family_as_a_beginning(home: Home,
     parameters = {"subject": "adplanning", "family": "ppo", "target": "vehicle", "options": quick.parameters["options"]}
     repeated = Fields(client.get(again(home, Run("1", "r", "train", "COMPLETED", parameters=parameters))).text)
     assert (repeated["steps"]["value"], repeated["of"]["value"]) == ("50000", "driving")
+    as_configured = Run("1", "r", "train", "COMPLETED", parameters={**parameters, "options": {}})
+    assert "<option>quick</option>" in client.get(again(home, as_configured)).text
 
 
 def test_a_file_is_trained_on_by_its_name_with_a_column_and_a_model(home: Home, client: TestClient) -> None:

@@ -69,15 +69,19 @@ def _page(request: Request, home: Home, user: User, form: Filled, status: HTTPSt
     asked_for = form.values["of"] if form.values["of"] in NAMES else ""
     there = [group for group in NAMES if group in known]
     of = training_form.group_named(home, form.machine) or asked_for or next(iter(there), MACHINE)
-    choices = {"": known.get(of, [])} if of != ESTIMATOR else {"Files": list(files), "Landed": known.get(of, [])}
+    choices = (
+        {"": known.get(of, [])}
+        if of != ESTIMATOR
+        else {"Files in data/tables": list(files), "Landed before": known.get(of, [])}
+    )
     every = [one for ids in choices.values() for one in ids]
     if not form.machine and len(every) == 1:
         form.values["machine"] = every[0]
     if request.method == "GET":
-        # To a subject of another group neither time limit nor target means the same.
+        # To a subject of another group neither time limit nor preset nor target means the same.
         moved = bool(asked_for) and of != asked_for
-        if moved or "minutes" not in request.query_params:
-            form.values["minutes"] = training_form.usual_minutes(of)
+        begins = training_form.usual(of)
+        form.values |= {k: v for k, v in begins.items() if moved or k not in request.query_params}
         if moved:
             form.values["target"] = ""
     target, offered = training_form.offers(home, form.machine, form.values["target"])
@@ -124,7 +128,8 @@ def _estimate(home: Home, form: Filled) -> dict[str, Any] | None:
     tried = replace(form, errors={})
     wanted = request_of(home, tried)
     if wanted is None:
-        said = next(iter(tried.errors.values()), "") if form.machine else ""
+        # What nobody has chosen yet is no fault.
+        said = next(iter(tried.errors.values()), "") if form.machine and tried.errors.keys() != {"column"} else ""
         return {"error": said, "hint": ""} if said else None
     kind, what = wanted
     try:
