@@ -164,6 +164,7 @@ def test_a_table_that_has_landed_is_trained_on_by_the_families_that_its_target_i
     tables.small_table(home)
     html = client.get("/train?of=estimator").text
     assert Fields(html).ticked("families") == {"classifier", "regressor"}
+    assert "no time limit" in html
     meant = wanted(home, f"machine={tables.SUBJECT}&families=classifier&model=random_forest")
     assert (meant.deployment, meant.parameters["family"]) == ("train/gpu", "classifier")
     assert meant.parameters["options"] == {"settings": {"model": "random_forest"}}

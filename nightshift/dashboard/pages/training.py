@@ -18,7 +18,7 @@ from nightshift.dashboard.pages.render import page
 from nightshift.dashboard.service import Svc
 from nightshift.dashboard.starting import ConflictError
 from nightshift.dashboard.tables import columns_of, table_files
-from nightshift.dashboard.training import ESTIMATOR_KIND, plan_training
+from nightshift.dashboard.training import plan_training
 from nightshift.dashboard.training_form import Filled, filled, request_of
 from nightshift.data.groups import ESTIMATOR, MACHINE, NAMES
 from nightshift.errors import NightshiftError, ServiceError
@@ -136,6 +136,7 @@ def _estimate(home: Home, form: Filled) -> dict[str, Any] | None:
         planned = plan_training(home, kind, what)
     except NightshiftError as error:
         return {"error": error.what, "hint": error.hint}
-    # What a table's training takes is known to nobody before, and it has no limit.
-    seconds = None if kind == ESTIMATOR_KIND else planned.estimated_s
-    return {"error": "", "seconds": seconds, "is_limit": planned.estimated_from == "time_limit"}
+    is_limit = planned.estimated_from == "time_limit"
+    # The training of a table has no limit.
+    unknown = is_limit and training_form.group_named(home, form.machine) == ESTIMATOR
+    return {"error": "", "seconds": None if unknown else planned.estimated_s, "is_limit": is_limit}
