@@ -185,7 +185,7 @@ def test_a_synthesis_leads_to_its_data(shop: SimpleNamespace) -> None:
     assert '<a class="button first" href="/machines/pump_7#data">Its data and quality</a>' in html
     assert '<dd><a href="/machines/pump_7">pump_7</a></dd>' in html
     assert "No model came of it." not in html
-    assert "model types" not in html
+    assert "<dt>family</dt>" not in html
     assert 'href="/machines/pump_7#data">its data</a>' in shop.client.get("/jobs").text
 
 
