@@ -5,15 +5,20 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterable
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from functools import wraps
 from types import TracebackType
 from typing import TYPE_CHECKING, ParamSpec, Self, cast
 
 from nightshift.findings import Finding
 from nightshift.plan.cell import Cell
-from nightshift.plan.records import Job
-from nightshift.progress import ProgressEvent, percent_of
+from nightshift.plan.records import PROGRESS, Job, work_folder
+from nightshift.plan.shown import line_of
+from nightshift.progress import ProgressEvent, Tail, percent_of
+from nightshift.settings import Home
 from nightshift.tracking.text import number
 
 if TYPE_CHECKING:
@@ -24,6 +29,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("nightshift")
 P = ParamSpec("P")
+
+#: A batch's bar is sent so often, seconds: as many as a night has send at the same time.
+_BATCH_S = 2.0
+_IDLE_S = 5.0
+_EARLIER_BYTES = 200_000
 
 
 def never_fatal(show: Callable[P, None]) -> Callable[P, None]:
@@ -110,37 +120,31 @@ def show_outcomes(title: str, key: str, cells: Iterable[CellOutcome]) -> None:
     create_markdown_artifact("\n".join(lines), key=key_of(key), description=title)
 
 
-class ProgressBar:
-    """A sink that keeps one progress artifact up to date, at most once a second, from a thread of its own.
+class Bar(ABC):
+    """A progress artifact that is kept up to date, at most once in so many seconds, from a thread of its own.
 
-    A server that is slow to answer would otherwise hold up the training at every event.
+    A server that is slow to answer would otherwise hold up the training at every event. Beside the percentage stands
+    what is done now: a line to each job (`plan.shown`).
     """
 
-    def __init__(self, job: Job, interval_s: float = 1.0) -> None:
-        self.job = job
+    def __init__(self, name: str, interval_s: float) -> None:
+        self.name = name
         self.interval_s = interval_s
         self._artifact: UUID | None = None
-        self._percent = 0.0
-        self._sent = 0.0
+        self._sent: tuple[float, str] = (0.0, "")
         self._changed = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="progress-artifact", daemon=True)
+
+    @abstractmethod
+    def now(self) -> tuple[float, str]:
+        """Return percent, and the lines of what is done now, "" for none."""
 
     def __enter__(self) -> Self:
         self._create()
         if self._artifact is not None:
             self._thread.start()
         return self
-
-    def __call__(self, event: ProgressEvent) -> None:
-        """Take an event; only the newest is sent."""
-        self._percent = percent_of(event)
-        self._changed.set()
-
-    def done(self) -> None:
-        """The chain has ended well."""
-        self._percent = 100.0
-        self._changed.set()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -154,12 +158,12 @@ class ProgressBar:
     def _create(self) -> None:
         from prefect.artifacts import create_progress_artifact
 
-        note = f"{self.job.name}: the whole chain, percent"
-        self._artifact = cast("UUID", create_progress_artifact(0.0, key_of(self.job.name, "progress"), note))
+        self._artifact = cast("UUID", create_progress_artifact(0.0, key_of(self.name, "progress"), self.name))
 
     def _run(self) -> None:
         while not self._closing.is_set():
-            self._changed.wait()
+            # Cells of a Dask cluster end, and tell nothing before.
+            self._changed.wait(_IDLE_S)
             self._changed.clear()
             self._send()
             self._closing.wait(self.interval_s)
@@ -169,10 +173,68 @@ class ProgressBar:
     def _send(self) -> None:
         from prefect.artifacts import update_progress_artifact
 
-        percent = round(self._percent, 1)
-        if self._artifact is not None and percent != self._sent:
-            update_progress_artifact(self._artifact, percent)
-            self._sent = percent
+        percent, lines = self.now()
+        told = (round(percent, 1), lines)
+        if self._artifact is not None and told != self._sent:
+            update_progress_artifact(self._artifact, told[0], lines or self.name)
+            self._sent = told
+
+
+class ProgressBar(Bar):
+    """A sink that shows the progress of one job."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job.name, interval_s=1.0)
+        self._now = (0.0, "")
+
+    def now(self) -> tuple[float, str]:
+        """Return what the newest event has told."""
+        return self._now
+
+    def __call__(self, event: ProgressEvent) -> None:
+        """Take an event; only the newest is sent."""
+        self._now = (percent_of(event), line_of(self.name, event))
+        self._changed.set()
+
+    def done(self) -> None:
+        """The chain has ended well."""
+        self._now = (100.0, self._now[1])
+        self._changed.set()
+
+
+class BatchBar(Bar):
+    """Shows the progress of a batch: the mean of its cells, and a line to each that is at work.
+
+    Args:
+        home: where the cells' processes write what they do.
+        names: of all cells.
+        ended: holds those that have ended.
+    """
+
+    def __init__(self, home: Home, names: Sequence[str], ended: Collection[str]) -> None:
+        super().__init__("batch", interval_s=_BATCH_S)
+        self._home, self._names, self._ended = home, names, ended
+        self._began_s = time.time()
+        self._tails: dict[str, Tail] = {}
+        self._told: dict[str, ProgressEvent] = {}
+
+    def look(self, cell: Cell) -> None:
+        """Read what a cell's process has written since the last look; one thread looks at one cell."""
+        if cell.name not in self._tails:
+            with suppress(OSError):
+                place = work_folder(self._home, cell.key) / PROGRESS
+                self._tails[cell.name] = Tail(place, earlier=_EARLIER_BYTES)
+        tail = self._tails.get(cell.name)
+        for event in tail.fresh() if tail else ():
+            if event.at >= self._began_s:
+                self._told[cell.name] = event
+        self._changed.set()
+
+    def now(self) -> tuple[float, str]:
+        """Return where the cells stand."""
+        told = {name: event for name, event in dict(self._told).items() if name not in self._ended}
+        done = 100.0 * len(self._ended) + sum(map(percent_of, told.values()))
+        return done / len(self._names), "\n".join(f"- {line_of(name, event)}" for name, event in sorted(told.items()))
 
 
 def _rounded(value: float | None) -> float | None:

@@ -32,6 +32,7 @@ from nightshift.plan.batch import (
     each_once,
     forget_stops,
     is_to_stop,
+    listen_for_stops,
 )
 from nightshift.plan.outcome import CellOutcome, outcome_of_error
 from nightshift.settings import home
@@ -40,7 +41,7 @@ from nightshift.stages.batch_dask import DaskBatch
 from nightshift.tracking.text import number
 from nightshift.tracking.unversioned import outstanding
 from tasks import logs
-from tasks.artifacts import key_of, never_fatal
+from tasks.artifacts import BatchBar, key_of, never_fatal
 from tasks.cell_run import STOPPED
 from tasks.gpu import gpu_of_run
 from tasks.signals import StopOnSignal
@@ -153,17 +154,28 @@ def _run_all(
     run_id = options.for_run or own_id
     gpu = gpu_of_run(stop.asked)
     batch: Batch | DaskBatch
+    ended: dict[str, CellOutcome] = {}
     with ExitStack() as held:
+        bar = held.enter_context(BatchBar(place, [ref.name for ref in each_once(cells)], ended))
         if options.runner == "dask":
             batch = held.enter_context(DaskBatch(place, cells, options, run_id=run_id, should_stop=stop.asked, gpu=gpu))
         else:
             held.callback(forget_stops, place, own_id)
+            listen_for_stops(place, own_id)
             named = partial(is_to_stop, place, own_id)
             batch = held.enter_context(
-                Batch(place, cells, options, run_id=run_id, should_stop=stop.asked, gpu=gpu, cell_to_stop=named)
+                Batch(
+                    place,
+                    cells,
+                    options,
+                    run_id=run_id,
+                    should_stop=stop.asked,
+                    gpu=gpu,
+                    cell_to_stop=named,
+                    look=bar.look,
+                )
             )
         logger.info("%d cells, %d at once with %d threads each", len(batch.cells), batch.processes, batch.threads)
-        ended: dict[str, CellOutcome] = {}
         tokens = _batch.set(batch), _ended.set(ended)
         try:
             runner: ThreadPoolTaskRunner[Any]

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nightshift.cli.show import styled
-from nightshift.plan.records import STAGES, Job, work_folder
+from nightshift.plan.records import PROGRESS, STAGES, Job, work_folder
 from nightshift.plan.synthesis import STAGES as SYNTHESIS_STAGES
 from nightshift.progress import ProgressEvent, Tail, described, percent_of
 from nightshift.settings import Home
@@ -120,14 +120,14 @@ def watched(home: Home, jobs: Sequence[Job], later: Callable[[], Sequence[Job]] 
         later: returns jobs that can be known only once earlier ones have ended, nothing before.
     """
     with _viewer(jobs) as viewer:
-        tails = {job.key: Tail(work_folder(home, job.key) / "progress.jsonl") for job in jobs}
+        tails = {job.key: Tail(work_folder(home, job.key) / PROGRESS) for job in jobs}
         jobs, done = list(jobs), threading.Event()
 
         def follow() -> None:
             while not done.wait(_POLL_S):
                 for job in later():
                     if job.key not in tails:
-                        tails[job.key] = Tail(work_folder(home, job.key) / "progress.jsonl")
+                        tails[job.key] = Tail(work_folder(home, job.key) / PROGRESS)
                         jobs.append(job)
                         viewer.expect(job)
                 _pass_on(jobs, tails, viewer)

@@ -19,23 +19,28 @@ from nightshift.dashboard.reading import RECENT, Reader, Told, UnknownJobError
 from nightshift.dashboard.runs import (
     BATCH,
     ENDED,
+    FLEET,
     KEY_DIGITS,
     MACHINE,
+    NO_BARS,
+    RUN_ID,
+    Bar,
     JobStatus,
     Run,
     refs_of,
     with_table,
 )
-from nightshift.dashboard.standing import Desk, brief_cell, whole
+from nightshift.dashboard.standing import Desk, brief_cell
 from nightshift.dashboard.starting import ESTIMATED_FROM, ESTIMATED_S, ConflictError, Started, Starter
+from nightshift.dashboard.together import is_silent, of_batches, shows_as, whole
 from nightshift.dashboard.training import TrainRequest, plan_training
 from nightshift.errors import NightshiftError, ServiceError
-from nightshift.plan.batch import ask_to_stop
+from nightshift.plan.batch import ask_to_stop, hears_stops
 from nightshift.plan.cell import sha256_json
 from nightshift.settings import Home
 
 _log = logging.getLogger("nightshift.dashboard")
-_ID = re.compile(rf"([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})(?:\.([0-9a-f]{{{KEY_DIGITS}}}))?")
+_ID = re.compile(rf"({RUN_ID})(?:\.([0-9a-f]{{{KEY_DIGITS}}}))?")
 _UNFINISHED = ("SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING")
 #: The snapshot is this old at most where somebody asks all the time, and what has ended is looked through so often.
 _RENEWED_S, _LISTED_S = 1.0, 10.0
@@ -119,14 +124,15 @@ class JobBoard:
 
     async def run_flow(
         self, deployment: str, parameters: Mapping[str, Any], name: str, key: str = "", user: str = ""
-    ) -> str:
-        """Start a run of a deployment, `<flow>/<name>`, and return its job's id.
+    ) -> tuple[str, bool]:
+        """Start a run of a deployment, `<flow>/<name>`, and return its job's id, and whether it is new.
 
         Raises:
             ConflictError, ServiceError: as `start` does.
         """
         asked = sha256_json([deployment, parameters])
-        return (await self._begin(deployment, parameters, name, asked, user=user, key=key))[0].id
+        run, new = await self._begin(deployment, parameters, name, asked, user=user, key=key)
+        return run.id, new
 
     async def _begin(self, *what: Any, **told: Any) -> tuple[Run, bool]:
         run, new = await self._starter.begin(*what, **told)
@@ -227,6 +233,11 @@ class JobBoard:
         options = run.parameters.get("options") or {}
         if run.flow != BATCH or options.get("runner", "processes") != "processes":
             raise ConflictError("one model of this run cannot be stopped alone.", hint=f"Cancel the whole: {run.id}")
+        if not await run_in_threadpool(hears_stops, self._home, run.id):
+            raise ConflictError(
+                "the batch is at work on another machine, or has not begun: no single model of it can be stopped.",
+                hint=f"Cancel the whole: {run.id}",
+            )
         await run_in_threadpool(ask_to_stop, self._home, run.id, job.name)
 
     async def _standing(self, run_id: str) -> JobStatus:
@@ -306,16 +317,23 @@ class JobBoard:
         chosen = list(runs)
         if not chosen:
             return
-        told = await asyncio.gather(*map(self._told, chosen))
+        told = dict(zip((run.id for run in chosen), await asyncio.gather(*map(self._told, chosen)), strict=True))
         now = datetime.now(UTC)
 
-        def read() -> list[JobStatus]:
-            return [self._read(run, what, now) for run, what in zip(chosen, told, strict=True)]
+        def read(some: Iterable[Run], bars: Mapping[str, Bar], known: Mapping[str, JobStatus]) -> dict[str, JobStatus]:
+            return {run.id: self._read(run, told[run.id], now, bars, known) for run in some}
 
+        fleets = [run for run in chosen if run.flow == FLEET]
         async with self._files:
-            found = await run_in_threadpool(read)
-        for run, job in zip(chosen, found, strict=True):
-            self._shown[run.id] = job
+            found = await run_in_threadpool(read, [run for run in chosen if run.flow != FLEET], NO_BARS, {})
+            silent = [run for run in chosen if run.id in found and is_silent(run, found[run.id])]
+            if silent:
+                bars = await self._reader.bars({i for run in silent for i in shows_as(run, told[run.id].parts)})
+                found |= await run_in_threadpool(read, silent, bars, {})
+            if fleets:
+                found |= await run_in_threadpool(read, fleets, NO_BARS, self._shown | found)
+        for run in chosen:
+            self._shown[run.id] = found[run.id]
             self._forget_encoded(run.id)
             if run.ended:
                 self._desk.forget(run.id)
@@ -334,10 +352,14 @@ class JobBoard:
             self._blame(run)
             return Told()
 
-    def _read(self, run: Run, told: Told, now: datetime) -> JobStatus:
+    def _read(
+        self, run: Run, told: Told, now: datetime, bars: Mapping[str, Bar], known: Mapping[str, JobStatus]
+    ) -> JobStatus:
         """Return where a run stands; what is wrong with one hides no other."""
         try:
-            found = self._desk.standing(run, told.parts, told.outcomes, now, told.percent)
+            if run.flow == FLEET:
+                return of_batches(run, list(told.parts.values()), known, now)
+            found = self._desk.standing(run, told.parts, told.outcomes, now, bars)
             return with_table(found, told.table) if told.table else found
         except Exception:
             self._blame(run)
@@ -352,7 +374,7 @@ class JobBoard:
 
 def _briefly(run: Run, now: datetime) -> JobStatus:
     """Return where a run stands without looking at its files."""
-    return whole(run, [brief_cell(run, ref) for ref in refs_of(run)], now, None)
+    return whole(run, [brief_cell(run, ref) for ref in refs_of(run)], now)
 
 
 def _of_cell(shown: JobStatus, job_id: str) -> JobStatus:
@@ -367,5 +389,6 @@ def _of_cell(shown: JobStatus, job_id: str) -> JobStatus:
         machine=machine,
         families=(cell.family,),
         target=target,
+        by=shown.by,
         created_at=shown.created_at,
     )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from nightshift.driving.runs import MetricsRow
 from nightshift.errors import UnknownNameError, UsageError
 from nightshift.plan.cell import Cell
-from nightshift.plan.state import cell_of
+from nightshift.plan.state import cell_of, newest
 from nightshift.problems.evaluation import Figure, Series
 from nightshift.progress import ProgressEvent
 from nightshift.settings import Home
@@ -40,8 +40,11 @@ def is_key(text: str) -> bool:
     return _KEY.fullmatch(text) is not None
 
 
-def cell_at(home: Home, key: str) -> Cell:
+def cell_at(home: Home, key: str, name: str = "") -> Cell:
     """Return the cell of a key, or of the first 12 digits or more of one.
+
+    Args:
+        name: of the cell, where it is known: then not all folders need be looked through.
 
     Raises:
         UsageError: for text that is no such key.
@@ -49,8 +52,10 @@ def cell_at(home: Home, key: str) -> Cell:
     """
     if not is_key(key):
         raise UsageError(f"'{key[:80]}' is no cell's key.", hint="It is 12 to 64 hex digits, as a run's page has them.")
-    folders = sorted(p.name for p in home.work.glob(f"{key}*") if len(p.name) == 64)
-    found = cell_of(home, folders[0]) if len(folders) == 1 else None
+    found = newest(home, name) if name.count(".") > 1 else None
+    if found is None or not found.key.startswith(key):
+        folders = [p.name for p in home.work.glob(f"{key}*") if len(p.name) == 64]
+        found = cell_of(home, folders[0]) if len(folders) == 1 else None
     if found is None:
         raise UnknownNameError("cell", key, (), hint="The page “Runs” lists what was trained.")
     return found

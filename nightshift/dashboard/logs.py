@@ -13,13 +13,12 @@ from typing import Any
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict
 
+from nightshift.dashboard.live import cell_at
 from nightshift.dashboard.prefect_api import PrefectApi
 from nightshift.dashboard.reading import UnknownJobError
 from nightshift.dashboard.runs import ENDED, CellStatus, JobStatus
-from nightshift.dashboard.standing import PROGRESS
-from nightshift.errors import ServiceError, without_credentials
-from nightshift.plan.records import work_folder
-from nightshift.plan.state import newest
+from nightshift.errors import ServiceError, UnknownNameError, without_credentials
+from nightshift.plan.records import PROGRESS, work_folder
 from nightshift.progress import ProgressEvent, Tail
 from nightshift.settings import Home
 
@@ -139,7 +138,7 @@ class LogTail:
         self._newest: datetime | None = None
         self._changed = asyncio.Event()
         self._away = False
-        self._progress: dict[str, Tail] = {}
+        self._progress: dict[str, Tail | None] = {}
         self._task: asyncio.Task[None] | None = None
 
     def begin(self, ended: Callable[[LogTail], object]) -> None:
@@ -245,20 +244,26 @@ class LogTail:
         """Return what cells say for people: an epoch's figures, and lines of their own."""
         found: list[LogLine] = []
         for cell in job.cells:
-            key = self._key_of(cell.job_id, cell.name)
-            if not key or job.started_at is None:
+            tail = self._tail_of(cell)
+            if tail is None or job.started_at is None:
                 continue
-            tail = self._progress.setdefault(key, Tail(work_folder(self._home, key) / PROGRESS, earlier=_EARLIER_BYTES))
             began_s = job.started_at.timestamp() - 1.0
             until_s = job.ended_at.timestamp() + 1.0 if job.ended_at else float("inf")
             found += [_said(cell.name, e) for e in tail.fresh() if _told(e) and began_s <= e.at <= until_s]
         return found
 
-    def _key_of(self, job_id: str, name: str) -> str:
-        """Return the whole key of a cell of which the job's id has the first digits."""
-        digits = job_id.partition(".")[2]
-        cell = newest(self._home, name) if digits and name.count(".") > 1 else None
-        return cell.key if cell is not None and cell.key.startswith(digits) else ""
+    def _tail_of(self, cell: CellStatus) -> Tail | None:
+        """Return what a cell has told here, of which the job's id has the first digits of the key."""
+        digits = cell.job_id.partition(".")[2]
+        if digits and cell.status != "pending" and cell.job_id not in self._progress:
+            try:
+                place = work_folder(self._home, cell_at(self._home, digits, cell.name).key)
+                self._progress[cell.job_id] = Tail(place / PROGRESS, earlier=_EARLIER_BYTES)
+            except UnknownNameError:
+                # One that ended on another machine leaves nothing here later, either.
+                if cell.status in ENDED:
+                    self._progress[cell.job_id] = None
+        return self._progress.get(cell.job_id)
 
     def _take(self, found: list[LogLine]) -> None:
         fresh = sorted((line for line in found if line.id not in self._known), key=lambda line: line.id)

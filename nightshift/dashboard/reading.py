@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from nightshift.dashboard.prefect_api import PAGE, PrefectApi, is_missing
-from nightshift.dashboard.runs import BATCH, MACHINE, TABLE, TAG, WITH_CELLS, Run
+from nightshift.dashboard.runs import BATCH, FLEET, MACHINE, RUN_ID, TABLE, TAG, Bar, Run
 from nightshift.errors import NightshiftError, ServiceError, UnknownNameError
 from nightshift.plan.batch import BatchOutcome
 from nightshift.plan.outcome import CellOutcome
+from nightshift.plan.shown import events_in
 from nightshift.plan.table import OUTCOME as TABLE_OUTCOME
 from nightshift.plan.table import TableOutcome
 
@@ -22,6 +25,8 @@ RECENT = 200
 # What is planned ahead and what is a part of another run comes in between.
 _PAGES = 5
 _OUTCOME = "batch-outcome"
+# What the name of a batch that is given again ends with, before the number.
+_TRY = ", try "
 #: What Prefect is asked of several runs, it is asked so many times at once.
 _AT_ONCE = 6
 #: A run that was not there is not looked for again so soon; so many of these are remembered.
@@ -41,15 +46,13 @@ class Told(NamedTuple):
     """What Prefect tells of a run besides its state.
 
     Attributes:
-        parts: name of a cell -> the run of its own within this one.
+        parts: name of a cell -> the run of its own within this one; of a run of the fleet its batches.
         outcomes: name of a cell -> how it ended.
-        percent: that the run itself shows.
         table: how a training on a table ended.
     """
 
     parts: Mapping[str, Run] = {}
     outcomes: Mapping[str, CellOutcome] = {}
-    percent: float | None = None
     table: TableOutcome | None = None
 
 
@@ -101,20 +104,27 @@ class Reader:
                 table = await self._table(run)
                 return Told(outcomes=_registered(table) if table else {}, table=table)
             return Told(
-                await self._parts(run) if run.flow in (BATCH, MACHINE) else {},
+                await self._parts(run) if run.flow in (BATCH, MACHINE, FLEET) else {},
                 await self._outcomes(run) if run.flow == BATCH and run.ended else {},
-                await self._percent(run) if run.flow not in WITH_CELLS and not run.ended else None,
             )
 
     async def _parts(self, run: Run) -> dict[str, Run]:
-        """Return the runs of a run's cells by name: tasks of a batch, flows within one of a machine."""
+        """Return the runs of a run's cells by name: tasks of a batch, flows within one of a machine.
+
+        Of a run of the fleet the newest try of each batch counts; one that goes on after a crash finds the batches of
+        the run before.
+        """
         if run.flow == BATCH:
             wanted: dict[str, Any] = {"flow_runs": {"id": {"any_": [run.id]}}, "sort": "ID_DESC"}
             parts = await self._prefect.all("task_runs/filter", wanted)
-        else:
-            wanted = {"flow_runs": {"parent_flow_run_id": {"any_": [run.id]}}, "sort": "START_TIME_ASC"}
-            parts = await self._prefect.all("flow_runs/filter", wanted)
-        return {str(part["name"]): Run.of(part) for part in parts}
+            return {str(part["name"]): Run.of(part) for part in parts}
+        before = str(run.parameters.get("continues") or "")
+        ids = [run.id, before] if run.flow == FLEET and re.fullmatch(RUN_ID, before) else [run.id]
+        wanted = {"flow_runs": {"parent_flow_run_id": {"any_": ids}}, "sort": "EXPECTED_START_TIME_ASC"}
+        parts = await self._prefect.all("flow_runs/filter", wanted)
+        if run.flow != FLEET:
+            return {str(part["name"]): Run.of(part) for part in parts}
+        return {str(part["name"]).partition(_TRY)[0]: Run.of(part, BATCH) for part in parts}
 
     async def _outcomes(self, run: Run) -> dict[str, CellOutcome]:
         """Return how the cells of a batch ended, as it has told."""
@@ -139,13 +149,22 @@ class Reader:
         found = await self._prefect.ask("artifacts/filter", {"artifacts": wanted, "sort": "CREATED_DESC", "limit": 1})
         return str(_rows(found[0]["data"])[0]["outcome"])
 
-    async def _percent(self, run: Run) -> float | None:
-        """Return the progress that a run itself shows."""
-        wanted = {"flow_run_id": {"any_": [run.id]}, "type": {"any_": ["progress"]}}
-        found = await self._prefect.ask("artifacts/filter", {"artifacts": wanted, "sort": "CREATED_DESC", "limit": 1})
-        with suppress(ValueError, LookupError, TypeError):
-            return float(found[0]["data"])
-        return None
+    async def bars(self, run_ids: Collection[str]) -> dict[str, Bar]:
+        """Return what runs show of their progress, by run; asked for in one request, and in none for no run.
+
+        Raises:
+            ServiceError: when Prefect does not answer.
+        """
+        wanted = {"flow_run_id": {"any_": sorted(run_ids)}, "type": {"any_": ["progress"]}}
+        bars: dict[str, Bar] = {}
+        asked = {"artifacts": wanted, "sort": "CREATED_DESC"}
+        for found in await self._prefect.all("artifacts/filter", asked) if run_ids else ():
+            with suppress(ValueError, LookupError, TypeError):
+                at_s = datetime.fromisoformat(found["updated"]).timestamp()
+                bar = Bar(float(found["data"]), events_in(str(found.get("description") or ""), at_s))
+                # A run that is tried again begins another one.
+                bars.setdefault(str(found["flow_run_id"]), bar)
+        return bars
 
     async def newest(self, **wanted: Any) -> list[Run]:
         """Return the newest of our runs that are like this, without those that wait for their hour."""

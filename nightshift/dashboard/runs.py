@@ -17,17 +17,22 @@ from nightshift.errors import without_credentials
 from nightshift.plan.batch import CellRef, each_once
 from nightshift.plan.outcome import CellOutcome
 from nightshift.plan.table import TableOutcome
+from nightshift.progress import ProgressEvent
 
 Status = Literal["pending", "running", "completed", "failed", "cancelled"]
 ENDED = ("completed", "failed", "cancelled")
 #: Of our runs and deployments.
 TAG = "nightshift"
+#: Label of a run: who asked for it in the dashboard.
+USER = "nightshift.user"
+#: What Prefect calls a flow run.
+RUN_ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 #: Digits of a cell's key in a job's id.
 KEY_DIGITS = 12
 TRAIN, MACHINE, BATCH, SYNTHESIS = "train", "train-machine", "train-batch", "synthesize-machine"
 TABLE = "train-estimator"
-#: Flows whose cells are known by their parameters.
-WITH_CELLS = (TRAIN, MACHINE, BATCH, SYNTHESIS)
+#: The flow whose batches are flow runs of their own.
+FLEET = "train-fleet"
 
 _STATUS: dict[str, Status] = {
     **dict.fromkeys(("SCHEDULED", "PENDING", "PAUSED"), "pending"),
@@ -38,6 +43,7 @@ _STATUS: dict[str, Status] = {
 }
 # A record's moment has no fractions, and clocks of processes agree this well.
 _SLACK_S = 1.5
+_LONGEST_NAME = 100
 _RAISED = re.compile(r"^(?:Flow run|Task run) encountered an exception:? ?")
 _ERROR_NAME = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception|Interrupt):\s*")
 
@@ -79,8 +85,10 @@ class JobStatus(CellStatus):
         flow: which of the flows runs.
         machine: "" where the job is of many, or of none.
         families: of its cells.
+        by: who asked for it in the dashboard; "" where a command or a schedule did.
         table: how a training on a table ended, once it has.
-        cells: where it has several; of ended jobs `/api/ml/jobs` leaves them out.
+        cells: where it has several; of ended jobs `/api/ml/jobs` leaves them out. Of a run of the fleet they are its
+            batches, which are jobs of their own.
     """
 
     as_of: datetime
@@ -88,9 +96,26 @@ class JobStatus(CellStatus):
     machine: str = ""
     families: tuple[str, ...] = ()
     target: str = ""
+    by: str = ""
     created_at: datetime | None = None
     table: TableOutcome | None = None
     cells: tuple[CellStatus, ...] = ()
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What a run shows of its progress in Prefect, on whatever machine it is at work.
+
+    Attributes:
+        percent: of the whole.
+        events: name of a job within it -> what it does now.
+    """
+
+    percent: float
+    events: Mapping[str, ProgressEvent]
+
+
+NO_BARS: Mapping[str, Bar] = {}
 
 
 @dataclass(frozen=True)
@@ -151,6 +176,12 @@ class Run:
         """The first line of what its state says."""
         lines = _RAISED.sub("", self.message).strip().splitlines()
         return without_credentials(_ERROR_NAME.sub("", lines[0])[:500]) if lines else ""
+
+    @property
+    def by(self) -> str:
+        """Who asked for it in the dashboard, "" where nobody did; whoever reaches Prefect can give labels."""
+        told = without_credentials(str(self.labels.get(USER) or ""))
+        return "".join(c for c in told if c.isprintable())[:_LONGEST_NAME]
 
     def holds(self, moment: datetime) -> bool:
         """Whether something that happened then can be this run's."""

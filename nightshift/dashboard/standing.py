@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,38 +14,33 @@ from nightshift.dashboard.runs import (
     BATCH,
     ENDED,
     KEY_DIGITS,
+    NO_BARS,
     SYNTHESIS,
-    TABLE,
     TRAIN,
+    Bar,
     CellStatus,
     JobStatus,
     Run,
     Status,
-    name_of,
     refs_of,
 )
+from nightshift.dashboard.together import whole
+from nightshift.dashboard.words import step_of, waits
 from nightshift.errors import NightshiftError, without_credentials
 from nightshift.plan.batch import CellRef
 from nightshift.plan.options import TrainOptions, settings_of
 from nightshift.plan.outcome import BAD, CellOutcome
 from nightshift.plan.past import past_of
-from nightshift.plan.records import STAGES, StageRecord, read_record, work_folder
+from nightshift.plan.records import PROGRESS, STAGES, StageRecord, read_record, work_folder
 from nightshift.plan.state import cell_of, make_cell, newest
 from nightshift.plan.synthesis import STAGES as SYNTHESIS_STAGES
 from nightshift.plan.synthesis import Synthesis, SynthesisOptions, synthesis_code
 from nightshift.plan.synthesis import newest as newest_synthesis
-from nightshift.progress import ProgressEvent, Tail, described, percent_of
+from nightshift.progress import ProgressEvent, Tail, percent_of
 from nightshift.settings import Home
 from nightshift.simulate.profile import load_profile
 from nightshift.tracking.results import read_result
 
-PROGRESS = "progress.jsonl"
-_WORDS = {
-    **{"load": "Loading data", "validate": "Checking data", "train": "Training", "evaluate": "Evaluating"},
-    **{"export": "Exporting", "register": "Registering", "report": "Writing the report", "table": "Training"},
-    **{"profile": "Reading the profile", "physics": "Simulating", "generate": "Fitting generators"},
-    **{"quality": "Judging quality", "land": "Landing data"},
-}
 # Of a progress file: where a training stands is at its end.
 _EARLIER_BYTES = 200_000
 # What is left of a stage is told once so much of it is done, after so long.
@@ -71,7 +66,7 @@ class Task:
 def brief_cell(run: Run, ref: CellRef) -> CellStatus:
     """Return where a cell stands as far as its run alone tells."""
     done = run.status == "completed"
-    step = "Done" if done else _step(None, run.status, run)
+    step = "Done" if done else step_of(None, run.status, run)
     return CellStatus(
         job_id="",
         name=ref.name,
@@ -110,7 +105,7 @@ class Desk:
         parts: Mapping[str, Run],
         outcomes: Mapping[str, CellOutcome],
         now: datetime,
-        percent: float | None = None,
+        bars: Mapping[str, Bar] = NO_BARS,
     ) -> JobStatus:
         """Return where a run stands.
 
@@ -119,16 +114,18 @@ class Desk:
             parts: name of a cell -> the run of its own within this one, where it has one.
             outcomes: name of a cell -> how it ended, as the run has told.
             now: when Prefect was asked.
-            percent: that the run itself shows, where its flow has no cells.
+            bars: id of a run, or of one within it -> what it shows in Prefect, where nothing here tells of it.
         """
         if run.flow == SYNTHESIS:
-            cells = [self._cell(run, run, task, None) for task in self._synthesis(run)]
+            cells = [self._cell(run, run, task, None, bars) for task in self._synthesis(run)]
         else:
             refs = refs_of(run, outcomes)
-            cells = [self._of_ref(run, ref, parts.get(ref.name), outcomes.get(ref.name)) for ref in refs]
-        return whole(run, cells, now, percent)
+            cells = [self._of_ref(run, ref, parts.get(ref.name), outcomes.get(ref.name), bars) for ref in refs]
+        return whole(run, cells, now, bars.get(run.id))
 
-    def _of_ref(self, run: Run, ref: CellRef, part: Run | None, outcome: CellOutcome | None) -> CellStatus:
+    def _of_ref(
+        self, run: Run, ref: CellRef, part: Run | None, outcome: CellOutcome | None, bars: Mapping[str, Bar]
+    ) -> CellStatus:
         place = (run.id, ref.name)
         over = self._over.get(place)
         if over is not None and over[0] == part and not run.ended:
@@ -138,12 +135,12 @@ class Desk:
         if outcome is not None and outcome.cell_key:
             task = replace(task, key=outcome.cell_key)
         own = part or (run if run.flow == TRAIN else _not_begun(run, ref))
-        found = self._cell(run, own, task, outcome)
+        found = self._cell(run, own, task, outcome, bars)
         if part is not None and part.ended:
             self._over[place] = (part, found)
         return found
 
-    def _cell(self, run: Run, own: Run, task: Task, outcome: CellOutcome | None) -> CellStatus:
+    def _cell(self, run: Run, own: Run, task: Task, outcome: CellOutcome | None, bars: Mapping[str, Bar]) -> CellStatus:
         place = (run.id, task.name)
         watched = self._watched.get(place)
         if watched is None or watched.key != task.key:
@@ -151,6 +148,8 @@ class Desk:
         watched.look()
         status: Status = own.status
         last = watched.last if watched.last and _within(run, watched.last.at) else None
+        if last is None and (bar := bars.get(run.id if run.flow == BATCH else own.id)):
+            last = watched.note(bar.events.get(task.name))
         if outcome is not None and status != "cancelled":
             status = "failed" if outcome.ending in BAD else "completed"
         elif status == "running" and last is None and run.flow == BATCH:
@@ -165,8 +164,8 @@ class Desk:
             ended_at=own.end if status in ENDED else None,
         )
         if status == "pending":
-            return told.model_copy(update={"current_step": _waits(own)})
-        update: dict[str, Any] = {"progress": _percent(last, status), "current_step": _step(last, status, own)}
+            return told.model_copy(update={"current_step": waits(own)})
+        update: dict[str, Any] = {"progress": _percent(last, status), "current_step": step_of(last, status, own)}
         if status == "running":
             update["remaining_s"] = _remaining_s(task, own, watched, last)
         update |= self._made(task, records, status)
@@ -261,20 +260,27 @@ class Desk:
 
 
 class _Watched:
-    """What a progress file has told so far."""
+    """What a progress file has told so far; where there is none, a bar in Prefect tells when a stage began."""
 
     def __init__(self, home: Home, key: str) -> None:
         self.key = key
         self.last: ProgressEvent | None = None
         self.stage_began = 0.0
+        self._noted: ProgressEvent | None = None
         self._tail = Tail(work_folder(home, key) / PROGRESS, earlier=_EARLIER_BYTES) if key else None
 
     def look(self) -> None:
         """Read what is new."""
         for event in self._tail.fresh() if self._tail else ():
-            if self.last is None or event.stage != self.last.stage or not event.step:
+            self.last = self.note(event)
+
+    def note(self, event: ProgressEvent | None) -> ProgressEvent | None:
+        """Note when the stage of an event began, and return it."""
+        if event is not None:
+            if self._noted is None or event.stage != self._noted.stage or not event.step:
                 self.stage_began = event.at
-            self.last = event
+            self._noted = event
+        return event
 
 
 def _not_begun(run: Run, ref: CellRef) -> Run:
@@ -290,25 +296,6 @@ def _percent(last: ProgressEvent | None, status: Status) -> float:
     if status == "completed":
         return 100.0
     return round(percent_of(last), 1) if last else 0.0
-
-
-def _waits(own: Run) -> str:
-    if own.status == "running":
-        return "Waiting for its turn"
-    return "Starting" if own.state == "PENDING" else "Waiting for a worker"
-
-
-def _step(last: ProgressEvent | None, status: Status, own: Run) -> str:
-    if status in ("failed", "cancelled"):
-        stage = _WORDS.get(last.stage, last.stage) if last else ""
-        word = "Failed" if status == "failed" else "Stopped on request"
-        return f"{word}: {stage}" if stage else word
-    if own.state == "CANCELLING":
-        return "Stopping: what is done is kept"
-    if last is None:
-        return "Starting"
-    text = "" if last.step == 0 or (last.total and last.step >= last.total) else described(last)
-    return " ".join(part for part in (_WORDS.get(last.stage, last.stage), without_credentials(text)) if part)[:200]
 
 
 def _remaining_s(task: Task, own: Run, watched: _Watched, last: ProgressEvent | None) -> float | None:
@@ -350,51 +337,3 @@ def _how_it_ended(run: Run, records: Mapping[str, StageRecord], outcome: CellOut
     if last is not None and not run.holds(datetime.fromisoformat(last.started_at)):
         return "Up to date: nothing had to be done"
     return "Done"
-
-
-def whole(run: Run, cells: Sequence[CellStatus], now: datetime, percent: float | None) -> JobStatus:
-    """Return a run's own standing from those of its cells."""
-    given = run.parameters
-    machines = {cell.name.rsplit(".", 2)[0] for cell in cells} if run.flow != SYNTHESIS else {given.get("machine_id")}
-    targets = {cell.name.rsplit(".", 1)[1] for cell in cells} if run.flow != SYNTHESIS else set()
-    facts: dict[str, Any] = {
-        "job_id": run.id,
-        "name": name_of(run, cells),
-        "flow": run.flow,
-        "status": run.status,
-        "as_of": now,
-        "machine": str(machines.pop() or "") if len(machines) == 1 else "",
-        "target": targets.pop() if len(targets) == 1 else "",
-        "family": cells[0].family if len(cells) == 1 else "",
-        "families": tuple(dict.fromkeys(cell.family for cell in cells)),
-        "created_at": run.created,
-        "started_at": run.start,
-        "ended_at": run.end if run.ended else None,
-    }
-    if len(cells) == 1 and run.flow in (TRAIN, SYNTHESIS, TABLE):
-        taken = ("progress", "current_step", "remaining_s", "metrics", "model_path", "error", "hint")
-        return JobStatus(**facts, **{name: getattr(cells[0], name) for name in taken}, cells=tuple(cells))
-    return JobStatus(**facts, **_together(run, cells, percent), cells=tuple(cells))
-
-
-def _together(run: Run, cells: Sequence[CellStatus], percent: float | None) -> dict[str, Any]:
-    done = sum(cell.status in ENDED for cell in cells)
-    at_work = [cell for cell in cells if cell.status == "running"]
-    progress = sum(100.0 if c.status in ENDED else c.progress for c in cells) / len(cells) if cells else percent or 0.0
-    if run.status == "completed":
-        step, progress = "Done", 100.0
-    elif run.status in ("failed", "cancelled"):
-        step = "Failed" if run.status == "failed" else "Stopped on request"
-    elif run.status == "pending":
-        step = _waits(run)
-    else:
-        of_cells = [f"{cell.family}: {cell.current_step}" for cell in at_work[:2]]
-        step = "; ".join(([f"{done} of {len(cells)} done"] if cells else ["Running"]) + of_cells)
-    left = [cell.remaining_s for cell in at_work if cell.remaining_s is not None]
-    bad = run.status == "failed"
-    return {
-        "progress": round(progress, 1),
-        "current_step": step,
-        "remaining_s": max(left) if left and len(at_work) + done == len(cells) else None,
-        "error": (run.why or run.state_name) if bad else "",
-    }

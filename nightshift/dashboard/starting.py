@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 from pydantic import BaseModel, ConfigDict
 
 from nightshift.dashboard.prefect_api import PrefectApi, is_missing
-from nightshift.dashboard.runs import TAG, Run, Status
+from nightshift.dashboard.runs import TAG, USER, Run, Status
 from nightshift.errors import ServiceError, TransientError, UsageError
 
 _KEY = re.compile(r"[\x21-\x7e]{1,200}")
@@ -23,7 +23,7 @@ _KEY = re.compile(r"[\x21-\x7e]{1,200}")
 _POLLED_S = 150.0
 #: For all that Prefect is asked for one start, and for another one under the same key.
 _PATIENCE_S = 30.0
-_REQUEST, _USER = "nightshift.request", "nightshift.user"
+_REQUEST = "nightshift.request"
 #: Labels of a run: what its request was told.
 ESTIMATED_S, ESTIMATED_FROM = "nightshift.estimated_s", "nightshift.estimated_from"
 
@@ -135,7 +135,7 @@ class Starter:
             "parameters": parameters,
             "idempotency_key": own,
             "tags": [TAG],
-            "labels": {**(labels or {}), _REQUEST: asked, _USER: user},
+            "labels": {**(labels or {}), _REQUEST: asked, USER: user},
         }
         try:
             async with asyncio.timeout(_PATIENCE_S), busy:

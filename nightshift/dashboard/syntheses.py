@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from nightshift.dashboard.auth import User
 from nightshift.dashboard.service import Service
 from nightshift.plan.lock import is_held
-from nightshift.plan.records import StageRecord, work_folder
+from nightshift.plan.records import PROGRESS, StageRecord, work_folder
 from nightshift.plan.synthesis import (
     MAX_SEED,
     PICTURES_FILE,
@@ -108,8 +108,9 @@ async def start(service: Service, user: User, machine: str, asked: SynthesisAske
     job = await run_in_threadpool(_planned, service.home, machine, asked)
     options = job.options.model_dump(mode="json", exclude_unset=True)
     parameters = {"machine_id": machine, "rows": job.rows, "seed": job.seed, "options": options}
-    job_id: str = await service.jobs.run_flow(DEPLOYMENT, parameters, job.name, key, user.name)
-    service.audit.note(user.name, "started", job_id, machine=machine, synthesis=job.key[:12], rows=job.rows)
+    job_id, new = await service.jobs.run_flow(DEPLOYMENT, parameters, job.name, key, user.name)
+    if new:
+        service.audit.note(user.name, "started", job_id, machine=machine, synthesis=job.key[:12], rows=job.rows)
     return job_id
 
 
@@ -133,7 +134,7 @@ def standing(home: Home, machine: str) -> Synthesised | None:
     done = records(home, job)
     state, decisive = _state(home, job, done)
     report = _report(home, job)
-    event = next(iter(list(read_events(work_folder(home, job.key) / "progress.jsonl"))[-1:]), None)
+    event = next(iter(list(read_events(work_folder(home, job.key) / PROGRESS))[-1:]), None)
     page = page_of(home, machine, passed=state == "landed")
     return Synthesised(
         job=job,

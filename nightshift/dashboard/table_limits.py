@@ -1,4 +1,4 @@
-"""What a request may say of a training on a table: which file, and no other place on the machine that trains."""
+"""What a request may say of places: a table in the home, and no other file, and no other machine."""
 
 from __future__ import annotations
 
@@ -10,41 +10,76 @@ from typing import Any
 from nightshift.errors import ConfigError, UsageError, nearest
 from nightshift.settings import Home
 
-#: What such a training may be told; the others name places on the machine that trains.
+#: What a training on a table may be told; the others name places on the machine that trains.
 _SETTINGS = (
     *("params", "test_size", "validation_size", "stratify", "shuffle", "random_state", "cross_validation"),
     *("imbalance_handling", "early_stopping", "strategy", "split", "balance", "scoring", "encode", "scale", "seeds"),
     *("checks", "limits", "learning_curve", "n_jobs"),
 )
-#: Parameters by which estimators read or write files; nested ones end alike (`estimator__train_dir`).
-_OF_FILES = re.compile(r"(?:^|_)(?:dir|file|filename|path|folder|borders)$|snapshot|allow_writing")
+#: The same of its limits: the address of a cluster would have the server ask another machine.
+_LIMITS = ("memory_mb", "threads", "device", "backend", "beyond_memory", "retries")
+#: Parameters by which estimators read or write files, or reach other machines; nested ones end alike
+#: (`estimator__train_dir`).
+_OF_PLACES = re.compile(
+    r"(?:^|_)(?:dir|file|filename|path|folder|borders|hosts?|port|address|ur[il]|machines|machine_list|mlist)$"
+    r"|snapshot|allow_writing"
+)
+#: What a parameter may hold where it is a text: words such as `balanced` and `multi:softprob`, no path and no address.
+_WORDS = re.compile(r"[\w@+=,;: -]*")
+#: A run to begin from is named by its id.
+_PATH_LIKE = re.compile(r"[/\\]|^\.|\.pt$")
 _TABLES = (".csv", ".parquet")
 
 
+_ELSEWHERE = "Leave it out; the command line takes it."
+
+
+def check_family_settings(settings: Mapping[str, Any]) -> None:
+    """See that the settings of families name no place; what is no mapping at all is refused where it is read.
+
+    Raises:
+        UsageError: for a run to begin from that is a file.
+        ConfigError: for a setting or a parameter that names another place.
+    """
+    if isinstance(init := settings.get("init_from"), str) and _PATH_LIKE.search(init):
+        raise UsageError("init_from names a file.", hint="Name a run by its id; the command line takes files.")
+    _check_params(settings.get("params"))
+    _check_params(settings.get("hyperparameters"))
+    if isinstance(inner := settings.get("settings"), Mapping):
+        check_settings(inner)
+
+
 def check_settings(settings: Mapping[str, Any]) -> None:
-    """See that the settings of a training on a table name no place on the machine that trains.
+    """See that the settings of a training on a table name no place.
 
     Raises:
         ConfigError: for a setting, or a parameter of the estimator, that is not known or names one.
     """
-    for key in settings:
-        if key not in _SETTINGS:
-            raise ConfigError(f"unknown setting '{key}' of a table's training.", hint=nearest(key, _SETTINGS))
-    check_params(settings.get("params"))
+    _check_known(settings, _SETTINGS, "a table's training")
+    if isinstance(limits := settings.get("limits"), Mapping):
+        _check_known(limits, _LIMITS, "its limits")
+    _check_params(settings.get("params"))
 
 
-def check_params(params: object) -> None:
-    """See that an estimator's parameters name no files; what is no mapping at all is refused where it is read.
+def _check_known(given: Mapping[str, Any], known: tuple[str, ...], of: str) -> None:
+    for key in given:
+        if key not in known:
+            raise ConfigError(f"unknown setting '{key[:80]}' of {of}.", hint=nearest(key, known))
 
-    Raises:
-        ConfigError: for one that does.
-    """
-    for key in params if isinstance(params, Mapping) else ():
-        if _OF_FILES.search(str(key).lower()):
+
+def _check_params(params: object, of: str = "") -> None:
+    """See that an estimator's parameters, on whatever level, are numbers and words."""
+    if isinstance(params, str) and not _WORDS.fullmatch(params):
+        raise ConfigError(f"parameter '{of}' may hold words, got {params[:80]!r}.", hint=_ELSEWHERE)
+    for value in params if isinstance(params, list) else ():
+        _check_params(value, of)
+    for key, value in params.items() if isinstance(params, Mapping) else ():
+        if _OF_PLACES.search(key.lower()):
             raise ConfigError(
-                f"parameter '{str(key)[:80]}' is about files of the machine that trains.",
-                hint="Leave it out; the command line takes it.",
+                f"parameter '{key[:80]}' is about files of the machine that trains, or about other machines.",
+                hint=_ELSEWHERE,
             )
+        _check_params(value, key[:80])
 
 
 def table_file(home: Home, named: str) -> Path:

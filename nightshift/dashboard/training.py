@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -12,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 
 from nightshift import families
 from nightshift.dashboard.fitting import families_for, families_of
-from nightshift.dashboard.table_limits import check_params, check_settings
+from nightshift.dashboard.table_limits import check_family_settings, check_settings
 from nightshift.dashboard.tables import check_table
 from nightshift.data.groups import ESTIMATOR, SUBJECTS, TARGETS, group_of
 from nightshift.data.schema import check_subject
@@ -42,7 +41,6 @@ KINDS = (
 #: Config keys that say which members an ensemble or a vote has.
 MEMBER_KEYS = ("model_types", "members")
 _MAX_SETTINGS, _DEEPEST = 20_000, 20
-_PATH_LIKE = re.compile(r"[/\\]|^\.|\.pt$")
 
 Name = Annotated[str, StringConstraints(max_length=64)]
 
@@ -232,12 +230,7 @@ def _options(
             f"cv_folds is {request.cv_folds} and num_bag_folds {request.num_bag_folds}: of an ensemble they are one.",
             hint="Give one of the two.",
         )
-    if isinstance(init := request.settings.get("init_from"), str) and _PATH_LIKE.search(init):
-        raise UsageError("init_from names a file.", hint="Name a run by its id; the command line takes files.")
-    # Of `classifier` and `regressor`, alone or in a batch.
-    check_params(request.settings.get("params"))
-    if isinstance(inner := request.settings.get("settings"), dict):
-        check_settings(inner)
+    check_family_settings(request.settings)
     ensemble = {"num_bag_folds": folds, "num_stack_levels": request.num_stack_levels}
     options = TrainOptions(
         preset=request.quality_preset,

@@ -138,6 +138,16 @@ class CapacityError(NightshiftError):
     """This machine has too little memory or disk for what is planned."""
 
 
+def listen_for_stops(home: Home, run_id: str) -> None:
+    """Say that the batch of a flow run is at work in this home, and hears of single cells to stop."""
+    write_atomic(_stop_file(home, run_id, ""), b"")
+
+
+def hears_stops(home: Home, run_id: str) -> bool:
+    """Whether it does: one on a machine with a home of its own never hears of them, nor does one before its start."""
+    return _stop_file(home, run_id, "").exists()
+
+
 def ask_to_stop(home: Home, run_id: str, name: str) -> None:
     """Ask the batch of a flow run on this machine to stop one cell, which keeps what it has, and no other."""
     write_atomic(_stop_file(home, run_id, name), b"")

@@ -14,6 +14,8 @@ from nightshift.findings import Finding
 from nightshift.settings import Home
 
 STAGES = ("load", "validate", "train", "evaluate", "export", "register", "report")
+#: What a job writes of its progress, in its folder under `work/`.
+PROGRESS = "progress.jsonl"
 
 
 class Job(Protocol):

@@ -19,7 +19,7 @@ from nightshift.plan.cell import Cell
 from nightshift.plan.code import code_fingerprint
 from nightshift.plan.config import file_settings, merge, with_start
 from nightshift.plan.options import TrainOptions, settings_of
-from nightshift.plan.records import work_folder
+from nightshift.plan.records import PROGRESS, work_folder
 from nightshift.plan.state import TRAINED, state
 from nightshift.settings import Home
 from nightshift.validation import validated
@@ -184,7 +184,7 @@ def _keys(home: Home) -> list[str]:
     for folder in folders:
         with suppress(OSError):
             found[folder.name] = (folder / "cell.json").stat().st_mtime_ns
-            found[folder.name] = (folder / "progress.jsonl").stat().st_mtime_ns
+            found[folder.name] = (folder / PROGRESS).stat().st_mtime_ns
     return sorted(found, key=lambda key: -found[key])
 
 

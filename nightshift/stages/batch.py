@@ -78,6 +78,7 @@ class Batch:
         should_stop: true when all cells are to keep what they have and end.
         gpu: holds a GPU for a cell that uses one; None = as many as want one may use it.
         cell_to_stop: whether the cell of this name is to keep what it has and end, and no other.
+        look: is handed each cell that runs, about once a second.
 
     Attributes:
         cells: each once, in the order given.
@@ -100,10 +101,11 @@ class Batch:
         should_stop: Callable[[], bool] = lambda: False,
         gpu: Callable[[Cell], AbstractContextManager[object]] | None = None,
         cell_to_stop: Callable[[str], bool] = lambda _name: False,
+        look: Callable[[Cell], None] = lambda _cell: None,
     ) -> None:
         self.cells = each_once(cells)
         self._home, self._options, self._run_id = home, options, run_id or uuid4().hex
-        self._should_stop, self._gpu, self._cell_to_stop = should_stop, gpu, cell_to_stop
+        self._should_stop, self._gpu, self._cell_to_stop, self._look = should_stop, gpu, cell_to_stop, look
         self._chosen = _known_families(self.cells)
         shared.sync(home)
         room = room_now(home)
@@ -263,6 +265,7 @@ class Batch:
         """Hold a process to its limits until it has ended: SIGTERM, and SIGKILL after a grace."""
         seen = _Watched(began=time.monotonic())
         while not child.ended_within(POLL_S):
+            self._look(cell)
             now_used = usage_of(child.pid)
             slot.note(child.pid)
             seen.peak_gb = max(seen.peak_gb, now_used.memory_gb)

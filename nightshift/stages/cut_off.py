@@ -8,7 +8,7 @@ from pathlib import Path
 from nightshift import families
 from nightshift.errors import NightshiftError
 from nightshift.plan.cell import Cell
-from nightshift.plan.records import STAGES, read_record, work_folder
+from nightshift.plan.records import PROGRESS, STAGES, read_record, work_folder
 from nightshift.progress import read_events
 from nightshift.settings import Home
 
@@ -33,7 +33,7 @@ def began(work: Path, stage: str) -> bool:
 
     One that ended says so last; its record may have gone since, with an earlier stage's.
     """
-    told = [e for e in read_events(work / "progress.jsonl") if e.stage == stage]
+    told = [e for e in read_events(work / PROGRESS) if e.stage == stage]
     return bool(told) and not told[-1].message.startswith(f"{stage} ")
 
 

@@ -24,7 +24,7 @@ from nightshift.errors import (
 )
 from nightshift.files import disk_full, write_atomic
 from nightshift.findings import Finding, unmuted
-from nightshift.plan.records import Job, StageRecord, record_files, work_folder, write_record
+from nightshift.plan.records import PROGRESS, Job, StageRecord, record_files, work_folder, write_record
 from nightshift.progress import FileSink, ProgressEvent, Sink, Throttle, fan_out
 from nightshift.settings import Home
 
@@ -57,7 +57,7 @@ class StageContext:
 
     def sink(self, job: Job) -> Sink:
         """Return where this job's events go."""
-        return Throttle(fan_out(FileSink(self.work(job) / "progress.jsonl"), self.progress), interval_s=0.5)
+        return Throttle(fan_out(FileSink(self.work(job) / PROGRESS), self.progress), interval_s=0.5)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from nightshift.files import write_atomic
 from nightshift.plan.cell import Cell
-from nightshift.plan.records import work_folder
+from nightshift.plan.records import PROGRESS, work_folder
 from nightshift.plan.resume import RUN_FILE
 from nightshift.progress import ProgressEvent, read_events
 from nightshift.settings import Home
@@ -32,7 +32,7 @@ _BATCH = 1000
 def told(home: Home, cell: Cell) -> dict[int, ProgressEvent]:
     """Return the cell's epochs by number; of a training that was begun anew only the later one's."""
     found: dict[int, ProgressEvent] = {}
-    for event in read_events(work_folder(home, cell.key) / "progress.jsonl"):
+    for event in read_events(work_folder(home, cell.key) / PROGRESS):
         if event.epoch == 1:
             found.clear()
         if event.epoch:

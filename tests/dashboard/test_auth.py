@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from support.dashboards import OPERATOR, VIEWER, asking, with_tokens
 
 from nightshift.dashboard.app import PARTS
+from nightshift.dashboard.audit import Audit
 from nightshift.dashboard.auth import COOKIE, SESSION_S, Gate, own_path
 from nightshift.dashboard.config import DashboardConfig, load_config, tokens
 from nightshift.errors import ConfigError
@@ -118,6 +119,19 @@ def test_logging_in_leads_back_and_lasts_over_a_restart(
     again.cookies.set(COOKIE, client.cookies[COOKIE])
     assert role_of(again) == "operator operator"
     assert [note.did for note in again.app.state.service.audit.newest()] == ["logged in"]  # type: ignore[attr-defined]
+
+
+def test_a_login_is_noted_with_the_address_that_a_trusted_proxy_names(
+    home: Home, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_tokens(monkeypatch)
+    for peer in ("10.0.0.5", "10.0.0.6"):
+        client = opened({"trusted_proxies": ["10.0.0.5"]}, peer=peer)
+        for token in (VIEWER, "a wrong one"):
+            client.post("/login", data={"token": token}, headers={"X-Forwarded-For": "192.0.2.7"})
+    noted = [(note.did, note.what) for note in Audit(home).newest()][::-1]
+    assert noted[:2] == [("logged in", "192.0.2.7"), ("failed to log in", "192.0.2.7")]
+    assert noted[2:] == [("logged in", "10.0.0.6"), ("failed to log in", "10.0.0.6")]
 
 
 def test_logging_out_takes_the_cookie_back(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,9 @@ from nightshift.dashboard.prefect_api import PrefectApi, RefusedError
 from nightshift.dashboard.reading import UnknownJobError
 from nightshift.dashboard.runs import JobStatus, Run
 from nightshift.dashboard.standing import Desk
+from nightshift.dashboard.starting import ConflictError
 from nightshift.errors import ServiceError
+from nightshift.plan.batch import forget_stops, hears_stops, is_to_stop, listen_for_stops
 from nightshift.settings import Home
 
 CELLS = [{"subject": SUBJECT, "family": family, "target": "pi"} for family in ("anomaly", "rul")]
@@ -50,13 +52,25 @@ class Server(PrefectApi):
         super().__init__("http://127.0.0.1:9/api")
         self.runs = list(runs)
         self.asked: list[str] = []
+        self.bars: list[dict[str, Any]] = []
+        self.bars_of: list[list[str]] = []
+        self.given: list[dict[str, Any]] = []
         self.fails: Callable[[str, dict[str, Any]], None] = lambda path, body: None
 
     async def ask(self, path: str, body: Any = None, *, method: str = "") -> Any:
         self.asked.append(path)
         self.fails(path, body)
         if path == "flows/filter":
-            return [{"id": "f", "name": "train-batch"}]
+            return [
+                {"id": "f", "name": "train-batch"},
+                {"id": "t", "name": "train"},
+                {"id": "n", "name": "train-fleet"},
+            ]
+        if path == "artifacts/filter" and "type" in body["artifacts"]:
+            self.bars_of.append(body["artifacts"]["flow_run_id"]["any_"])
+            return self.bars[body["offset"] :]
+        if path == "flow_runs/filter" and "parent_flow_run_id" in body["flow_runs"]:
+            return self.given[body["offset"] :]
         if path != "flow_runs/filter" or "tags" not in body["flow_runs"]:
             return []
         wanted = body["flow_runs"]
@@ -189,6 +203,113 @@ def test_what_is_planned_ahead_hides_no_run(home: Home) -> None:
     async def listed() -> None:
         board = JobBoard(home, server)
         assert sorted(job.status for job in await board.recent()) == ["completed", "running"]
+        await board.stop()
+
+    asyncio.run(listed())
+
+
+def bar_of(run_id: str, percent: float, text: str) -> dict[str, Any]:
+    """What a run shows in Prefect."""
+    return {"flow_run_id": run_id, "data": percent, "description": text, "updated": datetime.now(UTC).isoformat()}
+
+
+def test_what_runs_elsewhere_is_asked_for_together_and_only_where_there_is_any(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = {"subject": SUBJECT, "family": "rul", "target": "pi"}
+    server = Server(
+        *(run_of("RUNNING", flow_id="t", parameters=ref) for _ in range(2)),
+        *(run_of("RUNNING"), run_of("COMPLETED"), run_of("SCHEDULED", start_time=None)),
+    )
+    one, other, batch = (run["id"] for run in server.runs[:3])
+    line = f"{SUBJECT}.rul.pi: train 5/10 member 5"
+    newer = bar_of(one, 38, line)
+    server.bars = [newer, bar_of(batch, 19, f"- {line}"), {"flow_run_id": other, "data": None}, bar_of(one, 0, "older")]
+
+    async def listed() -> None:
+        board = JobBoard(home, server)
+        found = {job.job_id: job for job in await board.recent()}
+        assert (found[one].progress, found[one].current_step) == (38, "Training 5/10 member 5")
+        assert (found[batch].progress, found[other].progress) == (19, 0)
+        assert server.bars_of == [sorted([one, other, batch])]
+        newer["description"] = line.replace("5/10", "10/10")
+        later(monkeypatch, 5)
+        assert (await board.status(one)).progress == 70
+        assert len(server.bars_of) == 2
+        for run in server.runs:
+            run |= {"state_type": "COMPLETED", "end_time": run["created"]}
+        later(monkeypatch, 10)
+        assert (await board.status(one)).status == "completed"
+        assert len(server.bars_of) == 2
+        await board.stop()
+
+    asyncio.run(listed())
+
+
+def test_one_model_is_stopped_where_its_batch_hears_of_it_and_refused_where_it_does_not(home: Home) -> None:
+    server = Server(run_of("RUNNING"))
+    (run_id,) = (run["id"] for run in server.runs)
+    digits = "1" * 12
+
+    async def asked() -> None:
+        board = JobBoard(home, server)
+        job = await board.status(run_id)
+        cells = (job.cells[0].model_copy(update={"job_id": f"{run_id}.{digits}"}), job.cells[1])
+        board._shown[run_id] = job.model_copy(update={"cells": cells})
+        with pytest.raises(ConflictError, match="on another machine") as refused:
+            await board.cancel(f"{run_id}.{digits}", "ada")
+        assert refused.value.hint == f"Cancel the whole: {run_id}"
+        listen_for_stops(home, run_id)
+        assert not is_to_stop(home, run_id, cells[0].name)
+        await board.cancel(f"{run_id}.{digits}", "ada")
+        assert (is_to_stop(home, run_id, cells[0].name), is_to_stop(home, run_id, cells[1].name)) == (True, False)
+        forget_stops(home, run_id)
+        assert not hears_stops(home, run_id)
+        await board.stop()
+
+    asyncio.run(asked())
+
+
+def test_a_run_of_the_fleet_goes_on_with_its_batches(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One has been given again, and one has ended before anybody asked."""
+    crashed = run_of("CRASHED", name="pi-pool 1 of 2")
+    again = run_of("RUNNING", name="pi-pool 1 of 2, try 2", deployment_id="d", parent_task_run_id="p")
+    ended = run_of("COMPLETED", name="pi-pool 2 of 2", deployment_id="d", parent_task_run_id="p")
+    before = str(uuid.uuid4())
+    server = Server(run_of("RUNNING", flow_id="n", name="fleet", parameters={"continues": before}), again)
+    server.given = [crashed, again, ended]
+    server.bars = [bar_of(again["id"], 0, f"- {SUBJECT}.anomaly.pi: train 5/10")]
+    (fleet, _) = (run["id"] for run in server.runs)
+    wanted: list[Any] = []
+    server.fails = lambda path, body: wanted.append(body["flow_runs"]) if path == "flow_runs/filter" else None
+
+    async def listed() -> None:
+        board = JobBoard(home, server)
+        found = await board.status(fleet)
+        assert {"parent_flow_run_id": {"any_": [fleet, before]}} in wanted
+        assert (found.name, found.progress, found.current_step) == ("fleet", 59.5, "1 of 2 batches")
+        assert [(c.job_id, c.status, c.progress) for c in found.cells] == [
+            (again["id"], "running", 19),
+            (ended["id"], "completed", 100),
+        ]
+        assert {job.job_id: job.progress for job in await board.recent()} == {fleet: 59.5, again["id"]: 19}
+        assert server.bars_of == [[again["id"]]]
+        await board.stop()
+
+    asyncio.run(listed())
+
+
+def test_who_asked_for_a_run_is_told_without_secrets_and_odd_characters(home: Home) -> None:
+    server = Server(
+        run_of("RUNNING", labels={"nightshift.user": "ada\n\u202e\x00 http://me:secret@host" + "x" * 200}),
+        run_of("COMPLETED", labels={"nightshift.user": "bob"}),
+        run_of("RUNNING"),
+    )
+
+    async def listed() -> None:
+        board = JobBoard(home, server)
+        told = [job.by for job in await board.recent()]
+        assert sorted(told) == ["", "ada http://host" + "x" * 85, "bob"]
         await board.stop()
 
     asyncio.run(listed())

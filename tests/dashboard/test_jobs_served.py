@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -230,7 +232,7 @@ def test_what_is_up_to_date_is_completed_and_says_so(place: Place, watched: Watc
     assert found["metrics"] == watched.seen[-1]["metrics"]
 
 
-def test_a_batch_has_cells_of_which_one_can_be_stopped_alone(place: Place, watched: Watched) -> None:
+def test_a_batch_has_cells_of_which_one_can_be_stopped_alone(place: Place, watched: Watched, tmp_path: Path) -> None:
     """Anomaly is up to date; the forecast would take minutes."""
     asked = {"machine_id": SUBJECT, "settings": {**SMALL["settings"], **LONG["settings"]}}
     job_id = place.start("batch", {**asked, "model_types": ["anomaly", "timeseries"]})
@@ -240,6 +242,7 @@ def test_a_batch_has_cells_of_which_one_can_be_stopped_alone(place: Place, watch
     forecast = next(c["job_id"] for c in running["cells"] if c["family"] == "forecast")
     assert re.fullmatch(rf"{job_id}\.[0-9a-f]{{12}}", forecast)
     assert place.status(forecast)["name"] == f"{SUBJECT}.forecast.pi"
+    told_without_its_disk(place, tmp_path / "home", job_id, forecast)
     assert place.post(f"train/cancel/{forecast}").status_code == 202
     found = place.ended(job_id)
     assert {c["family"]: c["status"] for c in found["cells"]} == {"anomaly": "completed", "forecast": "cancelled"}
@@ -249,6 +252,20 @@ def test_a_batch_has_cells_of_which_one_can_be_stopped_alone(place: Place, watch
     lines = [data["text"] for event, _, data in place.heard(forecast) if event == "log"]
     assert lines
     assert all("forecast" in line for line in lines)
+
+
+def told_without_its_disk(place: Place, root: Path, job_id: str, forecast: str) -> None:
+    """The same batch, as a dashboard sees it that has the data, and nothing of what the worker writes."""
+    shutil.copytree(place.home.data, Home(root).data, symlinks=True)
+    with served(Home(root), place.service.prefect.url) as elsewhere:
+        cells = elsewhere.until(
+            job_id, lambda job: any(c["job_id"] == forecast and c["progress"] > 6 for c in job["cells"])
+        )["cells"]
+        (found,) = (c for c in cells if c["job_id"] == forecast)
+        assert (found["status"], found["current_step"].split()[0]) == ("running", "Training")
+        refused = elsewhere.post(f"train/cancel/{forecast}")
+        assert (refused.status_code, refused.json()["hint"]) == (409, f"Cancel the whole: {job_id}")
+        assert elsewhere.status(forecast)["status"] == "running"
 
 
 @pytest.fixture(scope="module")

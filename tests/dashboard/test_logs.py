@@ -20,6 +20,10 @@ from nightshift.dashboard.reading import UnknownJobError
 from nightshift.dashboard.runs import CellStatus, JobStatus
 from nightshift.dashboard.service import Service
 from nightshift.errors import ServiceError
+from nightshift.plan.cell import Cell
+from nightshift.plan.records import PROGRESS, work_folder
+from nightshift.plan.state import remember
+from nightshift.progress import FileSink, ProgressEvent
 from nightshift.settings import Home
 
 RUN = "01234567-89ab-cdef-0123-456789abcdef"
@@ -181,3 +185,21 @@ def test_an_old_tail_does_not_take_its_successor_along_and_very_many_streams_are
         await made.stop()
 
     asyncio.run(listen())
+
+
+def test_what_a_cell_says_in_its_own_file_is_heard_though_a_newer_one_of_its_name_has_begun(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    old, new = (
+        Cell(subject="m1", family="rul", target="pi", dataset=digit * 64, config={}, code="c" * 64) for digit in "de"
+    )
+    for one in (old, new):
+        remember(home, one)
+    FileSink(work_folder(home, old.key) / PROGRESS)(ProgressEvent(old.key, "train", 1, 2, message="fold 1", line=True))
+    jobs = Jobs(cell(f"{RUN}.{old.key[:12]}", "completed"), cell(OTHER, "completed"), status="completed")
+    jobs.job = jobs.job.model_copy(
+        update={"started_at": LONG_AGO, "ended_at": datetime.now(UTC) - timedelta(seconds=5)}
+    )
+    FileSink(work_folder(home, old.key) / PROGRESS)(
+        ProgressEvent(old.key, "train", 2, 2, message="fold 2", line=True, at=LONG_AGO.timestamp() + 1)
+    )
+    assert [line.text for line in heard(home, Server(), jobs)] == ["m1.rul.pi: fold 2"]

@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from support.asked_app import JOB, Started, asked
 from support.machines import write_machine
 
+from nightshift.dashboard.audit import Audit
 from nightshift.files import read_yaml
 from nightshift.settings import Home
 from nightshift.simulate.catalogue import MachineType
@@ -132,6 +133,7 @@ def test_a_synthesis_is_started_as_asked(api: TestClient, home: Home, started: S
     assert 10 < told.json()["estimated_time"] < 100
     parameters = {"machine_id": "motor_small", "rows": 4_000, "seed": 3, "options": {"generator_seeds": 1}}
     assert started.runs == [("synthesize-machine/local", parameters, "motor_small.synthesis", "once")]
+    assert [(note.did, note.what) for note in Audit(home).newest()] == [("started", JOB)]
 
 
 def test_rows_follow_the_profile_where_none_are_asked_for(api: TestClient, started: Started) -> None:

@@ -52,7 +52,7 @@ class Board:
     async def run(self, run_id: str) -> Run:
         assert run_id == RUN
         given = {"subject": SUBJECT, "family": "anomaly", "target": "pi", "options": {"time_limit_s": 120.0}}
-        return Run(RUN, "r", "train", "RUNNING", parameters=given, labels={"nightshift.user": "ada"})
+        return Run(RUN, "r", "train", "RUNNING", parameters=given)
 
     async def stop(self) -> None:
         pass
@@ -92,7 +92,11 @@ def job(*cells: CellStatus, status: Any = "completed", **changes: Any) -> JobSta
         **{"job_id": RUN, "name": cells[0].name if cells else "fleet", "family": "", "status": status, "as_of": NOW},
         **{"flow": "train", "machine": SUBJECT, "families": tuple(c.family for c in cells), "target": "pi"},
         **{"created_at": NOW - timedelta(minutes=3), "started_at": NOW - timedelta(minutes=2), "cells": cells},
-        **{"ended_at": NOW if status in ("completed", "failed", "cancelled") else None, "current_step": "Done"},
+        **{
+            "by": "ada",
+            "ended_at": NOW if status in ("completed", "failed", "cancelled") else None,
+            "current_step": "Done",
+        },
     }
     return JobStatus(**values | changes)
 
@@ -115,6 +119,7 @@ def test_runs_are_listed_and_the_list_alone_is_fetched_again(shop: SimpleNamespa
     assert f'href="/jobs/{RUN}"' in html
     assert 'value="40.0" aria-label="Progress of ' in html
     assert "Training 2/5" in html
+    assert "by ada</span>" in html
     part = shop.client.get("/jobs?part=list").text
     assert part.strip() in html
     assert "<header" not in part
@@ -280,3 +285,21 @@ def test_learning_curves_appear_once_there_are_any_and_are_not_drawn_again(shop:
         assert link in shop.client.get(f"/models/{SUBJECT}/anomaly").text
     finally:
         told.write_bytes(before) if before is not None else told.unlink()
+
+
+def test_a_run_of_the_fleet_lists_its_batches_which_are_runs_of_their_own(shop: SimpleNamespace) -> None:
+    other = RUN.replace("0", "f")
+    batch = CellStatus(job_id=other, name="pi-pool 1 of 1", family="", status="running", progress=40.0)
+    facts = {
+        "name": "fleet",
+        "flow": "train-fleet",
+        "machine": "",
+        "target": "",
+        "current_step": "0 of 1 batches",
+        "families": (),
+    }
+    html = page(shop, job(batch, status="running", **facts))
+    assert f'<a id="cell-1" href="/jobs/{other}">pi-pool 1 of 1</a>' in html
+    assert '<th scope="col">batch</th>' in html
+    assert 'aria-label="Progress of pi-pool 1 of 1"' in html
+    assert "model types" not in html

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ from support.machine import SUBJECT
 from support.machines import SMALL, write_machine
 
 from nightshift.dashboard import standing as reading
-from nightshift.dashboard.runs import JobStatus, Run, refs_of
+from nightshift.dashboard.runs import NO_BARS, Bar, JobStatus, Run, refs_of
 from nightshift.dashboard.standing import Desk
+from nightshift.dashboard.together import is_silent, of_batches, shows_as
 from nightshift.plan.outcome import CellOutcome
 from nightshift.plan.records import StageRecord, read_record, work_folder, write_record
+from nightshift.plan.shown import events_in
 from nightshift.plan.state import make_cell, remember
 from nightshift.plan.synthesis import SynthesisOptions, plan_synthesis
 from nightshift.plan.synthesis import remember as remember_synthesis
@@ -34,9 +37,18 @@ def a_run(flow: str = "train", state: str = "COMPLETED", **facts: Any) -> Run:
 
 
 def standing(
-    home: Home, run: Run, parts: Mapping[str, Run] | None = None, outcomes: Mapping[str, CellOutcome] | None = None
+    home: Home,
+    run: Run,
+    parts: Mapping[str, Run] | None = None,
+    outcomes: Mapping[str, CellOutcome] | None = None,
+    bars: Mapping[str, Bar] = NO_BARS,
 ) -> JobStatus:
-    return Desk(home).standing(run, parts or {}, outcomes or {}, NOW)
+    return Desk(home).standing(run, parts or {}, outcomes or {}, NOW, bars)
+
+
+def bar(percent: float, *lines: str) -> Bar:
+    """What a run on another machine shows in Prefect."""
+    return Bar(percent, events_in("\n".join(lines), NOW.timestamp()))
 
 
 def trained_at(home: Home) -> datetime:
@@ -135,6 +147,78 @@ def test_a_batch_is_as_far_as_its_cells_together(own: Home) -> None:
     assert [(c.status, c.progress) for c in found.cells] == [("completed", 100), ("pending", 0)]
     assert (found.status, found.progress, found.current_step) == ("running", 50, "1 of 2 done")
     assert found.machine == SUBJECT
+
+
+def test_what_is_at_work_on_another_machine_is_told_by_its_bar(own: Home) -> None:
+    """Nothing of it lies here."""
+    train = a_run(state="RUNNING", parameters={"subject": SUBJECT, "family": "rul", "options": {"seed": 14}})
+    assert is_silent(train, silent := standing(own, train))
+    assert (silent.progress, silent.current_step) == (0, "Starting")
+    found = standing(own, train, bars={ID: bar(99, f"{SUBJECT}.rul.pi: train 5/10 member 5")})
+    assert (found.status, found.progress, found.current_step) == ("running", 38, "Training 5/10 member 5")
+    assert not is_silent(train, found)
+
+    run = batch("anomaly", "rul", "forecast", "classification", start=datetime.now(UTC) + timedelta(seconds=5))
+    parts = {f"{SUBJECT}.{name}.pi": a_run(state="RUNNING") for name in ("rul", "forecast", "classification")}
+    parts[f"{SUBJECT}.anomaly.pi"] = a_run(state="COMPLETED")
+    assert is_silent(run, standing(own, run, parts))
+    bars = {ID: bar(41, f"- {SUBJECT}.rul.pi: train 5/10", f"- {SUBJECT}.forecast.pi: evaluate 1/2 origin 3")}
+    found = standing(own, run, parts, bars=bars)
+    assert {c.family: (c.status, c.progress) for c in found.cells} == {
+        **{"anomaly": ("completed", 100), "rul": ("running", 38), "forecast": ("running", 76)},
+        "classification": ("pending", 0),
+    }
+    assert (found.progress, found.current_step) == (
+        53.5,
+        "1 of 4 done; rul: Training 5/10; forecast: Evaluating 1/2 origin 3",
+    )
+
+
+def test_what_lies_here_counts_and_no_bar(own: Home) -> None:
+    cell = make_cell(own, SUBJECT, "rul", params={"seed": 15})
+    FileSink(work_folder(own, cell.key) / "progress.jsonl")(ProgressEvent(cell.key, "train", 1, 2))
+    run = a_run(state="RUNNING", parameters={"subject": SUBJECT, "family": "rul", "options": {"seed": 15}})
+    found = standing(own, run, bars={ID: bar(1, f"{SUBJECT}.rul.pi: load")})
+    assert (found.current_step, is_silent(run, found)) == ("Training 1/2", False)
+
+
+def test_models_of_one_machine_show_each_their_own_bar(own: Home) -> None:
+    asked = {"subject": SUBJECT, "families": ["rul", "forecast"]}
+    run = a_run("train-machine", "RUNNING", parameters=asked)
+    parts = {f"{SUBJECT}.rul.pi": replace(a_run(state="RUNNING"), id="inner")}
+    assert shows_as(run, parts) == ["inner"]
+    found = standing(own, run, parts, bars={"inner": bar(38, f"{SUBJECT}.rul.pi: train 5/10")})
+    assert [(c.status, c.progress) for c in found.cells] == [("running", 38), ("running", 0)]
+
+
+def test_a_flow_without_cells_is_told_by_its_bar_with_its_step(own: Home) -> None:
+    run = a_run("train-estimator", "RUNNING", parameters={"file": "x.csv"})
+    assert is_silent(run, standing(own, run))
+    found = standing(own, run, bars={ID: bar(30, "shop.table: table 3/10 fold 3")})
+    assert (found.progress, found.current_step) == (30, "Training 3/10 fold 3")
+
+
+def test_a_run_of_the_fleet_is_as_far_as_the_cells_of_its_batches(own: Home) -> None:
+    """Batches are given as they stand in the plan; one has ended, of one nobody knows more than Prefect."""
+    fleet = replace(a_run("train-fleet", "RUNNING", parameters={}), name="fleet")
+    nothing = of_batches(fleet, [], {}, NOW)
+    assert (nothing.progress, nothing.current_step, is_silent(fleet, nothing)) == (0, "Running", False)
+    given = [
+        replace(batch("anomaly", state=state), id=str(n), name=f"pi-pool {n} of 4")
+        for n, state in enumerate(("COMPLETED", "RUNNING", "RUNNING", "PENDING"), 1)
+    ]
+    given[1].parameters["cells"] *= 5
+    known = {"2": standing(own, given[1]).model_copy(update={"progress": 40.0, "current_step": "2 of 5 done"})}
+    found = of_batches(fleet, given, known, NOW)
+    assert (found.progress, found.current_step) == (37.5, "1 of 4 batches")
+    assert [(c.job_id, c.name, c.status, c.progress, c.current_step) for c in found.cells] == [
+        ("1", "pi-pool 1 of 4", "completed", 100, "Done"),
+        ("2", "pi-pool 2 of 4", "running", 40, "2 of 5 done"),
+        ("3", "pi-pool 3 of 4", "running", 0, "Running"),
+        ("4", "pi-pool 4 of 4", "pending", 0, "Starting"),
+    ]
+    ended = of_batches(replace(fleet, state="COMPLETED"), given, known, NOW)
+    assert (ended.progress, ended.current_step, ended.name) == (100, "Done", "fleet")
 
 
 def test_of_a_batch_what_has_ended_is_read_once(own: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -119,6 +119,15 @@ def test_files_of_the_server_are_no_start_of_a_policy(trained: Home) -> None:
         planned(trained, "anomaly", settings={"init_from": "/etc/passwd"})
 
 
+@pytest.mark.parametrize("kind", ["classification", "regression", "batch"])
+def test_members_of_an_ensemble_name_no_places_on_the_server(trained: Home, kind: str) -> None:
+    for given in ({"CAT": {"train_dir": "x"}}, {"GBM": {"forcedsplits_filename": "x"}}, {"GBM": {"machines": "x"}}):
+        assert "is about files" in refusal(trained, kind, settings={"hyperparameters": given})
+    assert "may hold words" in refusal(trained, kind, settings={"hyperparameters": {"GBM": {"x": "/tmp/x"}}})
+    harmless = {"GBM": {"num_leaves": 7, "boosting_type": "goss"}}
+    assert planned(trained, kind, settings={"hyperparameters": harmless}, force=True)
+
+
 @pytest.mark.parametrize("kind", ["classifier", "regressor", "batch"])
 @pytest.mark.parametrize(
     ("settings", "words"),
@@ -130,6 +139,11 @@ def test_files_of_the_server_are_no_start_of_a_policy(trained: Home) -> None:
         ({"params": {"allow_writing_files": True}}, "'allow_writing_files' is about files"),
         ({"params": {"input_borders": "x"}}, "'input_borders' is about files"),
         ({"params": {"estimator__train_dir": "x"}}, "'estimator__train_dir' is about files"),
+        ({"params": {"machine_list": "x"}}, "'machine_list' is about files"),
+        ({"params": {"metric": ["auc", "/tmp/x"]}}, "'metric' may hold words, got '/tmp/x'"),
+        ({"params": {"x": {"y": "10.0.0.5:8786"}}}, "'y' may hold words"),
+        ({"settings": {"limits": {"address": "tcp://10.0.0.5:8786"}}}, "unknown setting 'address' of its limits"),
+        ({"settings": {"limits": {"backend": "ray", "address": "auto"}}}, "unknown setting 'address' of its limits"),
     ],
 )
 def test_settings_of_estimators_name_no_places_on_the_server(
@@ -137,7 +151,8 @@ def test_settings_of_estimators_name_no_places_on_the_server(
 ) -> None:
     small_table(home)
     assert words in refusal(home, kind, machine_id=tables.SUBJECT, settings=settings)
-    harmless = {"model": "catboost", "params": {"max_depth": 3}, "settings": {"scale": False}}
+    params = {"max_depth": 3, "loss_function": "Logloss", "class_weights": [1, 2]}
+    harmless = {"model": "catboost", "params": params, "settings": {"limits": {"threads": 1}, "scale": False}}
     assert planned(home, kind, machine_id=tables.SUBJECT, settings=harmless)
 
 
@@ -154,6 +169,8 @@ def test_a_table_in_the_home_is_a_run_of_train_estimator(trained: Home) -> None:
     }
     with pytest.raises(ConfigError, match="unknown setting 'save_path'"):
         planned(trained, "estimator", **given, settings={"save_path": "/tmp/x"})
+    with pytest.raises(ConfigError, match="unknown setting 'address' of its limits"):
+        planned(trained, "estimator", **given, settings={"limits": {"address": "10.0.0.5:8786"}})
     with pytest.raises(ConfigError, match="'train_dir' is about files"):
         planned(trained, "estimator", **given, settings={"params": {"train_dir": "/tmp/x"}})
     assert planned(trained, "estimator", **given, settings={"params": {"max_depth": 3, "max_leaf_nodes": 9}})

@@ -50,6 +50,12 @@ def test_the_matrix_is_shown(served, runs):
     assert "no clock time" in shown
 
 
+def test_a_batch_leaves_one_bar_that_is_full_and_names_no_cell_any_more(served, runs):
+    shown = served.artifacts(runs["first"]["id"])["batch-progress"]
+    assert (shown["type"], float(shown["data"])) == ("progress", 100.0)
+    assert shown["description"] == "batch"
+
+
 def test_a_second_run_trains_nothing_again_and_a_bad_cell_fails_it_after_all_were_tried(served, runs):
     again = runs["again"]
     assert (again["state"], again["error"], again["exit_code"]) == ("Failed", "BatchFailedError", 1)

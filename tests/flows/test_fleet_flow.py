@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -18,6 +19,9 @@ from deployments import server
 from deployments.api import ask
 from deployments.workers import troubles
 from nightshift import families
+from nightshift.dashboard.jobs import JobBoard
+from nightshift.dashboard.prefect_api import PrefectApi
+from nightshift.dashboard.runs import JobStatus
 from nightshift.data.importers.landed_elsewhere import land_folder
 from nightshift.plan.fleet_run import newest_start, read_outcome
 from tests.support.flow_scenarios import TINY
@@ -235,6 +239,10 @@ def test_a_run_that_goes_on_finds_its_batches_again_and_starts_none(working, fir
     again = run(working, continues=first["id"])
     assert endings(again) == endings(first)
     assert again["outcome"]["run_id"] == first["id"]
+    ids = {r["name"]: r["id"] for r in batches(working)}
+    for night in (first, again):
+        found = shown(working, night["id"])
+        assert (found.status, found.progress, {c.name: c.job_id for c in found.cells}) == ("completed", 100, ids)
     assert len(batches(working)) == before
 
 
@@ -262,6 +270,8 @@ def test_a_run_cancelled_in_the_ui_stops_its_batches_and_the_next_one_resumes(wo
 
     wait("its batches begin", lambda: len(begun()) == 2)
     children = begun()
+    going = shown(working, parent)
+    assert (going.current_step, {c.job_id for c in going.cells}) == ("0 of 2 batches", set(children))
     state = {"type": "CANCELLING", "name": "Cancelling"}
     working.ask(f"flow_runs/{parent}/set_state", state=state)
     wait("all end", lambda: all(state_of(working, run_id) in FINAL for run_id in (parent, *children)))
@@ -273,6 +283,21 @@ def test_a_run_cancelled_in_the_ui_stops_its_batches_and_the_next_one_resumes(wo
     assert code == 0
     left = {c.planned.name for c in outcome.cells if c.outcome is None}
     assert f"{len(left)} to train" in said or (not left and "Nothing failed" in said)
+
+
+def shown(served, run_id: str) -> JobStatus:
+    """A run as the dashboard tells of it."""
+
+    async def asked() -> JobStatus:
+        prefect = PrefectApi(served.variables["PREFECT_API_URL"])
+        board = JobBoard(served.home, prefect)
+        try:
+            return await board.status(run_id)
+        finally:
+            await board.stop()
+            await prefect.close()
+
+    return asyncio.run(asked())
 
 
 def state_of(served, run_id: str) -> str:

@@ -24,12 +24,13 @@ class Started:
 
     async def run_flow(
         self, deployment: str, parameters: Mapping[str, Any], name: str, key: str = "", user: str = ""
-    ) -> str:
+    ) -> tuple[str, bool]:
         """Note it; the same key starts one."""
         asked = (deployment, dict(parameters), name, key)
-        if asked not in self.runs:
+        new = asked not in self.runs
+        if new:
             self.runs.append(asked)
-        return JOB
+        return JOB, new
 
     async def recent(self) -> list[Any]:
         """Nothing goes on."""

@@ -31,10 +31,9 @@ async def login(
     gate: Gate = request.app.state.gate
     role = gate.role_of(token.strip())
     if role is None:
-        client = request.client.host if request.client else ""
-        service.audit.note("nobody", "failed to log in", client)
+        service.audit.note("nobody", "failed to log in", gate.address(request))
         return _asked(request, next, "The token is not one of this dashboard's: ask who runs it for one.")
-    service.audit.note(role, "logged in", request.client.host if request.client else "")
+    service.audit.note(role, "logged in", gate.address(request))
     found = RedirectResponse(own_path(next), HTTPStatus.SEE_OTHER)
     found.set_cookie(
         COOKIE,

@@ -19,7 +19,7 @@ from nightshift.dashboard.jobs import parsed
 from nightshift.dashboard.live import cell_at, live_names
 from nightshift.dashboard.pages.render import page
 from nightshift.dashboard.results import scores_of, shown
-from nightshift.dashboard.runs import ENDED, CellStatus, JobStatus
+from nightshift.dashboard.runs import ENDED, FLEET, CellStatus, JobStatus
 from nightshift.dashboard.service import Svc
 from nightshift.dashboard.training_form import again
 from nightshift.errors import UnknownNameError, without_credentials
@@ -54,7 +54,8 @@ async def run(
     job = await service.jobs.status(job_id)
     ended = job.status in ENDED
     content: dict[str, Any] = {"job": job, "ended": ended, "took": _took, "left_out": 0, "whole_id": run_id}
-    content["cells"] = sorted(job.cells, key=lambda cell: _ORDER[cell.status])[:_LISTED] if len(job.cells) > 1 else []
+    listed = len(job.cells) > 1 or job.flow == FLEET
+    content["cells"] = sorted(job.cells, key=lambda cell: _ORDER[cell.status])[:_LISTED] if listed else []
     content["left_out"] = max(0, len(job.cells) - _LISTED)
     if part == "now":
         return page(request, "_run_now.html.j2", **content)
@@ -67,7 +68,6 @@ async def run(
         request,
         "run.html.j2",
         **content,
-        by=str(asked.labels.get("nightshift.user") or ""),
         again=await run_in_threadpool(again, service.home, asked),
         of_whole=bool(digits),
         curves={},
