@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from nightshift.errors import ConfigError
 
@@ -297,6 +298,17 @@ def use_home(root: Path | None = None) -> Home:
 def packaged_configs() -> Path:
     """Return the folder of the shipped configs: beside the packages, else the wheel's data."""
     return _BESIDE if _BESIDE.is_dir() else Path(sys.prefix) / "share" / "nightshift" / "configs"
+
+
+def without_places(home: Home, text: str) -> str:
+    """Return a text with files named by where they lie in the home, or among what is shipped, not on this machine."""
+    if "/" not in text:
+        return text
+    shipped, root = packaged_configs(), home.root
+    found = text if home.configs == shipped else text.replace(f"{shipped}/", "shipped configs/")
+    for place in (str(root), quote(str(root))):
+        found = re.sub(rf"{re.escape(place)}(?![\w-])", f"${HOME_VARIABLE}", found)
+    return found
 
 
 def find_config(home: Home, kind: str, name: str) -> Path | None:

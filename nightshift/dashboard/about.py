@@ -6,6 +6,7 @@ import asyncio
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ from nightshift.dashboard.config import sources, token_variables
 from nightshift.dashboard.prefect_api import PrefectApi
 from nightshift.dashboard.service import Service
 from nightshift.errors import without_credentials
+from nightshift.family import Limits, time_limit_s
 from nightshift.plan.config import find_config, read_yaml, targets
 from nightshift.plan.fleet_config import load_fleet
-from nightshift.settings import NO_TELEMETRY, SECRETS, Home, git_state, packaged_configs, secret
+from nightshift.settings import NO_TELEMETRY, SECRETS, Home, git_state, packaged_configs, secret, without_places
 from nightshift.tracking.report import Table
 from nightshift.validation import validated
 
@@ -30,8 +32,14 @@ _LIBRARIES = (
 )
 
 
-def places(home: Home, prefect_url: str) -> Table:
-    """Return where everything is kept, and which servers are asked."""
+#: Addresses that are files of this machine.
+_FILES = ("/", "file:", "sqlite:")
+#: The presets that a page compares; AutoGluon has thirty more names.
+_PRESETS = 3
+
+
+def places(home: Home, prefect_url: str, *, whole: bool) -> Table:
+    """Return where everything is kept, and which servers are asked; where files lie on this machine only if `whole`."""
     commit, changed = git_state()
     rows = [
         ("Home", str(home.root)),
@@ -42,13 +50,16 @@ def places(home: Home, prefect_url: str) -> Table:
         ("Commit", f"{commit}{', with changes' if changed else ''}" if commit else "installed"),
         ("Machine", f"{platform.node()}, {platform.machine()}, {os.cpu_count()} cores"),
     ]
+    if not whole:
+        rows = [(name, "on this machine" if where.startswith(_FILES) else where) for name, where in rows]
     return _table(("what", "where"), rows)
 
 
 def dashboard(home: Home, config: BaseModel) -> Table:
     """Return how the dashboard is served."""
     told = sources(home)
-    rows = [(key, _shown(value), told.get(key.partition(".")[0], "default")) for key, value in _flat(config)]
+    origins = {key: without_places(home, origin) for key, origin in told.items()}
+    rows = [(key, _shown(value), origins.get(key.partition(".")[0], "default")) for key, value in _flat(config)]
     rows += [(name, "set" if is_set else "not set", "secret") for name, is_set in token_variables().items()]
     return _table(("setting", "value", "from"), rows)
 
@@ -62,7 +73,7 @@ def fleet(home: Home) -> Table:
     path = find_config(home, "", "fleet")
     said = read_yaml(path) if path else {}
     rows = [
-        (key, _shown(value), str(path) if key.partition(".")[0] in said else "default")
+        (key, _shown(value), without_places(home, str(path)) if key.partition(".")[0] in said else "default")
         for key, value in _flat(load_fleet(home))
     ]
     return _table(("setting", "value", "from"), rows)
@@ -74,8 +85,6 @@ def limits(home: Home) -> list[tuple[str, Table]]:
     Raises:
         ConfigError: when a file cannot be used.
     """
-    from nightshift.family import Limits
-
     found = []
     for target in targets(home):
         path = find_config(home, "targets", target)
@@ -93,13 +102,41 @@ def _limits_row(family: str, limits: Any) -> tuple[str, ...]:
     return (family, *(_shown(v) for v in sizes), ", ".join(limits.model_types) or "any", ceilings or "none")
 
 
-def family_files(home: Home) -> Table:
-    """Return the file with each family's settings."""
+@dataclass(frozen=True)
+class FamilySettings:
+    """What a family is trained with where neither machine nor target nor request says otherwise.
+
+    Attributes:
+        file: that its settings are from, "" where all are the code's own.
+        table: setting, value, where it is from; of one that presets differ in, the value of each.
+    """
+
+    family: str
+    file: str
+    table: Table
+
+
+def family_settings(home: Home, family: str) -> FamilySettings:
+    """Return a family's settings.
+
+    Raises:
+        ConfigError: when its file cannot be used.
+    """
+    path = find_config(home, "families", family)
+    said = read_yaml(path) if path else {}
+    file = without_places(home, str(path)) if path else ""
+    kind = families.get(family).config
+    usual = validated(kind, said, file)
+    each = {p: validated(kind, {**said, "preset": p}, file) for p in kind.presets[:_PRESETS]}
+    # How long a training may take is the preset's, where nobody says it.
+    values = {p: dict(_flat(one)) | {"time_limit_s": time_limit_s(one)} for p, one in each.items()}
     rows = []
-    for family in families.names():
-        path = find_config(home, "families", family)
-        rows.append((family, str(path) if path else "none: the code's own", _whose(home, path) if path else ""))
-    return _table(("family", "file", "whose"), rows)
+    for key, value in _flat(usual):
+        by_preset = {p: _shown(own[key]) for p, own in values.items() if key in own}
+        differs = key != "preset" and len(set(by_preset.values())) > 1
+        told = "; ".join(f"{p}: {own}" for p, own in by_preset.items()) if differs else _shown(value)
+        rows.append((key, told, "file" if key.partition(".")[0] in said else "preset" if differs else "default"))
+    return FamilySettings(family, file, _table(("setting", "value", "from"), rows))
 
 
 def secrets() -> Table:
@@ -150,19 +187,23 @@ async def _workers(prefect: PrefectApi, pool: str) -> list[str]:
     return sorted(w["name"] for w in await prefect.ask(f"work_pools/{quote(pool)}/workers/filter", wanted))
 
 
-def of_files(service: Service) -> dict[str, Any]:
+def of_files(service: Service, *, whole: bool) -> dict[str, Any]:
     """Return everything that files and the environment tell.
+
+    Args:
+        service: whose.
+        whole: whether it may say where this machine keeps its files.
 
     Raises:
         ConfigError: when a file cannot be used.
     """
     home = service.home
     return {
-        "places": places(home, service.prefect.url),
+        "places": places(home, service.prefect.url, whole=whole),
         "dashboard": dashboard(home, service.config),
         "fleet": fleet(home),
         "limits": limits(home),
-        "family_files": family_files(home),
+        "families": [family_settings(home, name) for name in families.names()],
         "secrets": secrets(),
         "libraries": libraries(),
         "notes": service.audit.newest(),
@@ -189,6 +230,8 @@ def _shown(value: Any) -> str:
         return "; ".join(f"{key}: {_shown(inner)}" for key, inner in value.items()) or "none"
     if isinstance(value, float):
         return f"{value:,g}"
+    if isinstance(value, int) and abs(value) >= 10_000:
+        return f"{value:,}"
     return "none" if value is None or value == "" else str(value)
 
 

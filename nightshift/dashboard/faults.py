@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from nightshift import errors
 from nightshift.dashboard.auth import ForbiddenError, UnknownUserError
 from nightshift.dashboard.pages.render import page
+from nightshift.settings import Home, without_places
 
 PROBLEM = "application/problem+json"
 
@@ -75,6 +76,11 @@ def install(app: FastAPI) -> None:
 def status_of(error: errors.NightshiftError) -> HTTPStatus:
     """Return the status that an error is answered with."""
     return next(status for kind, status in _STATUS if isinstance(error, kind))
+
+
+def fit_to_show(home: Home, said: str) -> str:
+    """Return what an error says, on one line, without credentials and without places of this machine."""
+    return without_places(home, errors.without_credentials(" ".join(said.split())))
 
 
 async def _ours(request: Request, error: Exception) -> Response:
@@ -138,7 +144,8 @@ def unknown_user(request: Request, error: UnknownUserError, *, login: bool) -> R
 
 def answer(request: Request, status: HTTPStatus, what: str, hint: str = "") -> Response:
     """Return an error as whoever asks reads it: a program, a part of a page that htmx changes, or a person."""
-    what, hint = (errors.without_credentials(" ".join(said.split())) for said in (what, hint))
+    home = request.app.state.service.home
+    what, hint = fit_to_show(home, what), fit_to_show(home, hint)
     if _is_htmx(request):
         found: Response = page(request, "_fault.html.j2", what=what, hint=hint, status_code=status.value)
         # Whatever part of an answer was asked for: of this one it is the whole.

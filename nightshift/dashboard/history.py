@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -12,9 +13,10 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nightshift.errors import ServiceError, UnknownNameError, first_line
+from nightshift.problems.evaluation import Figure
 
 if TYPE_CHECKING:
     from nightshift.dashboard.predictions import Answer
@@ -25,6 +27,8 @@ logger = logging.getLogger("nightshift.dashboard")
 #: So many predictions are kept, of each so many rows and characters.
 KEPT = 10_000
 _ROWS, _CHARACTERS = 20, 16_000
+#: Of so many of the newest that a page asked for, what it drew is kept as well, of so many packed bytes at most.
+_DRAWN, _DRAWN_BYTES = 100, 500_000
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS predictions (
@@ -43,6 +47,7 @@ CREATE TABLE IF NOT EXISTS predictions (
     outputs TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS by_model ON predictions (machine, family);
+CREATE TABLE IF NOT EXISTS drawn (id INTEGER PRIMARY KEY, content BLOB NOT NULL);
 """
 _SHORT = "id, at, user, machine, family, target, version, bundle_id, rows, summary, latency_ms"
 
@@ -55,6 +60,7 @@ class Prediction(_Record):
     """One answer that was given.
 
     Attributes:
+        id: 0 until it is kept.
         at: ISO 8601, with Z.
         user: who asked.
         rows: that were given.
@@ -92,6 +98,21 @@ class PredictionDetails(Prediction):
     outputs: Head
 
 
+class Drawn(_Record):
+    """What the page of an answer shows beside its record.
+
+    Attributes:
+        answers: all of them, or the first and the last of many.
+        values, time, before: what stood in the form, to ask again with other values; {} where rows came as CSV.
+    """
+
+    figures: tuple[Figure, ...] = ()
+    answers: Head = Head()
+    values: dict[str, str] = {}
+    time: str = ""
+    before: bool = True
+
+
 class History:
     """The predictions kept in a file, newest first.
 
@@ -104,19 +125,19 @@ class History:
         self._lock = Lock()
         self._connection: sqlite3.Connection | None = None
 
-    def keep(self, user: str, answer: Answer, inputs: Head, outputs: Head) -> int | None:
-        """Keep an answer and return its id; None where it cannot be kept, which spoils no answer."""
-        at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        who = (answer.machine, answer.family, answer.target, answer.version, answer.bundle_id)
-        said = (answer.rows, answer.summary, answer.latency_ms, inputs.model_dump_json(), outputs.model_dump_json())
+    def keep(self, made: PredictionDetails, drawn: Drawn | None = None) -> int | None:
+        """Keep a prediction and return its id; None where it cannot be kept, which spoils no answer."""
+        values = {**made.model_dump(exclude={"id"}), "user": made.user[:200]}
+        values |= {name: getattr(made, name).model_dump_json() for name in ("inputs", "outputs")}
+        marks = ", ".join("?" * len(values))
         try:
             with self._open() as database:
-                values = (at, user[:200], *who, *said)
-                columns = f"{_SHORT.removeprefix('id, ')}, inputs, outputs"
-                marks = ", ".join("?" * len(values))
-                made = database.execute(f"INSERT INTO predictions ({columns}) VALUES ({marks})", values)  # noqa: S608
-                database.execute("DELETE FROM predictions WHERE id <= ?", (int(made.lastrowid or 0) - KEPT,))
-                return made.lastrowid
+                into = f"INSERT INTO predictions ({', '.join(values)}) VALUES ({marks})"  # noqa: S608
+                number = int(database.execute(into, tuple(values.values())).lastrowid or 0)
+                database.execute("DELETE FROM predictions WHERE id <= ?", (number - KEPT,))
+                if drawn is not None:
+                    _keep_drawn(database, number, drawn)
+                return number
         except ServiceError as error:
             logger.warning("A prediction was not kept: %s", error)
             return None
@@ -153,6 +174,20 @@ class History:
         found = dict(row)
         heads = {name: json.loads(found[name]) for name in ("inputs", "outputs")}
         return PredictionDetails.model_validate(found | heads)
+
+    def drawn(self, number: int) -> Drawn | None:
+        """Return what the page of a prediction shows; None for an older one, and for one that a program asked for.
+
+        Raises:
+            ServiceError: when the file cannot be read.
+        """
+        with self._open() as database:
+            row = database.execute("SELECT content FROM drawn WHERE id = ?", (number,)).fetchone()
+        try:
+            return Drawn.model_validate_json(zlib.decompress(row["content"])) if row else None
+        except (zlib.error, ValidationError):
+            # Another release drew it.
+            return None
 
     def close(self) -> None:
         """Close the file."""
@@ -195,12 +230,35 @@ class History:
         return found
 
 
-def heads(answer: Answer, rows: Rows, columns: tuple[str, ...]) -> tuple[Head, Head]:
-    """Return the beginnings of what was given and of what was said of it."""
+def _keep_drawn(database: sqlite3.Connection, number: int, drawn: Drawn) -> None:
+    packed = zlib.compress(drawn.model_dump_json().encode())
+    if len(packed) <= _DRAWN_BYTES:
+        database.execute("INSERT INTO drawn VALUES (?, ?)", (number, packed))
+        newest = "SELECT id FROM drawn ORDER BY id DESC LIMIT 1 OFFSET ?"
+        database.execute(f"DELETE FROM drawn WHERE id <= ({newest})", (_DRAWN,))  # noqa: S608
+
+
+def details_of(user: str, answer: Answer, rows: Rows, columns: tuple[str, ...]) -> PredictionDetails:
+    """Return an answer as it is kept: with the beginnings of what was given and of what was said of it.
+
+    Args:
+        user: who asked.
+        answer: what was said.
+        rows: what was given.
+        columns: their names.
+    """
     clock = ("time",) if rows.time else ()
     given = [(*rows.time[i : i + 1], *(f"{v:.7g}" for v in rows.values[i])) for i in range(min(_ROWS, answer.rows))]
     header, said = table_of(answer)
-    return _head((*clock, *columns), given, answer.rows), _head(header, said[:_ROWS], len(said))
+    same = ("machine", "family", "target", "version", "bundle_id", "rows", "summary", "latency_ms")
+    return PredictionDetails(
+        id=0,
+        at=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        user=user,
+        inputs=_head((*clock, *columns), given, answer.rows),
+        outputs=_head(header, said[:_ROWS], len(said)),
+        **{name: getattr(answer, name) for name in same},
+    )
 
 
 def _head(header: tuple[str, ...], rows: list[tuple[str, ...]], count: int) -> Head:

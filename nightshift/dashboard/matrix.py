@@ -28,10 +28,10 @@ from nightshift.errors import NightshiftError, ServiceError
 from nightshift.plan.cell import Cell
 from nightshift.plan.fleet import Filters, make_plan
 from nightshift.plan.fleet_config import FleetConfig, load_fleet
-from nightshift.plan.past import Past, past_of
+from nightshift.plan.past import Past, Trained, past_of
 from nightshift.plan.shared import sync
 from nightshift.plan.state import State, newest, newest_names, refreshed, state
-from nightshift.settings import Home
+from nightshift.settings import Home, without_places
 from nightshift.tracking.results import family_rank
 
 logger = logging.getLogger("nightshift")
@@ -57,28 +57,6 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class KnownVersion(_Record):
-    """A registered version, as the files of this home tell of it.
-
-    Attributes:
-        at: when it was registered, UTC.
-        cell_key: of the cell that it was made by.
-        bundle_id: SHA-256 of its `bundle.json`, "" where nothing tells.
-        metric: name of the primary metric, "" where nothing tells.
-        value, baseline: on the headline part, the model's and the best baseline's.
-    """
-
-    version: int
-    at: datetime
-    champion: bool = False
-    cell_key: str = ""
-    bundle_id: str = ""
-    metric: str = ""
-    value: float | None = None
-    baseline: float | None = None
-    baseline_name: str = ""
-
-
 class MatrixCell(_Record):
     """One model of a machine.
 
@@ -87,7 +65,8 @@ class MatrixCell(_Record):
         cell_key: of what the plan would train, "" where it cannot be made.
         reasons: why it stands so, each by itself.
         estimated_s: of training it, 0 where there is nothing to train.
-        versions: newest first.
+        versions: the newest ones and the champion, newest first.
+        older: versions further back.
     """
 
     machine: str
@@ -98,12 +77,13 @@ class MatrixCell(_Record):
     state: Word
     reasons: tuple[str, ...]
     estimated_s: float = 0.0
-    versions: tuple[KnownVersion, ...] = ()
+    versions: tuple[Trained, ...] = ()
+    older: int = 0
 
     @property
-    def champion(self) -> KnownVersion | None:
+    def champion(self) -> Trained | None:
         """The version in use, None without one."""
-        return next((v for v in self.versions if v.champion), None)
+        return Past(self.versions).champion
 
     @property
     def reason(self) -> str:
@@ -269,7 +249,8 @@ class FleetMatrix:
             if self._matrix is None:
                 raise
             # What was read before is better than nothing, whatever is wrong now.
-            self._matrix = replace(self._matrix, problem=str(error) or type(error).__name__)
+            problem = without_places(self._home, str(error)) or type(error).__name__
+            self._matrix = replace(self._matrix, problem=problem)
         else:
             self._matrix = Matrix(began, machines)
         self._read_at = time.monotonic()
@@ -314,7 +295,7 @@ class FleetMatrix:
         if in_fleet:
             for cell in make_plan(home, config, Filters(machines=tuple(in_fleet))).cells:
                 if not cell.family:
-                    trouble[cell.subject] = ", ".join(cell.reasons)
+                    trouble[cell.subject] = without_places(home, ", ".join(cell.reasons))
                     continue
                 found = _cell(home, cell.subject, cell.family, cell.target, cell.cell_key, cell.state, cell.reasons)
                 found = found.model_copy(update={"estimated_s": cell.estimated_s})
@@ -367,8 +348,10 @@ def _other(home: Home, cell: Cell) -> MatrixCell:
 def _cell(
     home: Home, subject: str, family: str, target: str, key: str, stands: State, reasons: tuple[str, ...]
 ) -> MatrixCell:
+    reasons = tuple(without_places(home, reason) for reason in reasons)
     told = ", ".join(reasons)
     never = stands is State.BLOCKED and told.startswith(_DOES_NOT_APPLY)
+    past = past_of(home, subject, family, target)
     return MatrixCell(
         machine=subject,
         family=family,
@@ -377,24 +360,6 @@ def _cell(
         cell_key=key,
         state="does not apply" if never else stands.value,
         reasons=(told.removeprefix(_DOES_NOT_APPLY),) if never else reasons,
-        versions=versions_of(past_of(home, subject, family, target)),
-    )
-
-
-def versions_of(past: Past) -> tuple[KnownVersion, ...]:
-    """Return the versions that files tell of, newest first; the newest that was promoted is champion."""
-    champion = past.champion
-    return tuple(
-        KnownVersion(
-            version=v.version,
-            at=v.at,
-            champion=champion is not None and v.version == champion.version,
-            cell_key=v.cell_key,
-            bundle_id=v.bundle_id,
-            metric=v.metric,
-            value=v.value,
-            baseline=v.baseline,
-            baseline_name=v.baseline_name,
-        )
-        for v in past.versions
+        versions=past.versions,
+        older=past.older,
     )

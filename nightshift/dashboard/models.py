@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import BaseModel
+
 from nightshift import families
 from nightshift.dashboard.starting import ConflictError
 from nightshift.data.groups import TARGETS
@@ -15,7 +17,7 @@ from nightshift.data.schema import check_subject
 from nightshift.data.store import subjects
 from nightshift.errors import ServiceError, TransientError, UnknownNameError
 from nightshift.plan.config import targets
-from nightshift.plan.past import Past, Trained, past_of
+from nightshift.plan.past import MAX_VERSIONS, Past, Trained, past_of, version_of
 from nightshift.plan.shared import share_model
 from nightshift.plan.state import cell_of, newest, newest_names
 from nightshift.settings import Home
@@ -24,6 +26,8 @@ from nightshift.tracking.results import CellResult, read_result
 if TYPE_CHECKING:
     from nightshift.tracking.lineage import Entry, Lineage
     from nightshift.tracking.mlflow_store import Store
+    from nightshift.tracking.promotion import NewChampion
+    from nightshift.tracking.versions import Version
 
 _REGISTRY_DOWN = "`nightshift up` starts it; the models themselves can be used and downloaded without it."
 
@@ -45,9 +49,9 @@ class ModelId:
         """Return where a version's bundle lies."""
         return home.models / self.family / self.machine / self.target / f"v{version}"
 
-    def past(self, home: Home) -> Past:
-        """Return its versions, as files tell of them."""
-        return past_of(home, self.machine, self.family, self.target)
+    def past(self, home: Home, most: int | None = MAX_VERSIONS) -> Past:
+        """Return its versions, as files tell of them: the newest ones and the champion; None = all."""
+        return past_of(home, self.machine, self.family, self.target, most)
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class Registry:
 
     Attributes:
         versions: newest first.
-        lineage: of the champion, else of the newest version.
+        lineage: of the version asked for, else of the champion, else of the newest version.
     """
 
     versions: tuple[Entry, ...]
@@ -92,17 +96,16 @@ def chosen_version(home: Home, model: ModelId, number: int | None = None) -> Tra
     Raises:
         UnknownNameError: when there is none, or not that one.
     """
+    if number is not None and (found := version_of(home, model.machine, model.family, model.target, number)):
+        return found
     past = model.past(home)
     if past.reference is None:
         has = [name for name in newest_names(home) if name.startswith(f"{model.machine}.")]
         train = f"To train it: the page Train, or `nightshift train {model.family} --subject {model.machine}`."
         raise UnknownNameError("model", model.name, [name for name in has if name != model.name], hint=train)
-    if number is None:
-        return past.reference
-    found = next((v for v in past.versions if v.version == number), None)
-    if found is None:
+    if number is not None:
         raise UnknownNameError(f"version of {model.name}", str(number), [str(v.version) for v in past.versions])
-    return found
+    return past.reference
 
 
 @contextmanager
@@ -120,8 +123,23 @@ def opened_registry(home: Home) -> Iterator[Store]:
         raise ServiceError(error.what, hint=_REGISTRY_DOWN) from error
 
 
-def read_registry(home: Home, model: ModelId) -> Registry:
-    """Return what the registry says of a model.
+def registered_version(home: Home, model: ModelId, number: int) -> Version:
+    """Return a version that the registry knows, whether its bundle is here or not.
+
+    Raises:
+        UnknownNameError: when it knows no such version.
+        ServiceError: when it does not answer.
+    """
+    from nightshift.tracking import versions
+
+    with opened_registry(home) as store:
+        return versions.find(store, model.name, number)
+
+
+def read_registry(home: Home, model: ModelId, number: int | None = None) -> Registry:
+    """Return what the registry says of a model, with the lineage of a version; without one, as `Registry` says.
+
+    The store is named where it has an address: a file of this machine is nobody's business who looks from elsewhere.
 
     Raises:
         UnknownNameError: when it has no version.
@@ -135,14 +153,17 @@ def read_registry(home: Home, model: ModelId) -> Registry:
         if not held.get(model.name):
             chosen_version(home, model)  # says what there is
             raise ServiceError(
-                f"the registry at {store.uri} does not know {model.name}, of which this home has a version.",
+                f"the registry does not know {model.name}, of which this home has a version.",
                 hint="See whether MLFLOW_TRACKING_URI names the registry that it was trained with.",
             )
-        return Registry(history(store, model.name), lineage(home, store, model.name))
+        entries = history(store, model.name)
+        found = lineage(home, store, model.name, number if number in {e.version for e in entries} else None)
+        if found.tracking_uri.startswith("sqlite:"):
+            found = found.model_copy(update={"tracking_uri": ""})
+        return Registry(entries, found)
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(BaseModel):
     """A change of champion.
 
     Attributes:
@@ -167,7 +188,7 @@ def promote(home: Home, model: ModelId, version: int, note: str) -> Change:
     with opened_registry(home) as store:
         done = promotion.promote(store, model.name, version, note)
     share_model(home, model.name)
-    return Change(model.name, done.version.version, done.before.version if done.before else None)
+    return _change(done)
 
 
 def roll_back(home: Home, model: ModelId, note: str, champion: int | None = None) -> Change:
@@ -193,7 +214,12 @@ def roll_back(home: Home, model: ModelId, note: str, champion: int | None = None
     with opened_registry(home) as store:
         done = promotion.rollback(store, model.name, note)
     share_model(home, model.name)
-    return Change(model.name, done.version.version, done.before.version if done.before else None)
+    return _change(done)
+
+
+def _change(done: NewChampion) -> Change:
+    before = done.before.version if done.before else None
+    return Change(name=done.version.name, version=done.version.version, before=before)
 
 
 def results_of(home: Home, model: ModelId, version: Trained | None) -> CellResult | None:

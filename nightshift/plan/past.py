@@ -22,7 +22,7 @@ from nightshift.plan import lock
 from nightshift.plan.records import STAGES
 from nightshift.settings import Home
 
-#: Versions that are looked at, newest first: durations further back say little of the next one.
+#: Versions that are looked at, newest first, where nobody asks for all: durations further back say little of the next.
 MAX_VERSIONS = 10
 
 _VERSION = re.compile(r"v(\d+)")
@@ -62,9 +62,14 @@ class Trained:
 
 @dataclass(frozen=True)
 class Past:
-    """A model's registered versions, newest first."""
+    """A model's registered versions, newest first.
+
+    Attributes:
+        older: how many there are further back, that were not looked at.
+    """
 
     versions: tuple[Trained, ...]
+    older: int = 0
 
     @property
     def champion(self) -> Trained | None:
@@ -82,11 +87,30 @@ class Past:
         return statistics.median(v.seconds for v in self.versions) if self.versions else None
 
 
-def past_of(home: Home, subject: str, family: str, target: str) -> Past:
-    """Return what is known of a model's versions; what cannot be read is left out."""
+def past_of(home: Home, subject: str, family: str, target: str, most: int | None = MAX_VERSIONS) -> Past:
+    """Return what is known of a model's versions: of its newest ones, and of its champion however old that is.
+
+    Args:
+        most: versions that are looked at; None = all. What cannot be read of them is left out.
+    """
     folder = home.models / family / subject / target
-    found = (_trained(home, folder / f"v{number}", number) for number in _numbers(folder)[:MAX_VERSIONS])
-    return Past(tuple(version for version in found if version))
+    numbers = _numbers(folder)
+    cut = len(numbers) if most is None else most
+    found, older = list(_read(home, folder, numbers[:cut])), numbers[cut:]
+    # A model that is hardly ever beaten has its champion behind many that were not better.
+    missed = () if any(version.promoted for version in found) else _read(home, folder, older)
+    champion = list(itertools.islice((version for version in missed if version.promoted), 1))
+    return Past((*found, *champion), len(older) - len(champion))
+
+
+def version_of(home: Home, subject: str, family: str, target: str, number: int) -> Trained | None:
+    """Return what is known of one version, None where nothing is."""
+    return _trained(home, home.models / family / subject / target / f"v{number}", number)
+
+
+def _read(home: Home, folder: Path, numbers: list[int]) -> Iterator[Trained]:
+    found = (_trained(home, folder / f"v{number}", number) for number in numbers)
+    return (version for version in found if version)
 
 
 def note_champion(home: Home, name: str, version: int) -> None:

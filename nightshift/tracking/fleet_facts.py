@@ -140,7 +140,7 @@ def _change(home: Home, trained: CellOutcome) -> Change:
 
 
 def _champion_before(home: Home, trained: CellOutcome, version: int) -> Trained | None:
-    past = past_of(home, trained.subject, trained.family, trained.target)
+    past = past_of(home, trained.subject, trained.family, trained.target, most=None)
     return next((v for v in past.versions if v.promoted and v.version < version), None)
 
 
@@ -245,7 +245,7 @@ def _datasets(home: Home, cell: FleetCell) -> tuple[str, str]:
     """Return what the model in use before the run was trained on, and what the cell is of; "" where nobody knows."""
     planned = cell.planned
     new = cell.outcome.version if cell.outcome else None
-    past = past_of(home, planned.subject, planned.family, planned.target)
+    past = past_of(home, planned.subject, planned.family, planned.target, most=None)
     older = [v for v in past.versions if new is None or v.version < new]
     before = next((v for v in older if v.promoted), next(iter(older), None))
     return before.dataset if before else "", _dataset(home, planned.subject, planned.cell_key)

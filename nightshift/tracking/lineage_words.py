@@ -47,7 +47,7 @@ def lines(found: Lineage) -> Iterator[tuple[str, str]]:
     yield "code", f"{origin.code_fingerprint[:12]}, commit {origin.commit[:12] or 'not known'}{dirty}"
     if origin.libraries:
         yield "libraries", f"Python {origin.python}, " + ", ".join(f"{k} {v}" for k, v in origin.libraries.items())
-    yield "MLflow", f"run {found.run_id} in {found.tracking_uri}"
+    yield "MLflow", f"run {found.run_id}{f' in {found.tracking_uri}' if found.tracking_uri else ''}"
     yield "bundle", f"{found.bundle_id[:12]}, {_measured(found)}"
     yield "parity", _parity(found.bundle.parity) if found.bundle else NONE
     yield "device", figures_of(found.device)

@@ -359,10 +359,12 @@ def _as_text(value: object) -> str:
 
 
 def _registered(result: CellResult) -> list[tuple[str, str]]:
+    store = str(result.fact("register", "tracking_uri") or "")
     named = {
         "registry name": result.cell.name,
         "MLflow run": result.fact("register", "run_id"),
-        "MLflow store": result.fact("register", "tracking_uri"),
+        # A file of the machine that trained is no address for whoever reads this elsewhere.
+        "MLflow store": "" if store.startswith("sqlite:") else store,
         "gate": result.fact("register", "gate"),
         "device check": result.device,
         "DVC file": result.fact("register", "dvc"),

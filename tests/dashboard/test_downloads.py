@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import threading
 import zipfile
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from nightshift.dashboard.models import ModelId
 from nightshift.edge.runtime import Model
 from nightshift.errors import CorruptFileError
 from nightshift.settings import Home
+from nightshift.tracking import versioning
 
 ANOMALY = f"/api/models/{SUBJECT}/anomaly/download"
 LONG_NAME = f"anomaly_{SUBJECT}_v1.1.0"
@@ -53,6 +55,48 @@ def test_what_is_not_there_is_told(client: TestClient) -> None:
     assert client.get(ANOMALY, params={"file": "../../mlflow.db"}).status_code == 422
     assert client.get(ANOMALY, params={"target": "../../../.nightshift"}).status_code == 404
     assert client.get(f"/api/models/{SUBJECT}/..%2f..%2f..%2fetc/download").status_code == 404
+
+
+def test_a_bundle_that_is_gone_comes_from_dvc(
+    own_client: TestClient, own: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = own.models / "anomaly" / SUBJECT / "pi" / "v1"
+    whole = (folder / "model.onnx").read_bytes()
+    name = hashlib.sha256((folder / "bundle.json").read_bytes()).hexdigest()
+    versioning.version_folder(own, "models", name, folder)
+    # No file of this home tells of version 1 any more, but of a version 2; the registry knows the first.
+    record = own.work / json.loads((folder / "bundle.json").read_bytes())["fingerprints"]["cell_key"] / "register.json"
+    record.write_text(record.read_text().replace('"version": 1,', '"version": 2,'))
+    folder.rename(folder.with_name("v2"))
+    answer = own_client.get(ANOMALY, params={"version": 1, "file": "onnx"})
+    assert answer.status_code == 200, answer.text
+    assert answer.content == whole
+    assert not folder.exists(), "who looks changes nothing"
+    page = own_client.get(f"/models/{SUBJECT}/anomaly", params={"registry": True}).text
+    assert "Not in this home, from DVC's copy: v1 " in page
+    assert f"{ANOMALY}?target=pi&amp;version=1" in page
+    monkeypatch.setattr(versioning, "checkout", None)
+    assert own_client.get(ANOMALY, params={"version": 1}).content[:2] == b"PK", "it is kept for a while"
+
+
+def test_a_bundle_that_is_nowhere_is_told_and_a_slow_dvc_keeps_nobody(
+    own_client: TestClient, own: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (own.models / "anomaly" / SUBJECT / "pi" / "v1" / "model.onnx").unlink()
+    answer = own_client.get(ANOMALY)
+    assert answer.status_code == 409, answer.text
+    assert "neither here nor in DVC" in answer.json()["detail"]
+    assert f"nightshift train anomaly --subject {SUBJECT} --target pi --force" in answer.json()["hint"]
+    assert "DVC&#39;s copy" in own_client.get("/downloads").text
+    ended = threading.Event()
+    monkeypatch.setattr(versioning, "checkout", lambda *_given: ended.wait(10))
+    monkeypatch.setattr(downloads, "_PATIENCE_S", 0.05)
+    try:
+        slow = own_client.get(ANOMALY)
+    finally:
+        ended.set()
+    assert slow.status_code == 503
+    assert "Ask again" in slow.json()["hint"]
 
 
 def test_an_altered_bundle_does_not_leave(own_client: TestClient, own: Home) -> None:

@@ -66,6 +66,28 @@ def test_only_the_newest_are_kept(own_client: TestClient, monkeypatch: pytest.Mo
     assert [one["id"] for one in found["predictions"]] == [4, 3]
 
 
+def test_what_pages_draw_is_kept_of_the_newest_alone_and_is_bounded(
+    own_client: TestClient, own: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "_DRAWN", 2)
+    page, rows = f"/predict?machine={SUBJECT}&family=anomaly", own_client.get(f"{ANOMALY}/example").text
+    for _ in range(3):
+        own_client.post(page, data={"how": "csv", "csv": rows})
+    _predict(own_client)
+    assert ['class="plot"' in own_client.get(f"/history/{n}").text for n in (1, 2, 3, 4)] == [False, True, True, False]
+    assert all("48 rows in" in own_client.get(f"/history/{n}").text for n in (1, 4)), "the record itself stays"
+    header, row = rows.splitlines()[:2]
+    own_client.post(page, data={"how": "csv", "csv": "\n".join([header, *[row] * 5_000])})
+    with closing(sqlite3.connect(own.machinery / "dashboard" / "predictions.db")) as database:
+        sizes = [size for (size,) in database.execute("SELECT length(content) FROM drawn ORDER BY id DESC")]
+    assert len(sizes) == 2
+    assert max(sizes) < 500_000
+    monkeypatch.setattr(history, "_DRAWN_BYTES", 10)
+    large = own_client.post(page, data={"how": "csv", "csv": rows})
+    assert large.status_code == 200
+    assert 'class="plot"' not in large.text
+
+
 def test_a_history_that_cannot_be_used_spoils_no_answer(own_client: TestClient, own: Home) -> None:
     place = own.machinery / "dashboard" / "predictions.db"
     place.parent.mkdir(parents=True)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 from support.machine import SUBJECT
 
 from nightshift.settings import Home
+from nightshift.tracking import lineage
 
 ANOMALY, CLASSIFICATION = f"/api/models/{SUBJECT}/anomaly", f"/api/models/{SUBJECT}/classification"
 PAGE = f"/models/{SUBJECT}/anomaly"
@@ -121,6 +124,52 @@ def test_the_page_s_form_promotes_and_shows_the_model_again(own_client: TestClie
     refused = own_client.post(f"/models/{SUBJECT}/classification/promote?target=pi", data={"version": "5"})
     assert refused.status_code == 404
     assert "unknown version" in refused.text
+
+
+def test_a_champion_behind_many_that_were_not_better_is_found_and_old_versions_can_be_had(
+    own_client: TestClient, own: Home
+) -> None:
+    folder = own.models / "anomaly" / SUBJECT / "pi"
+    (work,) = (own.work / json.loads((folder / "v1" / "bundle.json").read_bytes())["fingerprints"]["cell_key"],)
+    for number in range(2, 31):
+        key = f"{number:064x}"
+        shutil.copytree(folder / "v1", folder / f"v{number}")
+        shutil.copytree(work, own.work / key)
+        for path, old, new in (
+            (folder / f"v{number}" / "bundle.json", work.name, key),
+            (own.work / key / "register.json", '"version": 1,', f'"version": {number},'),
+            (own.work / key / "register.json", '"champion": true', '"champion": false'),
+        ):
+            text = path.read_text()
+            assert old in text, path
+            path.write_text(text.replace(old, new))
+    own_client.app.state.service.matrix.get(now=True)  # type: ignore[attr-defined]
+    (cell,) = [c for c in own_client.get("/api/matrix").json()["cells"] if c["family"] == "anomaly"]
+    assert (cell["champion"]["version"], cell["newest"]) == (1, 30)
+    answer = own_client.post(f"/api/predict/{SUBJECT}/anomaly", json={"rows": [{}]})
+    assert "is missing" in answer.json()["detail"], "the champion was asked, which is what was registered"
+    assert own_client.get(f"{ANOMALY}/figures", params={"version": 12}).json()
+    first, second = own_client.get(PAGE).text, own_client.get(PAGE, params={"start": 25}).text
+    assert "1–25 of 30 versions" in first
+    assert [f"v{n}</a>" in first for n in (30, 6, 5)] == [True, True, False]
+    assert [f"v{n}</a>" in second for n in (6, 5, 1)] == [False, True, True]
+    assert 'v1</a> <span class="state champion">' in second
+    assert "19 older versions of anomaly" in own_client.get("/downloads").text
+
+
+def test_where_the_registry_has_pages_the_lineage_links_to_them(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "in MLflow</a>" not in client.get(PAGE, params={"registry": True}).text
+    real = lineage.lineage
+
+    def served(*given: Any) -> Any:
+        return real(*given).model_copy(update={"tracking_uri": "http://mlflow.example:5000"})
+
+    monkeypatch.setattr(lineage, "lineage", served)
+    page = client.get(PAGE, params={"registry": True}).text
+    address = f"http://mlflow.example:5000/#/models/{SUBJECT}.anomaly.pi/versions/1"
+    assert f'<a href="{address}">Version 1 in MLflow</a>' in page
 
 
 def test_a_link_that_fails_is_answered_with_a_page(client: TestClient) -> None:

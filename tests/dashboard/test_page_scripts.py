@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fastapi import FastAPI, Request, Response
@@ -19,6 +21,7 @@ from support.served_app import listening
 import nightshift.dashboard
 from nightshift.dashboard import faults
 from nightshift.dashboard.pages.render import environment
+from nightshift.settings import Home
 
 pytestmark = pytest.mark.slow
 
@@ -48,6 +51,8 @@ class Shop:
 def shop() -> Iterator[Shop]:
     found = Shop()
     app = FastAPI()
+    # An error's words leave out where the home is.
+    app.state.service = SimpleNamespace(home=Home(Path("/nowhere")))
     app.mount("/static", StaticFiles(directory=f"{nightshift.dashboard.__path__[0]}/static"))
 
     @app.get("/")

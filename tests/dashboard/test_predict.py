@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
@@ -191,13 +192,48 @@ def test_a_model_for_several_devices_is_chosen_with_its_own(
 def test_the_form_s_row_is_answered_after_the_rows_before_it(client: TestClient, rows: str) -> None:
     last = list(csv.DictReader(io.StringIO(rows)))[-1]
     form = {f"column.{name.split(' [')[0]}": value for name, value in last.items() if name != "time"}
-    page = client.post(PAGE, data={"how": "form", "time": last["time"], "before": "on", **form})
+    asked = {"how": "form", "time": last["time"], "before": "on", **form, "column.stator_current_a": "7.125"}
+    page = client.post(PAGE, data=asked)
     assert page.status_code == 200, page.text
     assert "48 rows in" in page.text
     assert 'class="plot"' in page.text
+    assert 'name="column.stator_current_a" value="7.125"' in page.text, "the form is there to be asked again"
     assert 'class="plot"' not in client.get(PAGE).text
     alone = client.post(PAGE, data={"how": "form", "time": last["time"], **form})
     assert "1 row in" in alone.text
+
+
+def test_an_answer_has_an_address_and_loading_it_again_asks_nothing(own_client: TestClient, rows: str) -> None:
+    sent = own_client.post(PAGE, data={"how": "csv", "csv": rows}, follow_redirects=False)
+    assert (sent.status_code, sent.headers["location"]) == (303, "/history/1")
+    first = own_client.get("/history/1").text
+    assert own_client.get("/history/1").text == first
+    assert own_client.get("/api/predictions").json()["total"] == 1
+    assert 'href="/history/1"' in own_client.get("/history").text
+    wrong = own_client.post(PAGE, data={"how": "csv", "csv": "a,b"}, follow_redirects=False)
+    assert wrong.status_code == 422
+    assert own_client.get("/api/predictions").json()["total"] == 1, "what was refused leaves nothing"
+    for address in ("/history/2", "/history/0", "/history/x", f"/history/{2**70}"):
+        assert own_client.get(address).status_code in (404, 422)
+
+
+def test_an_answer_that_cannot_be_kept_is_shown_at_once(own_client: TestClient, own: Home, rows: str) -> None:
+    place = own.machinery / "dashboard" / "predictions.db"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"no database" * 500)
+    page = own_client.post(PAGE, data={"how": "csv", "csv": rows}, follow_redirects=False)
+    assert page.status_code == 200
+    assert "48 rows in" in page.text
+    assert "could not be kept" in page.text
+
+
+def test_an_answer_outlives_its_model(own_client: TestClient, own: Home, rows: str) -> None:
+    own_client.post(PAGE, data={"how": "csv", "csv": rows})
+    shutil.rmtree(own.models / "anomaly")
+    page = own_client.get("/history/1")
+    assert page.status_code == 200
+    assert "cannot be asked any more" in page.text
+    assert 'class="plot"' in page.text
 
 
 def test_pasted_and_uploaded_rows_are_answered_and_errors_stand_in_the_page(client: TestClient, rows: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from support.dashboards import OPERATOR, VIEWER, asking, with_tokens
 
+from nightshift import families
 from nightshift.dashboard.audit import Audit
 from nightshift.settings import Home
 
@@ -30,14 +31,30 @@ def test_values_are_shown_with_where_they_come_from(
     page = opened().get("/settings")
     assert page.status_code == 200
     rows = cells(page.text)
-    yours = str(home.configs / "dashboard.yaml")
+    yours = "$NIGHTSHIFT_HOME/configs/dashboard.yaml"
     assert ["max_body_mb", "7", yours] in rows
     assert ["rates.actions", "9/minute", yours] in rows
     assert ["port", "8711", "NIGHTSHIFT_DASHBOARD_PORT"] in rows
     assert ["host", "127.0.0.1", "default"] in rows
-    assert ["champion_max_age_days", "12", str(home.configs / "fleet.yaml")] in rows
-    assert any(row[0] == "anomaly" and row[2] == "shipped" for row in rows)
+    assert ["champion_max_age_days", "12", "$NIGHTSHIFT_HOME/configs/fleet.yaml"] in rows
+    assert ["Home", str(home.root)] in rows, "whoever may act on it may know where it is"
     assert any(row[:1] == ["prefect"] for row in rows)
+
+
+def test_each_family_s_settings_are_shown_as_a_training_has_them(home: Home, opened: Opened) -> None:
+    (home.configs / "families").mkdir(parents=True)
+    (home.configs / "families" / "tcn.yaml").write_text("epochs: 7\nwanted: {accuracy_pct: 91}\n")
+    page = opened().get("/settings").text
+    blocks = {block.split(" ", 1)[0]: block for block in page.split("<details><summary>")[1:]}
+    assert set(families.names()) <= set(blocks)
+    assert "$NIGHTSHIFT_HOME/configs/families/tcn.yaml" in blocks["tcn"]
+    assert ["epochs", "7", "file"] in cells(blocks["tcn"])
+    assert ["wanted", "accuracy_pct: 91", "file"] in cells(blocks["tcn"])
+    assert ["batch_size", "64", "default"] in cells(blocks["tcn"]), "a file of yours replaces the shipped one"
+    assert ["time_limit_s", "fast: 900; standard: 1,800; high: 3,600", "preset"] in cells(blocks["anomaly"])
+    assert "shipped configs/families/ppo.yaml" in blocks["ppo"]
+    steps = next(row for row in cells(blocks["ppo"]) if row[0] == "total_steps")
+    assert steps == ["total_steps", "quick: 2,000,000; fast: 10,000,000; standard: 3,000,000", "preset"]
 
 
 def cells(page: str) -> list[list[str]]:

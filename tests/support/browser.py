@@ -41,7 +41,12 @@ def browser() -> Iterator[Browser]:
 
 @contextmanager
 def page_of(
-    opened: Browser, size: tuple[int, int] = DESK, *, dark: bool = False, zone: str = "Europe/Berlin"
+    opened: Browser,
+    size: tuple[int, int] = DESK,
+    *,
+    dark: bool = False,
+    scripts: bool = True,
+    zone: str = "Europe/Berlin",
 ) -> Iterator[Page]:
     """Give a page of its own, in a viewer's zone; what its scripts throw, and what the browser refuses, fails the test.
 
@@ -49,6 +54,7 @@ def page_of(
         opened: the browser.
         size: width and height, px.
         dark: whether the viewer's system is.
+        scripts: whether the viewer's browser runs any.
         zone: the viewer's.
 
     Raises:
@@ -60,6 +66,7 @@ def page_of(
         timezone_id=zone,
         locale="en-GB",
         accept_downloads=True,
+        java_script_enabled=scripts,
     )
     wrong: list[str] = []
     page = context.new_page()

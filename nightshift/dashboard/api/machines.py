@@ -10,8 +10,9 @@ from pydantic import BaseModel
 
 from nightshift.dashboard.auth import Viewer
 from nightshift.dashboard.machine_facts import Facts
-from nightshift.dashboard.matrix import Asked, KnownVersion, Word
+from nightshift.dashboard.matrix import Asked, Word
 from nightshift.dashboard.service import Svc
+from nightshift.plan.past import Trained
 
 router = APIRouter(prefix="/api", tags=["machines"])
 
@@ -56,7 +57,7 @@ class CellAnswer(BaseModel):
     state: Word
     reasons: tuple[str, ...]
     estimated_s: float
-    champion: KnownVersion | None
+    champion: Trained | None
     newest: int | None
 
 

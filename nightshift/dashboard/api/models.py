@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from nightshift.dashboard import models
 from nightshift.dashboard.auth import Operator, Viewer
 from nightshift.dashboard.downloads import deliver
-from nightshift.dashboard.models import ModelId
+from nightshift.dashboard.models import Change, ModelId
 from nightshift.dashboard.service import Service, Svc
 from nightshift.problems.evaluation import Figure
 from nightshift.tracking.lineage import Entry
@@ -82,19 +82,6 @@ class RollbackRequest(BaseModel):
     champion: VersionNumber | None = Field(default=None, description="The version that is left; another is refused.")
 
 
-class ChampionAnswer(BaseModel):
-    """A change of champion.
-
-    Attributes:
-        version: champion now.
-        before: champion until then, None without one.
-    """
-
-    name: str
-    version: int
-    before: int | None
-
-
 @router.get("")
 def model(service: Svc, _user: Viewer, asked: Asked) -> ModelAnswer:
     """Return a model's versions, its champion, and everything that made and judged that."""
@@ -144,7 +131,7 @@ def download(
 
 
 @router.post("/promote")
-def promote(service: Svc, user: Operator, machine: str, family: str, wanted: PromoteRequest) -> ChampionAnswer:
+def promote(service: Svc, user: Operator, machine: str, family: str, wanted: PromoteRequest) -> Change:
     """Make a version champion by hand."""
     asked = models.model_id(service.home, machine, family, wanted.target)
     return told(
@@ -153,7 +140,7 @@ def promote(service: Svc, user: Operator, machine: str, family: str, wanted: Pro
 
 
 @router.post("/rollback")
-def rollback(service: Svc, user: Operator, machine: str, family: str, wanted: RollbackRequest) -> ChampionAnswer:
+def rollback(service: Svc, user: Operator, machine: str, family: str, wanted: RollbackRequest) -> Change:
     """Make the champion before the present one champion again."""
     asked = models.model_id(service.home, machine, family, wanted.target)
     return told(
@@ -165,7 +152,7 @@ def rollback(service: Svc, user: Operator, machine: str, family: str, wanted: Ro
     )
 
 
-def told(service: Service, user: str, did: str, change: models.Change, note: str) -> ChampionAnswer:
+def told(service: Service, user: str, did: str, change: Change, note: str) -> Change:
     """Keep who changed the champion, and return the change."""
     service.audit.note(user, did, change.name, version=change.version, before=change.before, note=note)
-    return ChampionAnswer(name=change.name, version=change.version, before=change.before)
+    return change

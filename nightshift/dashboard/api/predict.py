@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from nightshift.dashboard.api.models import Asked, VersionNumber
 from nightshift.dashboard.auth import Viewer
 from nightshift.dashboard.examples import example
-from nightshift.dashboard.history import KEPT, Prediction, PredictionDetails, heads
+from nightshift.dashboard.history import KEPT, Prediction, PredictionDetails, details_of
 from nightshift.dashboard.models import ModelId
 from nightshift.dashboard.predictions import MAX_BYTES, Answer, PredictRequest
 from nightshift.dashboard.service import Service, Svc
@@ -74,7 +74,7 @@ def _predict(service: Service, user: str, asked: ModelId, version: int | None, b
     else:
         answer, rows = predictor.answer_rows(ready, _request(body))
     columns = tuple(column.name for column in ready.model.interface.columns)
-    return answer.model_copy(update={"id": predictor.history.keep(user, answer, *heads(answer, rows, columns))})
+    return answer.model_copy(update={"id": predictor.history.keep(details_of(user, answer, rows, columns))})
 
 
 def _request(body: bytes) -> PredictRequest:

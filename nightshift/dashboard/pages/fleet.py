@@ -16,12 +16,14 @@ from nightshift.dashboard import models, results
 from nightshift.dashboard.api.machines import AskedFor
 from nightshift.dashboard.api.models import Asked, VersionNumber, told
 from nightshift.dashboard.auth import Operator, Viewer
-from nightshift.dashboard.matrix import Machine, MatrixCell, versions_of
+from nightshift.dashboard.faults import fit_to_show
+from nightshift.dashboard.matrix import Machine, MatrixCell
 from nightshift.dashboard.models import ModelId
 from nightshift.dashboard.pages.render import page
 from nightshift.dashboard.service import Svc
 from nightshift.data.groups import NAMES, TARGETS
 from nightshift.errors import NightshiftError, ServiceError
+from nightshift.plan.past import Past
 from nightshift.settings import Home
 from nightshift.tracking import lineage_words
 from nightshift.tracking.report import Table
@@ -30,8 +32,10 @@ from nightshift.tracking.results import family_rank
 router = APIRouter(include_in_schema=False)
 
 _A_PAGE, _A_LOT = 100, 1_000
+_VERSIONS = 25
 _DAY_S, _HOUR_S = 86_400.0, 3_600.0
 Note = Annotated[str, Form(max_length=500)]
+Start = Annotated[int, Query(ge=0, le=1_000_000)]
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ def fleet(
     service: Svc,
     _user: Viewer,
     asked: AskedFor,
-    start: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+    start: Start = 0,
     size: Annotated[int, Query(ge=1, le=_A_LOT)] = _A_PAGE,
 ) -> HTMLResponse:
     """Show machines by families: where each model stands, its champion, and why."""
@@ -145,6 +149,7 @@ def model(
     _user: Viewer,
     asked: Asked,
     version: VersionNumber | None = None,
+    start: Start = 0,
     registry: bool = False,
     changed: bool = False,
 ) -> HTMLResponse:
@@ -153,7 +158,7 @@ def model(
     The registry is asked only with `registry`, which the page does by itself once it is drawn.
     """
     home = service.home
-    past = asked.past(home)
+    past = asked.past(home, most=None)
     chosen = models.chosen_version(home, asked, version) if past.versions else None
     found = models.results_of(home, asked, chosen)
     matrix = service.matrix.get()
@@ -166,12 +171,14 @@ def model(
         machine=machine,
         cell=next((c for c in machine.cells if c.name == asked.name), None) if machine else None,
         targets=[c.target for c in machine.cells if c.family == asked.family] if machine else [],
-        versions=versions_of(past),
+        versions=past.versions[start : start + _VERSIONS],
+        listed=pages(len(past.versions), start, _VERSIONS, {"target": asked.target}, sized=False),
         champion=past.champion.version if past.champion else None,
         version=chosen,
+        asked_for=version,
         # The page has buttons of its own, for the version that it is about.
         shown=results.shown(home, found) | {"try_at": "", "download_at": ""} if found else None,
-        registry=_registry(home, asked) if registry and past.versions else None,
+        registry=_registry(home, asked, version, past) if registry and past.versions else None,
     )
 
 
@@ -181,27 +188,35 @@ class RegistryShown:
 
     Attributes:
         history: versions, newest first.
-        lineage: (label, text) of the champion, else of the newest.
+        lineage: (label, text) of the version asked for, else of the champion, else of the newest.
         version: that the lineage is of.
+        mlflow_at: where MLflow shows that version, "" where it has no pages.
+        elsewhere: versions of which the files of this home tell nothing.
     """
 
     history: Table | None = None
     lineage: tuple[tuple[str, str], ...] = ()
     version: int | None = None
-    error: ServiceError | None = None
+    mlflow_at: str = ""
+    elsewhere: tuple[int, ...] = ()
+    error: Sequence[str] = ()
 
 
-def _registry(home: Home, asked: ModelId) -> RegistryShown:
+def _registry(home: Home, asked: ModelId, number: int | None, past: Past) -> RegistryShown:
     try:
-        found = models.read_registry(home, asked)
+        found = models.read_registry(home, asked, number)
     except ServiceError as error:
-        return RegistryShown(error=error)
+        return RegistryShown(error=[fit_to_show(home, said) for said in (error.what, error.hint)])
     rows = lineage_words.history_rows(found.versions)
     marks = ["model" if entry.champion else "" for entry in found.versions]
+    version, store = found.lineage.entry.version, found.lineage.tracking_uri.rstrip("/")
+    here = {known.version for known in past.versions}
     return RegistryShown(
         Table(lineage_words.HISTORY, rows, marks),
         tuple(lineage_words.lines(found.lineage)),
-        found.lineage.entry.version,
+        version,
+        f"{store}/#/models/{asked.name}/versions/{version}" if store.startswith("http") else "",
+        tuple(entry.version for entry in found.versions if entry.version not in here),
     )
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.datastructures import FormData, UploadFile
 
 from nightshift.dashboard import models
@@ -18,29 +17,28 @@ from nightshift.dashboard.api.machines import AskedFor
 from nightshift.dashboard.api.models import VersionNumber
 from nightshift.dashboard.auth import Viewer
 from nightshift.dashboard.examples import Example, example
-from nightshift.dashboard.faults import status_of
-from nightshift.dashboard.history import KEPT, heads, table_of
-from nightshift.dashboard.matrix import Machine
-from nightshift.dashboard.pages.fleet import pages
+from nightshift.dashboard.faults import fit_to_show, status_of
+from nightshift.dashboard.history import KEPT, Drawn, Head, PredictionDetails, details_of, table_of
+from nightshift.dashboard.matrix import MatrixCell
+from nightshift.dashboard.pages.fleet import Start, pages
 from nightshift.dashboard.pages.render import page
 from nightshift.dashboard.predictions import MAX_BYTES, MAX_ROWS, Answer, Ready
 from nightshift.dashboard.service import Service, Svc
 from nightshift.edge.manifest import MODEL_FILE, Column
-from nightshift.edge.rows import Rows
 from nightshift.errors import NightshiftError, UnknownNameError, UsageError
-from nightshift.problems.evaluation import Figure
+from nightshift.plan.past import Trained
 from nightshift.settings import Home
-from nightshift.tracking.report import Table
 
 router = APIRouter(include_in_schema=False)
 
 _A_PAGE = 50
 #: Lines of a table of answers; the first half and the last of more.
 _LINES = 60
+#: Characters of a typed value that are kept.
+_TYPED = 100
 #: How the fields of a form are told from its others.
 _FIELD = "column."
 Name = Annotated[str, Query(max_length=64)]
-Start = Annotated[int, Query(ge=0, le=1_000_000)]
 
 
 @dataclass(frozen=True)
@@ -54,20 +52,6 @@ class Field:
     column: Column
     name: str
     value: str
-
-
-@dataclass(frozen=True)
-class Tried:
-    """What came of an attempt.
-
-    Attributes:
-        error: why there is no answer.
-    """
-
-    answer: Answer | None = None
-    table: Table | None = None
-    figures: Sequence[Figure] = ()
-    error: NightshiftError | None = None
 
 
 @dataclass(frozen=True)
@@ -122,16 +106,20 @@ async def predict(
     family: Name,
     target: Name = "",
     version: VersionNumber | None = None,
-) -> HTMLResponse:
-    """Answer what the form holds, and show it again."""
+) -> Response:
+    """Answer what the form holds; the answer has an address of its own, so that loading it again asks nothing."""
     async with request.form(max_files=1, max_fields=1_000, max_part_size=MAX_BYTES) as form:
         given = await _given(form)
 
-    def answered() -> HTMLResponse:
+    def answered() -> Response:
         choice = _choice(service, machine, family, target, version)
-        tried = _tried(service, user.name, choice, given)
-        status = status_of(tried.error).value if tried.error else 200
-        return _shown(request, service, choice, given, tried, status)
+        try:
+            made, drawn = _answer(service, user.name, choice.ready, given)
+        except NightshiftError as error:
+            return _shown(request, service, choice, given, error)
+        number = service.predictor.history.keep(made, drawn)
+        # What could not be kept has no address, and is shown at once.
+        return RedirectResponse(f"/history/{number}", 303) if number else _answered(request, service, made, drawn)
 
     return await run_in_threadpool(answered)
 
@@ -172,21 +160,20 @@ async def _given(form: FormData) -> Given:
     )
 
 
-def _tried(service: Service, user: str, choice: _Choice, given: Given) -> Tried:
-    ready = choice.ready
+def _answer(service: Service, user: str, ready: Ready | None, given: Given) -> tuple[PredictionDetails, Drawn]:
     if ready is None:
-        return Tried(error=UsageError("No model is chosen.", hint="Choose a machine, then one of its models."))
-    try:
-        answer, rows = service.predictor.answer_csv(ready, _csv(service.home, ready, given))
-    except NightshiftError as error:
-        return Tried(error=error)
+        raise UsageError("No model is chosen.", hint="Choose a machine, then one of its models.")
+    answer, rows = service.predictor.answer_csv(ready, _csv(service.home, ready, given))
     columns = tuple(column.name for column in ready.model.interface.columns)
-    number = service.predictor.history.keep(user, answer, *heads(answer, rows, columns))
-    return Tried(answer.model_copy(update={"id": number}), _table(answer), _figures(answer, rows, ready))
-
-
-def _figures(answer: Answer, rows: Rows, ready: Ready) -> list[Figure]:
-    return figures_of(answer, rows, ready.model.manifest)
+    typed = given.values or {}
+    drawn = Drawn(
+        figures=tuple(figures_of(answer, rows, ready.model.manifest)),
+        answers=_lines(answer),
+        values={name: typed[name][:_TYPED] for name in columns if name in typed},
+        time=given.time[:_TYPED],
+        before=given.before or given.how != "form",
+    )
+    return details_of(user, answer, rows, columns), drawn
 
 
 def _csv(home: Home, ready: Ready, given: Given) -> bytes:
@@ -211,35 +198,36 @@ def _csv(home: Home, ready: Ready, given: Given) -> bytes:
     return Example(known.header, (*before, row), known=known.known).csv().encode()
 
 
-def _table(answer: Answer) -> Table:
+def _lines(answer: Answer) -> Head:
     header, rows = table_of(answer)
     if len(rows) > _LINES:
         left_out = (f"… {len(rows) - _LINES:,} more", *("…" for _ in header[1:]))
         rows = [*rows[: _LINES // 2], left_out, *rows[-_LINES // 2 :]]
-    return Table(header, rows, [""] * len(rows))
+    return Head(header=header, rows=tuple(rows))
 
 
 def _shown(
-    request: Request, service: Service, choice: _Choice, given: Given, tried: Tried | None = None, status: int = 200
+    request: Request, service: Service, choice: _Choice, given: Given, error: NightshiftError | None = None
 ) -> HTMLResponse:
-    ready = choice.ready
-    known = example(service.home, ready.model.manifest) if ready else None
     machines = [m for m in service.matrix.get().machines if any(c.versions for c in m.cells)]
     return page(
         request,
         "predict.html.j2",
-        status_code=status,
+        status_code=status_of(error).value if error else 200,
         machines=[m.id for m in machines],
         chosen=next((m for m in machines if m.id == choice.machine), None),
         machine=choice.machine,
         lacks=choice.lacks,
-        ready=ready,
-        example=known,
-        fields=_fields(ready, known, given) if ready and known else [],
-        given=given,
-        tried=tried,
-        max_rows=MAX_ROWS,
+        error=[fit_to_show(service.home, said) for said in (error.what, error.hint) if said] if error else [],
+        **_form(service.home, choice.ready, given),
     )
+
+
+def _form(home: Home, ready: Ready | None, given: Given) -> dict[str, Any]:
+    """Return what `_ask.html.j2` shows."""
+    known = example(home, ready.model.manifest) if ready else None
+    fields = _fields(ready, known, given) if ready and known else []
+    return {"ready": ready, "example": known, "fields": fields, "given": given, "max_rows": MAX_ROWS}
 
 
 def _fields(ready: Ready, known: Example, given: Given) -> list[Field]:
@@ -271,8 +259,20 @@ def history(
 
 @router.get("/history/{number}")
 def prediction(request: Request, service: Svc, _user: Viewer, number: VersionNumber) -> HTMLResponse:
-    """Show one prediction: what was given, what was said."""
-    return page(request, "prediction.html.j2", prediction=service.predictor.history.find(number))
+    """Show one prediction: what was given, what was said; and the form, to ask again."""
+    history = service.predictor.history
+    return _answered(request, service, history.find(number), history.drawn(number))
+
+
+def _answered(request: Request, service: Service, made: PredictionDetails, drawn: Drawn | None) -> HTMLResponse:
+    ready, gone = None, ""
+    try:
+        ready = _choice(service, made.machine, made.family, made.target, made.version).ready
+    except NightshiftError as error:
+        gone = fit_to_show(service.home, error.what)
+    given = Given(values=drawn.values, time=drawn.time, before=drawn.before) if drawn else Given()
+    form = _form(service.home, ready, given)
+    return page(request, "prediction.html.j2", prediction=made, drawn=drawn, gone=gone, **form)
 
 
 @dataclass(frozen=True)
@@ -281,6 +281,7 @@ class Registered:
 
     Attributes:
         size_bytes: of its graph, None where it is not here.
+        older: further versions of the model, which its own page lists.
     """
 
     machine: str
@@ -290,13 +291,14 @@ class Registered:
     at: datetime
     champion: bool
     size_bytes: int | None
+    older: int
 
 
 @router.get("/downloads")
 def downloads(request: Request, service: Svc, _user: Viewer, asked: AskedFor, start: Start = 0) -> HTMLResponse:
-    """Show all registered versions, with the way to take them away."""
+    """Show the newest versions and the champion of each model, with the way to take them away."""
     matrix = service.matrix.get()
-    every = [version for machine in asked.machines(matrix) for version in _versions(machine)]
+    every = [(cell, v) for machine in asked.machines(matrix) for cell in machine.cells for v in cell.versions]
     return page(
         request,
         "downloads.html.j2",
@@ -307,17 +309,19 @@ def downloads(request: Request, service: Svc, _user: Viewer, asked: AskedFor, st
     )
 
 
-def _versions(machine: Machine) -> list[tuple[models.ModelId, int, datetime, bool]]:
-    return [
-        (models.ModelId(cell.machine, cell.family, cell.target), v.version, v.at, v.champion)
-        for cell in machine.cells
-        for v in cell.versions
-    ]
-
-
-def _registered(home: Home, model: models.ModelId, version: int, at: datetime, champion: bool) -> Registered:
+def _registered(home: Home, cell: MatrixCell, version: Trained) -> Registered:
+    model = models.ModelId(cell.machine, cell.family, cell.target)
     try:
-        size = (model.folder(home, version) / MODEL_FILE).stat().st_size
+        size = (model.folder(home, version.version) / MODEL_FILE).stat().st_size
     except OSError:
         size = None
-    return Registered(model.machine, model.family, model.target, version, at, champion, size)
+    return Registered(
+        machine=cell.machine,
+        family=cell.family,
+        target=cell.target,
+        version=version.version,
+        at=version.at,
+        champion=version == cell.champion,
+        size_bytes=size,
+        older=cell.older if version == cell.versions[-1] else 0,
+    )

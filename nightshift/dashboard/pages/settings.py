@@ -15,9 +15,9 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/settings")
-async def settings(request: Request, service: Svc, _user: Viewer) -> Response:
+async def settings(request: Request, service: Svc, user: Viewer) -> Response:
     """Show every setting, what runs, and what was done; that Prefect is down keeps nothing else back."""
-    content = await run_in_threadpool(about.of_files, service)
+    content = await run_in_threadpool(about.of_files, service, whole=user.may_act)
     pools, trouble = None, ""
     try:
         pools = await about.pools(service.prefect)
