@@ -37,7 +37,7 @@ from nightshift.dashboard.training import TrainRequest, plan_training
 from nightshift.errors import NightshiftError, ServiceError
 from nightshift.plan.batch import ask_to_stop, hears_stops
 from nightshift.plan.cell import sha256_json
-from nightshift.settings import Home
+from nightshift.settings import Home, without_places
 
 _log = logging.getLogger("nightshift.dashboard")
 _ID = re.compile(rf"({RUN_ID})(?:\.([0-9a-f]{{{KEY_DIGITS}}}))?")
@@ -358,9 +358,11 @@ class JobBoard:
         """Return where a run stands; what is wrong with one hides no other."""
         try:
             if run.flow == FLEET:
-                return of_batches(run, list(told.parts.values()), known, now)
-            found = self._desk.standing(run, told.parts, told.outcomes, now, bars)
-            return with_table(found, told.table) if told.table else found
+                job = of_batches(run, list(told.parts.values()), known, now)
+            else:
+                job = self._desk.standing(run, told.parts, told.outcomes, now, bars)
+            job = with_table(self._home, job, told.table) if told.table else job
+            return job.model_copy(update={"error": without_places(self._home, job.error)})
         except Exception:
             self._blame(run)
             return _briefly(run, now)

@@ -18,6 +18,7 @@ from nightshift.plan.batch import CellRef, each_once
 from nightshift.plan.outcome import CellOutcome
 from nightshift.plan.table import TableOutcome
 from nightshift.progress import ProgressEvent
+from nightshift.settings import Home, without_places
 
 Status = Literal["pending", "running", "completed", "failed", "cancelled"]
 ENDED = ("completed", "failed", "cancelled")
@@ -210,10 +211,12 @@ def refs_of(run: Run, outcomes: Mapping[str, CellOutcome] = MappingProxyType({})
     return ()
 
 
-def with_table(job: JobStatus, table: TableOutcome) -> JobStatus:
+def with_table(home: Home, job: JobStatus, table: TableOutcome) -> JobStatus:
     """Return where a training on a table stands, with how it ended; its figures too, where no model is registered."""
-    own = {} if job.cells else {"metrics": table.judged, "model_path": table.saved}
-    return job.model_copy(update={"table": table, **own})
+    saved = table.saved.removeprefix(f"{home.root}/")
+    own = {} if job.cells else {"metrics": table.judged, "model_path": saved}
+    shown = table.model_copy(update={"saved": saved, "reason": without_places(home, table.reason)})
+    return job.model_copy(update={"table": shown, **own})
 
 
 def name_of(run: Run, cells: Sequence[CellStatus]) -> str:

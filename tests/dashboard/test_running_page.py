@@ -203,17 +203,17 @@ def test_a_table_s_model_that_is_not_registered_has_its_figures_and_its_place(sh
         metric="rmse",
         scores={"train": {"rmse": 1.0, "r2": 0.9}, "test": {"rmse": 1.5, "r2": None}},
         findings=("T005",),
-        saved="/home/models/Ridge_1",
+        saved=f"{shop.home.root}/models/Ridge_1",
         reason="the model was not registered: column 'at' holds dates.",
     )
-    found = with_table(job(flow="train-estimator", machine="", target=""), told)
-    assert (found.metrics, found.model_path) == ({"rmse": 1.5}, "/home/models/Ridge_1")
+    found = with_table(shop.home, job(flow="train-estimator", machine="", target=""), told)
+    assert (found.metrics, found.model_path) == ({"rmse": 1.5}, "models/Ridge_1")
     html = page(shop, found).replace("&#39;", "'")
     for said in (
         "Ridge on 1,234 rows, judged by rmse",
         ">1.5",
         "column 'at' holds dates",
-        "/home/models/Ridge_1",
+        "<code>models/Ridge_1<",
         "T005",
     ):
         assert said in html, said

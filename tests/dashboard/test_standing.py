@@ -101,13 +101,14 @@ def test_a_failure_is_told_by_the_record_with_its_hint(own: Home) -> None:
             status="blocked",
             started_at=NOW.isoformat(),
             seconds=1,
-            error="no labels at s3://me:secret@store/x.",
+            error=f"no labels at s3://me:secret@store/x, nor in {own.root}/data.",
             hint="Land some.",
         ),
     )
     run = a_run(state="FAILED", parameters=params, message="Flow run encountered an exception: BlockedError: other")
     found = standing(own, run)
-    assert (found.status, found.error, found.hint) == ("failed", "no labels at s3://store/x.", "Land some.")
+    told = "no labels at s3://store/x, nor in $NIGHTSHIFT_HOME/data."
+    assert (found.status, found.error, found.hint) == ("failed", told, "Land some.")
     earlier = a_run(
         state="FAILED",
         parameters=params,
