@@ -11,7 +11,7 @@ from prefect import task
 from deployments.search_pool import hands_of
 from nightshift.data.shared_tables import table_here
 from nightshift.errors import InterruptedTraining
-from nightshift.plan.table import TableJob, TableOptions, TableOutcome
+from nightshift.plan.table import OUTCOME, TableJob, TableOptions, TableOutcome
 from nightshift.progress import ProgressEvent, Sink
 from nightshift.settings import home
 from nightshift.stages.estimator import TableRun, file_of, join_table_search, train_table
@@ -94,7 +94,7 @@ def sink_of(bar: Sink, stopped: Callable[[], bool]) -> Sink:
 
 @never_fatal
 def show_result(job: TableJob, run: TableRun) -> None:
-    """Show the summary, and every score as a table."""
+    """Show the summary, every score as a table, and how it ended as the dashboard reads it."""
     from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
     outcome = run.outcome
@@ -105,3 +105,6 @@ def show_result(job: TableJob, run: TableRun) -> None:
         for part, scores in outcome.scores.items()
     ]
     create_table_artifact(rows, key=key_of(job.name, "scores"), description=note)
+    create_table_artifact(
+        [{"outcome": outcome.model_dump_json()}], key=OUTCOME, description=f"{note}, for the dashboard"
+    )

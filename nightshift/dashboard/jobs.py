@@ -28,6 +28,7 @@ from nightshift.dashboard.runs import (
     JobStatus,
     Run,
     refs_of,
+    with_table,
 )
 from nightshift.dashboard.standing import Desk, brief_cell
 from nightshift.dashboard.starting import ESTIMATED_FROM, ESTIMATED_S, ConflictError, Started, Starter
@@ -360,6 +361,7 @@ class JobBoard:
                 job = of_batches(run, list(told.parts.values()), known, now)
             else:
                 job = self._desk.standing(run, told.parts, told.outcomes, now, bars)
+            job = with_table(self._home, job, told.table) if told.table else job
             return job.model_copy(update={"error": without_places(self._home, job.error)})
         except Exception:
             self._blame(run)

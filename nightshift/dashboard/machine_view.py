@@ -232,5 +232,5 @@ def _follows(home: Home, machine: str) -> str:
         return f"{machine} is not among the machines of configs/fleet.yaml: nothing trains it by itself."
     if any(note.subject == machine for note in pending(home)):
         return "The Prefect server has not been told of this landing yet; it will be, and then trains by itself."
-    which = "every model type that fits" if fleet.families == "all" else ", ".join(fleet.families)
+    which = "every family that fits" if fleet.families == "all" else ", ".join(fleet.families)
     return f"{fleet.landing.after_s:g} s after a landing the fleet trains what is new by itself: {which}."

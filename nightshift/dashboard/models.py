@@ -34,7 +34,7 @@ _REGISTRY_DOWN = "`nightshift up` starts it; the models themselves can be used a
 
 @dataclass(frozen=True)
 class ModelId:
-    """One model of a machine, for a device class: every part is a name that was checked."""
+    """One model of a machine, for a target: every part is a name that was checked."""
 
     machine: str
     family: str

@@ -12,11 +12,13 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from nightshift.dashboard.prefect_api import PAGE, PrefectApi, is_missing
-from nightshift.dashboard.runs import BATCH, FLEET, MACHINE, RUN_ID, TAG, Bar, Run
+from nightshift.dashboard.runs import BATCH, FLEET, MACHINE, RUN_ID, TABLE, TAG, Bar, Run
 from nightshift.errors import NightshiftError, ServiceError, UnknownNameError
 from nightshift.plan.batch import BatchOutcome
 from nightshift.plan.outcome import CellOutcome
 from nightshift.plan.shown import events_in
+from nightshift.plan.table import OUTCOME as TABLE_OUTCOME
+from nightshift.plan.table import TableOutcome
 
 #: Runs that are looked through at once, the newest.
 RECENT = 200
@@ -46,10 +48,12 @@ class Told(NamedTuple):
     Attributes:
         parts: name of a cell -> the run of its own within this one; of a run of the fleet its batches.
         outcomes: name of a cell -> how it ended.
+        table: how a training on a table ended.
     """
 
     parts: Mapping[str, Run] = {}
     outcomes: Mapping[str, CellOutcome] = {}
+    table: TableOutcome | None = None
 
 
 class Reader:
@@ -96,6 +100,9 @@ class Reader:
         if run.start is None:
             return Told()
         async with self._few:
+            if run.flow == TABLE and run.ended:
+                table = await self._table(run)
+                return Told(outcomes=_registered(table) if table else {}, table=table)
             return Told(
                 await self._parts(run) if run.flow in (BATCH, MACHINE, FLEET) else {},
                 await self._outcomes(run) if run.flow == BATCH and run.ended else {},
@@ -121,12 +128,26 @@ class Reader:
 
     async def _outcomes(self, run: Run) -> dict[str, CellOutcome]:
         """Return how the cells of a batch ended, as it has told."""
-        wanted = {"flow_run_id": {"any_": [run.id]}, "key": {"any_": [_OUTCOME]}}
-        found = await self._prefect.ask("artifacts/filter", {"artifacts": wanted, "sort": "CREATED_DESC", "limit": 1})
         with suppress(ValueError, LookupError, TypeError):
-            outcome = BatchOutcome.model_validate_json(_rows(found[0]["data"])[0]["outcome"])
+            outcome = BatchOutcome.model_validate_json(await self._outcome(run, _OUTCOME))
             return {cell.name: cell for cell in outcome.cells}
         return {}
+
+    async def _table(self, run: Run) -> TableOutcome | None:
+        """Return how a training on a table ended, as it has told."""
+        with suppress(ValueError, LookupError, TypeError):
+            return TableOutcome.model_validate_json(await self._outcome(run, TABLE_OUTCOME))
+        return None
+
+    async def _outcome(self, run: Run, key: str) -> str:
+        """Return what a run has left for others to read.
+
+        Raises:
+            LookupError, TypeError, ValueError: when it has left nothing like it.
+        """
+        wanted = {"flow_run_id": {"any_": [run.id]}, "key": {"any_": [key]}}
+        found = await self._prefect.ask("artifacts/filter", {"artifacts": wanted, "sort": "CREATED_DESC", "limit": 1})
+        return str(_rows(found[0]["data"])[0]["outcome"])
 
     async def bars(self, run_ids: Collection[str]) -> dict[str, Bar]:
         """Return what runs show of their progress, by run; asked for in one request, and in none for no run.
@@ -163,6 +184,17 @@ class Reader:
             flows = await self._prefect.ask("flows/filter", {"flows": {"id": {"any_": list(unknown)}}})
             self._flows |= {flow["id"]: str(flow["name"]) for flow in flows}
         return [Run.of(run, self._flows.get(run["flow_id"], "")) for run in found]
+
+
+def _registered(table: TableOutcome) -> dict[str, CellOutcome]:
+    """Return the model that a training on a table has registered, as a batch tells of its cells."""
+    if not table.registered:
+        return {}
+    subject, family, target = table.registered.rsplit(".", 2)
+    own = {"cell_key": table.cell_key, "version": table.version, "ending": "trained"}
+    return {
+        table.registered: CellOutcome.model_validate({"subject": subject, "family": family, "target": target, **own})
+    }
 
 
 def _is_part(found: Mapping[str, Any]) -> bool:

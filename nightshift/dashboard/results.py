@@ -10,9 +10,11 @@ from nightshift.dashboard.live import live_names
 from nightshift.errors import UnknownNameError
 from nightshift.plan.cell import Cell
 from nightshift.plan.past import past_of
+from nightshift.plan.table import TableOutcome
 from nightshift.settings import Home
-from nightshift.tracking.report import facts, overview
+from nightshift.tracking.report import Table, facts, overview
 from nightshift.tracking.results import CellResult
+from nightshift.tracking.text import number
 
 
 def shown(home: Home, result: CellResult) -> dict[str, Any]:
@@ -35,6 +37,15 @@ def shown(home: Home, result: CellResult) -> dict[str, Any]:
         "try_at": f"/predict?{urlencode(where)}" if version else "",
         "download_at": f"{api}/download?{urlencode({'version': version, 'target': cell.target})}" if version else "",
     }
+
+
+def scores_of(table: TableOutcome) -> Table:
+    """Return what the trainer says of a training on a table: a row for each part."""
+    names = list(dict.fromkeys(name for scores in table.scores.values() for name in scores))
+    rows = [
+        (part.replace("_", " "), *(number(scores.get(name)) for name in names)) for part, scores in table.scores.items()
+    ]
+    return Table(("part", *names), rows, [""] * len(rows))
 
 
 def _curves_at(home: Home, cell: Cell) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -14,7 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from nightshift import families
 from nightshift.errors import without_credentials
 from nightshift.plan.batch import CellRef, each_once
+from nightshift.plan.outcome import CellOutcome
+from nightshift.plan.table import TableOutcome
 from nightshift.progress import ProgressEvent
+from nightshift.settings import Home, without_places
 
 Status = Literal["pending", "running", "completed", "failed", "cancelled"]
 ENDED = ("completed", "failed", "cancelled")
@@ -27,6 +31,7 @@ RUN_ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 #: Digits of a cell's key in a job's id.
 KEY_DIGITS = 12
 TRAIN, MACHINE, BATCH, SYNTHESIS = "train", "train-machine", "train-batch", "synthesize-machine"
+TABLE = "train-estimator"
 #: The flow whose batches are flow runs of their own.
 FLEET = "train-fleet"
 
@@ -82,6 +87,7 @@ class JobStatus(CellStatus):
         machine: "" where the job is of many, or of none.
         families: of its cells.
         by: who asked for it in the dashboard; "" where a command or a schedule did.
+        table: how a training on a table ended, once it has.
         cells: where it has several; of ended jobs `/api/ml/jobs` leaves them out. Of a run of the fleet they are its
             batches, which are jobs of their own.
     """
@@ -93,6 +99,7 @@ class JobStatus(CellStatus):
     target: str = ""
     by: str = ""
     created_at: datetime | None = None
+    table: TableOutcome | None = None
     cells: tuple[CellStatus, ...] = ()
 
 
@@ -189,9 +196,11 @@ def _moment(text: object) -> datetime | None:
     return datetime.fromisoformat(str(text)) if text else None
 
 
-def refs_of(run: Run) -> tuple[CellRef, ...]:
-    """Return the cells that a run's parameters name; () for another flow's."""
+def refs_of(run: Run, outcomes: Mapping[str, CellOutcome] = MappingProxyType({})) -> tuple[CellRef, ...]:
+    """Return the cells that a run's parameters name, of a table those that it has told of; () for another flow's."""
     given = run.parameters
+    if run.flow == TABLE:
+        return tuple(CellRef(subject=one.subject, family=one.family, target=one.target) for one in outcomes.values())
     with suppress(ValidationError, TypeError, AttributeError, KeyError):
         if run.flow == TRAIN:
             return (_ref(given, given["family"]),)
@@ -200,6 +209,14 @@ def refs_of(run: Run) -> tuple[CellRef, ...]:
         if run.flow == BATCH:
             return each_once([CellRef.model_validate(one) for one in given["cells"]])
     return ()
+
+
+def with_table(home: Home, job: JobStatus, table: TableOutcome) -> JobStatus:
+    """Return where a training on a table stands, with how it ended; its figures too, where no model is registered."""
+    saved = table.saved.removeprefix(f"{home.root}/")
+    own = {} if job.cells else {"metrics": table.judged, "model_path": saved}
+    shown = table.model_copy(update={"saved": saved, "reason": without_places(home, table.reason)})
+    return job.model_copy(update={"table": shown, **own})
 
 
 def name_of(run: Run, cells: Sequence[CellStatus]) -> str:

@@ -119,7 +119,8 @@ class Desk:
         if run.flow == SYNTHESIS:
             cells = [self._cell(run, run, task, None, bars) for task in self._synthesis(run)]
         else:
-            cells = [self._of_ref(run, ref, parts.get(ref.name), outcomes.get(ref.name), bars) for ref in refs_of(run)]
+            refs = refs_of(run, outcomes)
+            cells = [self._of_ref(run, ref, parts.get(ref.name), outcomes.get(ref.name), bars) for ref in refs]
         return whole(run, cells, now, bars.get(run.id))
 
     def _of_ref(

@@ -6,7 +6,19 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from nightshift.dashboard.runs import ENDED, FLEET, MACHINE, SYNTHESIS, TRAIN, Bar, CellStatus, JobStatus, Run, name_of
+from nightshift.dashboard.runs import (
+    ENDED,
+    FLEET,
+    MACHINE,
+    SYNTHESIS,
+    TABLE,
+    TRAIN,
+    Bar,
+    CellStatus,
+    JobStatus,
+    Run,
+    name_of,
+)
 from nightshift.dashboard.words import step_of, waits
 
 
@@ -34,7 +46,7 @@ def whole(run: Run, cells: Sequence[CellStatus], now: datetime, bar: Bar | None 
         "family": cells[0].family if len(cells) == 1 else "",
         "families": tuple(dict.fromkeys(cell.family for cell in cells)),
     }
-    if len(cells) == 1 and run.flow in (TRAIN, SYNTHESIS):
+    if len(cells) == 1 and run.flow in (TRAIN, SYNTHESIS, TABLE):
         taken = ("progress", "current_step", "remaining_s", "metrics", "model_path", "error", "hint")
         return JobStatus(**facts, **{name: getattr(cells[0], name) for name in taken}, cells=tuple(cells))
     at_work = [cell for cell in cells if cell.status == "running"]

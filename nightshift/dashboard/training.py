@@ -10,10 +10,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from nightshift import families
-from nightshift.dashboard.table_limits import check_family_settings, check_settings, table_file
+from nightshift.dashboard.fitting import families_for, families_of
+from nightshift.dashboard.table_limits import check_family_settings, check_settings
+from nightshift.dashboard.tables import check_table
 from nightshift.data.groups import ESTIMATOR, SUBJECTS, TARGETS, group_of
 from nightshift.data.schema import check_subject
 from nightshift.data.store import current
+from nightshift.data.tables import hold_table
 from nightshift.errors import ConfigError, UnknownNameError, UsageError, nearest
 from nightshift.family import PRESET_TIME_S
 from nightshift.plan.batch import BatchOptions, CellRef
@@ -182,9 +185,9 @@ def plan_training(home: Home, kind: str, request: TrainRequest) -> Wanted:
     if own and group != fits:
         raise UsageError(
             f"'{own[0]}' is for data of a {group}, and '{subject}' is those of a {fits}.",
-            hint=f"Of use here: {', '.join(_families_of(fits))}.",
+            hint=f"Of use here: {', '.join(families_of(fits))}.",
         )
-    chosen = own or _chosen(request, fits)
+    chosen = own or _chosen(request, fits, families_for(home, subject, fits))
     target = request.target or TARGETS[fits]
     options = _options(home, subject, target, chosen, request, batch=kind == BATCH)
     cells = [make_cell(home, subject, family, target, params=settings_of(options, family, chosen)) for family in chosen]
@@ -198,13 +201,8 @@ def _family(kind: str) -> str:
         raise UnknownNameError("kind of training", kind, KINDS) from None
 
 
-def _families_of(group: str) -> tuple[str, ...]:
-    return tuple(sorted((n for n in families.names() if families.get(n).group == group), key=family_rank))
-
-
-def _chosen(request: TrainRequest, group: str) -> tuple[str, ...]:
+def _chosen(request: TrainRequest, group: str, fitting: tuple[str, ...]) -> tuple[str, ...]:
     """Return the families of a batch."""
-    fitting = _families_of(group)
     asked = tuple(dict.fromkeys(families.canonical(name) for name in request.types)) or fitting
     for family in asked:
         if family not in fitting:
@@ -339,9 +337,7 @@ def _limit_s(cell: Cell) -> float:
 
 def _table(home: Home, request: TrainRequest) -> Wanted:
     """Return the run that trains on a table."""
-    file = table_file(home, request.file)
-    if not request.target_column:
-        raise UsageError("target_column is missing.", hint="Name the column to be answered.")
+    file = check_table(home, request.file, request.target_column, request.model)
     _hold_to_tables(request)
     device_class = request.target or TARGETS[ESTIMATOR]
     if device_class not in targets(home):
@@ -353,6 +349,10 @@ def _table(home: Home, request: TrainRequest) -> Wanted:
     if request.seed is not None:
         settings["random_state"] = request.seed
     subject = check_subject(request.machine_id) if request.machine_id else subject_of(file)
+    try:
+        hold_table(home, subject, request.target_column)
+    except UsageError as error:
+        raise UsageError(f"the name '{subject}' cannot be: {error.what}", hint="Give another name.") from None
     options = TableOptions(subject=subject, settings=settings, device_class=device_class)
     parameters = {
         "file": request.file,

@@ -14,17 +14,19 @@ from pydantic import ValidationError
 from starlette.datastructures import FormData, QueryParams
 
 from nightshift import families
+from nightshift.dashboard.fitting import families_for
 from nightshift.dashboard.runs import BATCH as BATCH_FLOW
-from nightshift.dashboard.runs import Run, refs_of
-from nightshift.dashboard.training import BATCH, MEMBER_KEYS, TrainRequest
-from nightshift.data.groups import MACHINE, TARGETS, group_of
+from nightshift.dashboard.runs import TABLE, Run, refs_of
+from nightshift.dashboard.tables import table_files
+from nightshift.dashboard.training import BATCH, ESTIMATOR_KIND, MEMBER_KEYS, TrainRequest
+from nightshift.data.groups import DRIVING, ESTIMATOR, MACHINE, TARGETS, group_of
 from nightshift.data.store import current, subjects
 from nightshift.errors import NightshiftError, UnknownNameError
 from nightshift.family import FamilyConfig, Limits
 from nightshift.plan.config import resolve, targets
 from nightshift.plan.options import TrainOptions
+from nightshift.plan.table import TableOptions
 from nightshift.settings import Home
-from nightshift.tracking.results import family_rank
 
 #: What a family answers, as people ask it.
 QUESTIONS = {
@@ -44,8 +46,6 @@ QUESTIONS = {
     "classifier": "Which class is a row of?",
     "regressor": "Which number belongs to a row?",
 }
-#: Group of data -> what it is called in the machine selector.
-GROUP_NAMES = {"machine": "Machines", "vehicle": "Vehicles", "driving": "Driving scenarios", "estimator": "Tables"}
 DEFAULT_MINUTES = "15"
 
 #: Field of the form -> field of the request, where text becomes a value as it stands.
@@ -59,22 +59,38 @@ _PLAIN = {
     "seed": "seed",
     "target": "target",
 }
+#: The same for a table's file.
+_OF_TABLE = {
+    "called": "machine_id",
+    "column": "target_column",
+    "model": "model",
+    "cv_folds": "cv_folds",
+    "seed": "seed",
+    "target": "target",
+}
+#: Field of the form -> key of a family's config.
+_SETTINGS = {"steps": "total_steps", "model": "model"}
 #: What an error names -> the field of the form that it stands beside.
 _NAMED = {
     **{request: form for form, request in _PLAIN.items()},
     **{"machine_id": "machine", "time_limit": "minutes", "time_limit_s": "minutes", "preset": "preset"},
     **{"model_types": "families", "excluded_model_types": "excluded", "model type": "excluded"},
     **{"contamination": "contamination", "forecast_h": "forecast_hours", "machine": "machine", "subject": "machine"},
+    "total_steps": "steps",
+}
+_NAMED_OF_TABLE = {
+    **{request: form for form, request in _OF_TABLE.items()},
+    **{"column": "column", "the name": "called", "machine id": "called", "file": "machine"},
 }
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A family that fits the machine's data.
+    """A family that is for the chosen data.
 
     Attributes:
         members: of its ensemble or vote, which can be left out.
-        limits: of the chosen device class; None where it is not known.
+        limits: of the chosen target; None where it is not known.
     """
 
     name: str
@@ -106,13 +122,13 @@ class Filled:
 
     @property
     def machine(self) -> str:
-        """The machine's id, "" while none is chosen."""
+        """The machine's id, or the name of a table's file; "" while none is chosen."""
         return self.values.get("machine", "")
 
     @property
     def in_details(self) -> bool:
         """Whether something was filled in, or is wrong, among the advanced options."""
-        hidden = {"bag_folds", "stack_levels", "cv_folds", "contamination", "forecast_hours", "seed"}
+        hidden = {"bag_folds", "stack_levels", "cv_folds", "contamination", "forecast_hours", "seed", "steps", "called"}
         return bool(self.excluded or self.force or any(self.values.get(k) or k in self.errors for k in hidden))
 
 
@@ -122,9 +138,10 @@ def new_key() -> str:
 
 
 def filled(given: FormData | QueryParams, *, sent: bool = False) -> Filled:
-    """Read the form: as somebody sent it, or filled in by an address, where no model type means all."""
-    values = {key: str(given.get(key) or "").strip() for key in ("machine", "key", *_PLAIN)}
-    values["minutes"] = str(given.get("minutes", DEFAULT_MINUTES)).strip()
+    """Read the form: as somebody sent it, or filled in by an address, where no family means all."""
+    texts = ("of", "machine", "key", *_PLAIN, *_OF_TABLE, *_SETTINGS)
+    values = {key: str(given.get(key) or "").strip() for key in texts}
+    values["minutes"] = str(given.get("minutes", "" if sent else DEFAULT_MINUTES)).strip()
     values["key"] = values["key"] or new_key()
     named = [*given.getlist("families"), *given.getlist("family")]
     chosen = tuple(dict.fromkeys(str(name) for name in named))
@@ -133,12 +150,35 @@ def filled(given: FormData | QueryParams, *, sent: bool = False) -> Filled:
     return Filled(values, chosen, whole, excluded, bool(given.get("force")))
 
 
-def request_of(form: Filled) -> tuple[str, TrainRequest] | None:
+def request_of(home: Home, form: Filled) -> tuple[str, TrainRequest] | None:
     """Return the kind of training and the request that a form means; None with `errors` where it means none."""
+    file = table_files(home).get(form.machine)
+    if not file and form.values["of"] == ESTIMATOR and form.machine and not group_named(home, form.machine):
+        form.errors["machine"] = f"There is no table “{form.machine[:80]}”. Choose one of the list."
+        return None
+    kind, given = (ESTIMATOR_KIND, _of_file(form, file)) if file else _of_families(form)
+    named = _NAMED_OF_TABLE if file else _NAMED
+    try:
+        request = TrainRequest.model_validate(given)
+    except ValidationError as error:
+        for one in error.errors():
+            name = named.get(str(one["loc"][0]), "") if one["loc"] else ""
+            form.errors.setdefault(name, f"{one['msg']}; got “{str(one['input'])[:40]}”.")
+        return None
+    return None if form.errors else (kind, request)
+
+
+def _of_file(form: Filled, file: str) -> dict[str, Any]:
+    if not form.values["column"]:
+        form.errors["column"] = "Choose the column to be answered."
+    return {"file": file} | {to: form.values[name] for name, to in _OF_TABLE.items() if form.values[name]}
+
+
+def _of_families(form: Filled) -> tuple[str, dict[str, Any]]:
     given: dict[str, Any] = {to: form.values[name] for name, to in _PLAIN.items() if form.values[name]}
     given |= {"machine_id": form.machine, "excluded_model_types": form.excluded, "force": form.force}
     if not form.machine:
-        form.errors["machine"] = "Choose a machine."
+        form.errors["machine"] = "Choose one."
     if not form.whole and not form.families:
         form.errors["families"] = "Choose at least one."
     if form.values["minutes"]:
@@ -146,59 +186,67 @@ def request_of(form: Filled) -> tuple[str, TrainRequest] | None:
             given["time_limit"] = 60.0 * float(form.values["minutes"].replace(",", "."))
         except ValueError:
             form.errors["minutes"] = f"Expected minutes, such as 15; got “{form.values['minutes'][:40]}”."
+    settings: dict[str, Any] = {"model": form.values["model"]} if form.values["model"] else {}
+    if form.values["steps"]:
+        try:
+            settings["total_steps"] = int(form.values["steps"])
+        except ValueError:
+            form.errors["steps"] = f"Expected a whole number; got “{form.values['steps'][:40]}”."
+    given["settings"] = settings
     kind = form.families[0] if len(form.families) == 1 and not form.whole else BATCH
     if kind == BATCH:
         given["model_types"] = "all" if form.whole else form.families
-    try:
-        request = TrainRequest.model_validate(given)
-    except ValidationError as error:
-        for one in error.errors():
-            name = _NAMED.get(str(one["loc"][0]), "") if one["loc"] else ""
-            form.errors.setdefault(name, f"{one['msg']}; got “{str(one['input'])[:40]}”.")
-        return None
-    return None if form.errors else (kind, request)
+    return kind, given
 
 
-def refuse(form: Filled, error: NightshiftError) -> None:
+def refuse(home: Home, form: Filled, error: NightshiftError) -> None:
     """Note what a request was refused for, beside the field that the refusal is about."""
     said = f"{error.what} {error.hint}".strip()
     if isinstance(error, UnknownNameError) and f"'{form.machine}'" in error.what:
         form.errors["machine"] = said
         return
+    of_table = form.machine in table_files(home)
+    named = _NAMED_OF_TABLE if of_table else _NAMED | ({"model": "model"} if form.values["model"] else {})
     # The longest name first: `preset` is a part of `quality_preset`.
-    for name in sorted(_NAMED, key=len, reverse=True):
+    for name in sorted(named, key=len, reverse=True):
         if re.search(rf"(?<![\w]){re.escape(name)}(?![\w])", error.what):
-            form.errors[_NAMED[name]] = said
+            form.errors[named[name]] = said
             return
     form.errors[""] = said
 
 
-def machines(home: Home) -> dict[str, list[str]]:
-    """Return the ids of what has data, by the name of its group."""
-    found: dict[str, list[str]] = {name: [] for name in GROUP_NAMES.values()}
+def by_group(home: Home) -> dict[str, list[str]]:
+    """Return the ids of what has data, by group."""
+    found: dict[str, list[str]] = {}
     for subject in subjects(home):
-        found[GROUP_NAMES.get(_group(home, subject), GROUP_NAMES[MACHINE])].append(subject)
-    return {name: ids for name, ids in found.items() if ids}
+        found.setdefault(_group(home, subject), []).append(subject)
+    return found
 
 
 def offers(home: Home, subject: str, target: str = "") -> tuple[str, tuple[Offer, ...]]:
-    """Return the device class that is meant, and the families that fit a machine; none for one that is not there."""
+    """Return the target that is meant, and the families that fit a subject; none for one that is not there."""
     group = group_named(home, subject)
-    if not group:
-        return target, ()
-    chosen = target if target in targets(home) else TARGETS[group]
-    fitting = sorted((n for n in families.names() if families.get(n).group == group), key=family_rank)
-    return chosen, tuple(_offer(home, subject, name, chosen) for name in fitting)
+    chosen = target if target in targets(home) else TARGETS[group or MACHINE]
+    if not group or subject in table_files(home):
+        return chosen, ()
+    return chosen, tuple(_offer(home, subject, name, chosen) for name in families_for(home, subject, group))
 
 
 def group_named(home: Home, subject: str) -> str:
-    """Return the group of what has data, "" for anything else."""
-    return _group(home, subject) if subject in subjects(home) else ""
+    """Return the group of what has data, or of a table's file; "" for anything else."""
+    if subject in subjects(home):
+        return _group(home, subject)
+    return ESTIMATOR if subject in table_files(home) else ""
 
 
-def usual_minutes(group: str) -> str:
-    """Return the time limit that the form begins with: vehicles and policies have their preset's, often hours."""
-    return DEFAULT_MINUTES if group in ("", MACHINE) else ""
+def usual_families(group: str, offered: tuple[Offer, ...]) -> tuple[tuple[str, ...], bool]:
+    """Return the families that the form begins with, and whether that is all: of policies one takes hours as it is."""
+    return ((offered[0].name,), False) if group == DRIVING and offered else ((), True)
+
+
+def usual(group: str) -> dict[str, str]:
+    """Return the time limit and the preset that the form begins with: a first look should not take hours."""
+    return {"minutes": DEFAULT_MINUTES if group == MACHINE else "", "preset": "quick" if group == DRIVING else ""}
 
 
 def _offer(home: Home, subject: str, name: str, target: str) -> Offer:
@@ -238,6 +286,8 @@ def _group_of(root: Path, subject: str, fingerprint: str) -> str:
 
 def again(home: Home, run: Run) -> str:
     """Return the address of the page, filled in as a run was asked for; "" for one that the page cannot ask for."""
+    if run.flow == TABLE:
+        return _table_again(home, run)
     refs = refs_of(run)
     if not refs or len({(ref.subject, ref.target) for ref in refs}) != 1:
         return ""
@@ -254,17 +304,35 @@ def again(home: Home, run: Run) -> str:
         "families": [ref.family for ref in refs],
         "all": "1" if {ref.family for ref in refs} == {one.name for one in offered} else "",
         "minutes": f"{asked.time_limit_s / 60:g}" if asked.time_limit_s else "",
-        "preset": asked.preset,
+        "preset": asked.preset or "",
         "contamination": asked.contamination,
         "forecast_hours": asked.forecast_h,
         "seed": asked.seed,
         "bag_folds": asked.settings.get("num_bag_folds"),
         "stack_levels": asked.settings.get("num_stack_levels"),
+        **{name: asked.settings.get(key) for name, key in _SETTINGS.items()},
         "excluded": _left_out(offered, asked),
         "force": "1" if run.parameters.get("force") or any(ref.forced for ref in refs) else "",
     }
-    kept = {name: value for name, value in values.items() if value not in (None, "") or name == "minutes"}
+    kept = {name: value for name, value in values.items() if value not in (None, "") or name in ("minutes", "preset")}
     return f"/train?{urlencode(kept, doseq=True)}"
+
+
+def _table_again(home: Home, run: Run) -> str:
+    """Return the address for a table's file, where the page offers it and has fields for all that was asked for."""
+    given = run.parameters
+    name = next((name for name, path in table_files(home).items() if path == given.get("file")), "")
+    try:
+        asked = TableOptions.model_validate(given.get("options") or {})
+    except ValidationError:
+        return ""
+    told = {"cv_folds": asked.settings.get("cross_validation"), "seed": asked.settings.get("random_state")}
+    bare = asked.model_copy(update={"settings": {}, "subject": "", "device_class": TARGETS[ESTIMATOR]})
+    if not name or bare != TableOptions() or not asked.settings.keys() <= {"cross_validation", "random_state"}:
+        return ""
+    values = {"machine": name, "column": given.get("target"), "model": given.get("model"), "called": asked.subject}
+    values |= {"target": asked.device_class, **told}
+    return f"/train?{urlencode({key: value for key, value in values.items() if value not in (None, '')})}"
 
 
 def _left_out(offered: tuple[Offer, ...], asked: TrainOptions) -> list[str]:

@@ -13,6 +13,8 @@ from nightshift.data.store import METADATA, folder_of
 from nightshift.settings import Home
 
 MACHINE, VEHICLE, DRIVING, ESTIMATOR = "machine", "vehicle", "driving", "estimator"
+#: group -> what its data are called on pages.
+NAMES = {MACHINE: "Machines", VEHICLE: "Vehicles", DRIVING: "Driving policies", ESTIMATOR: "Tables"}
 #: group -> the device class that its models are built for.
 TARGETS = {MACHINE: "pi", VEHICLE: "vehicle", DRIVING: "vehicle", ESTIMATOR: "server"}
 #: group -> the subject that is meant where none is named.

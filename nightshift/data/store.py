@@ -211,7 +211,7 @@ def land(
 
 def _made_by(subject: str) -> str:
     """Return the command that makes a subject's data."""
-    simulated = {"carla_synthetic": "vehicle", "can_synthetic": "can"}.get(subject)
+    simulated = {"carla_synthetic": "vehicle", "can_synthetic": "can", "adplanning": "driving"}.get(subject)
     if simulated:
         return f"`nightshift simulate {simulated}`"
     # Vehicles' importers name what they land so.

@@ -70,6 +70,7 @@ class EstimatorModel:
         fill: `(columns,)` what takes the place of a missing number; NaN where the model takes gaps itself.
         scale: the largest |answer| of the train rows, 1 at least; 1 of classes.
         threshold: of the second class, where one was chosen.
+        folds: of a cross-validation: the metric that decides -> its figure in each fold.
         example: `(n, 1, columns)` rows of val, by which the trainer checks a graph.
         result: of the training, which `save` needs; None of a loaded one.
     """
@@ -81,6 +82,7 @@ class EstimatorModel:
     threshold: float | None
     summary: Mapping[str, str | int | float | bool]
     example: Float32 = field(repr=False, compare=False)
+    folds: Mapping[str, list[float | None]] = field(default_factory=dict)
     result: TrainResult | CVResult | None = field(default=None, repr=False, compare=False)
 
     def frame(self, window: Float32) -> pd.DataFrame:
@@ -228,8 +230,17 @@ def model_of(result: TrainResult | CVResult, data: Dataset, role: Role) -> Estim
         threshold=result.fitted.threshold,
         summary={key: value for key, value in told.items() if isinstance(value, str | int | float | bool)},
         example=_example(data, columns),
+        folds=_folds(result),
         result=result,
     )
+
+
+def _folds(result: TrainResult | CVResult) -> dict[str, list[float | None]]:
+    """Return the folds' figures; nothing without a cross-validation."""
+    from nightshift.trainer.results.result import CVResult
+
+    made, metric = result if isinstance(result, CVResult) else result.cv, result.about.primary
+    return {} if made is None else {metric: [fold.scores.get(metric) for fold in made.folds]}
 
 
 def _fitted_rows(data: Dataset, role: Role) -> tuple[pd.DataFrame, pd.Series[Any], int]:
@@ -332,6 +343,7 @@ def save(fitted: EstimatorModel, folder: Path) -> None:
     np.save(folder / _EXAMPLE, fitted.example, allow_pickle=False)
     fill = [None if np.isnan(value) else float(value) for value in fitted.fill]
     told = {"fill": fill, "scale": fitted.scale, "threshold": fitted.threshold, "summary": dict(fitted.summary)}
+    told["folds"] = dict(fitted.folds)
     (folder / _SETTINGS).write_text(json.dumps(told, indent=1), encoding="utf-8")
 
 
@@ -347,5 +359,6 @@ def load(folder: Path) -> EstimatorModel:
         scale=told["scale"],
         threshold=told["threshold"],
         summary=told["summary"],
+        folds=told.get("folds", {}),
         example=np.load(folder / _EXAMPLE, allow_pickle=False),
     )

@@ -23,7 +23,7 @@ from nightshift.family import Arrays, RunContext, rng_of
 from nightshift.findings import Finding, finding
 from nightshift.problems import kinds_judge, table_judge
 from nightshift.problems import problem as problems
-from nightshift.problems.evaluation import Evaluation, Member, ScoreRow
+from nightshift.problems.evaluation import Evaluation, Figure, Member, ScoreRow, Series
 
 if TYPE_CHECKING:
     from nightshift.data.dataset import Dataset
@@ -66,7 +66,7 @@ def evaluate(
         figures = table_judge.value_figures(truths["test"], said["value"], truth.name if truth else "")
     return judged.model_copy(
         update={
-            "figures": figures,
+            "figures": [*figures, *_folds(fitted)],
             "findings": [
                 *table_judge.findings(judged, max_gap=config.max_gap, wanted=config.wanted),
                 *_unknown(data, truths, classes, role),
@@ -76,6 +76,15 @@ def evaluate(
             "notes": _notes(data, fitted),
         }
     )
+
+
+def _folds(fitted: EstimatorModel) -> Iterator[Figure]:
+    """Yield what each fold of a cross-validation scored, where there was one."""
+    for metric, scores in fitted.folds.items():
+        known = [score for score in scores if score is not None]
+        mean = f", {np.mean(known):.4g} in the mean" if known else ""
+        bars = Series(label=metric, x=[f"fold {i + 1}" for i in range(len(scores))], y=scores, style="bars")
+        yield Figure(key="folds", title=f"Cross-validation{mean}", y_label=metric, series=[bars])
 
 
 def _row(

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nightshift.errors import EXIT_OK
 
+#: Key of the artifact by which a run tells how it ended.
+OUTCOME = "table-outcome"
 _NOT_IN_IDS = re.compile(r"[^a-z0-9]+")
 
 
@@ -101,6 +103,7 @@ class TableOutcome(BaseModel):
         saved: folder of the model, "" where it is not saved.
         run_id: of MLflow, "" where it is not logged.
         registered: name in the registry, "" where it is not registered.
+        cell_key: of the model that is registered.
         version: there.
         gate: what the gate said.
         reason: why it is not saved, logged or registered, "" where all went well.
@@ -119,11 +122,18 @@ class TableOutcome(BaseModel):
     saved: str = ""
     run_id: str = ""
     registered: str = ""
+    cell_key: str = ""
     version: int = 0
     gate: str = ""
     reason: str = ""
     seconds: float = 0.0
     exit_code: int = EXIT_OK
+
+    @property
+    def judged(self) -> dict[str, float]:
+        """The figures that it is judged by: of test, else of the rows that folds or validation held out."""
+        part = next((part for part in ("test", "held_out", "validation") if part in self.scores), "")
+        return {name: value for name, value in self.scores.get(part, {}).items() if value is not None}
 
 
 def subject_of(file: Path) -> str:

@@ -80,6 +80,7 @@ def train_table(home: Home, job: TableJob, progress: Any = "auto", hands: Hands 
         saved=str(result.saved or ""),
         run_id=run_id,
         registered=done.cell.name if done.cell and done.version else "",
+        cell_key=done.cell.key if done.cell and done.version else "",
         version=done.version,
         gate=done.gate,
         reason=" ".join(str(fault) for fault in faults),

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, expect
+from support import tables
 from support.browser import DESK, PHONE, browser, page_of
 from support.machine import SUBJECT
 from support.served_app import serve
@@ -20,6 +21,7 @@ PAGES = (
     "/",
     "/train",
     f"/train?machine={SUBJECT}",
+    *(f"/train?of={group}" for group in ("vehicle", "driving", "estimator")),
     "/jobs",
     f"/models/{SUBJECT}/anomaly",
     "/predict",
@@ -42,8 +44,11 @@ def opened() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def address(trained: Home) -> Iterator[str]:
-    with serve(trained) as found:
+def address(own: Home) -> Iterator[str]:
+    tables.named_scenarios(own)
+    (own.data / "tables").mkdir()
+    tables.write(own.data / "tables")
+    with serve(own) as found:
         yield found
 
 

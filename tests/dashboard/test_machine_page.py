@@ -63,7 +63,7 @@ def _text(pages: TestClient, machine: str) -> str:
 def test_what_landed_is_shown_with_its_criteria_and_parts(pages: TestClient, made: Home) -> None:
     text = _text(pages, SMALL)
     told = (current(made, SMALL)[:12], "column shapes", "wanted", "holds", "4,000 rows", f"/train?machine={SMALL}")
-    for word in (*told, "what is new by itself: every model type that fits", "even when they are up to date"):
+    for word in (*told, "what is new by itself: every family that fits", "even when they are up to date"):
         assert word in text, word
     assert "What to change" not in text
     rows = re.findall(r"<td>([\d,]+)</td>", text[text.index("Parts") :])

@@ -19,8 +19,9 @@ from support.machine import SUBJECT
 from nightshift.dashboard.app import create_app
 from nightshift.dashboard.config import load_config
 from nightshift.dashboard.reading import UnknownJobError
-from nightshift.dashboard.runs import CellStatus, JobStatus, Run
+from nightshift.dashboard.runs import CellStatus, JobStatus, Run, with_table
 from nightshift.plan.state import newest
+from nightshift.plan.table import TableOutcome
 from nightshift.progress import FileSink, ProgressEvent
 from nightshift.settings import Home
 
@@ -189,8 +190,34 @@ def test_a_synthesis_leads_to_its_data(shop: SimpleNamespace) -> None:
     assert '<a class="button first" href="/machines/pump_7#data">Its data and quality</a>' in html
     assert '<dd><a href="/machines/pump_7">pump_7</a></dd>' in html
     assert "No model came of it." not in html
-    assert "model types" not in html
+    assert "<dt>family</dt>" not in html
     assert 'href="/machines/pump_7#data">its data</a>' in shop.client.get("/jobs").text
+
+
+def test_a_table_s_model_that_is_not_registered_has_its_figures_and_its_place(shop: SimpleNamespace) -> None:
+    told = TableOutcome(
+        subject="shop",
+        model="Ridge",
+        task="regression",
+        rows=1_234,
+        metric="rmse",
+        scores={"train": {"rmse": 1.0, "r2": 0.9}, "test": {"rmse": 1.5, "r2": None}},
+        findings=("T005",),
+        saved=f"{shop.home.root}/models/Ridge_1",
+        reason="the model was not registered: column 'at' holds dates.",
+    )
+    found = with_table(shop.home, job(flow="train-estimator", machine="", target=""), told)
+    assert (found.metrics, found.model_path) == ({"rmse": 1.5}, "models/Ridge_1")
+    html = page(shop, found).replace("&#39;", "'")
+    for said in (
+        "Ridge on 1,234 rows, judged by rmse",
+        ">1.5",
+        "column 'at' holds dates",
+        "<code>models/Ridge_1<",
+        "T005",
+    ):
+        assert said in html, said
+    assert "No model came of it" not in html
 
 
 def test_who_looks_on_gets_the_results_when_the_run_ends(shop: SimpleNamespace) -> None:

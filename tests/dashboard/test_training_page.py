@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 from support.dashboards import ADDRESS, OPERATOR, VIEWER, with_tokens
+from support.forms import Fields, error_of
 from support.machine import SUBJECT
+from support.vehicles import SUBJECT as VEHICLES
 from support.vehicles import small_vehicles
 
 from nightshift.dashboard.app import create_app
@@ -22,38 +22,11 @@ from nightshift.settings import Home
 NO_SERVER = "http://127.0.0.1:9/api"
 
 
-class Fields(HTMLParser):
-    """Reads a form: its fields by name, with their attributes."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.found: dict[str, list[dict[str, str | None]]] = {}
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = dict(attrs)
-        name = values.get("name")
-        if tag in ("input", "select") and name:
-            self.found.setdefault(name, []).append(values)
-
-    def __getitem__(self, name: str) -> dict[str, str | None]:
-        return self.found[name][0]
-
-    def ticked(self, name: str) -> set[str | None]:
-        return {one.get("value") for one in self.found.get(name, []) if "checked" in one}
-
-
 @pytest.fixture
 def empty(home: Home) -> Iterator[TestClient]:
     """The dashboard of a home of its own."""
     with TestClient(create_app(home, load_config(home), NO_SERVER), base_url=ADDRESS) as found:
         yield found
-
-
-def error_of(html: str, name: str) -> str:
-    """What is said beside a field."""
-    found = re.search(rf'id="{name}-error">([^<]*)<', html)
-    return found[1] if found else ""
 
 
 def send(client: TestClient, **values: Any) -> Any:
@@ -128,7 +101,7 @@ def test_a_detector_is_left_out_where_ensembles_are_trained_beside_it(client: Te
         ({"target": "pie"}, "target", "pi"),
         ({"machine": "motor_bench_002"}, "machine", SUBJECT),
         ({"machine": "../etc"}, "machine", "../etc"),
-        ({"machine": ""}, "machine", "Choose a machine."),
+        ({"machine": ""}, "machine", "Choose one."),
         ({"seed": "many"}, "seed", "many"),
     ],
 )
@@ -176,12 +149,16 @@ def test_vehicles_are_offered_their_own_families_for_their_own_device(home: Home
     assert "bag_folds" not in fields.found
     # Presets of vehicles take hours; the quarter of an hour and the device class of a motor's form are not theirs.
     assert fields["minutes"]["value"] == ""
-    changed = Fields(empty.get("/train", params={"group": "machine", "minutes": "15", "target": "pi"}).text)
-    assert (changed["minutes"]["value"], changed["group"]["value"]) == ("", "vehicle")
-    assert "Limits of vehicle" in empty.get("/train", params={"group": "machine", "target": "pi"}).text
-    meant = Fields(empty.get("/train", params={"group": "vehicle", "minutes": "15"}).text)
+    changed = Fields(
+        empty.get("/train", params={"of": "machine", "machine": VEHICLES, "minutes": "15", "target": "pi"}).text
+    )
+    assert (changed["minutes"]["value"], changed["of"]["value"]) == ("", "vehicle")
+    assert (
+        "Limits of vehicle" in empty.get("/train", params={"of": "machine", "machine": VEHICLES, "target": "pi"}).text
+    )
+    meant = Fields(empty.get("/train", params={"of": "vehicle", "minutes": "15"}).text)
     assert meant["minutes"]["value"] == "15"
-    assert '<optgroup label="Vehicles">' in html
+    assert '<a href="/train?of=vehicle" aria-current="page">Vehicles</a>' in html
     # Families of the machine that was chosen before are forgotten.
     moved = Fields(empty.get("/train", params={"families": ["anomaly", "rul"]}).text)
     assert moved.ticked("families") == {"tcn", "lstm_ae", "behaviour", "carbon"}
@@ -194,15 +171,15 @@ def test_of_many_machines_one_is_searched_for(home: Home, empty: TestClient) -> 
         (pointer.parent / f"pump_{number}").write_bytes(pointer.read_bytes())
     html = empty.get("/train").text
     assert '<datalist id="machines">' in html
-    assert "Type to search 62" in html
+    assert "Type to search 61" in html
     assert "Choose one of the list" in empty.get("/train?machine=pump_99").text
 
 
-def test_the_form_means_what_the_api_takes() -> None:
+def test_the_form_means_what_the_api_takes(home: Home) -> None:
     from starlette.datastructures import QueryParams
 
     asked = "machine=m&families=anomaly&minutes=2,5&contamination=0.1&excluded=lof&seed=3&force=1&target=pi"
-    found = request_of(filled(QueryParams(asked)))
+    found = request_of(home, filled(QueryParams(asked)))
     assert found is not None
     kind, request = found
     assert kind == "anomaly"
@@ -210,10 +187,10 @@ def test_the_form_means_what_the_api_takes() -> None:
         **{"machine_id": "m", "time_limit": 150.0, "contamination_rate": 0.1, "excluded_model_types": ("lof",)},
         **{"seed": 3, "force": True, "target": "pi"},
     }
-    several = request_of(filled(QueryParams("machine=m&families=anomaly&families=rul")))
+    several = request_of(home, filled(QueryParams("machine=m&families=anomaly&families=rul")))
     assert several is not None
     assert (several[0], several[1].model_types) == ("batch", ("anomaly", "rul"))
-    whole = request_of(filled(QueryParams("machine=m")))
+    whole = request_of(home, filled(QueryParams("machine=m")))
     assert whole is not None
     assert (whole[0], whole[1].model_types, whole[1].time_limit) == ("batch", "all", 900.0)
 

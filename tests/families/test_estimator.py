@@ -15,9 +15,11 @@ from nightshift.data.dataset import Dataset
 from nightshift.data.tables import land_table
 from nightshift.edge.session import open_session
 from nightshift.errors import ExportError
+from nightshift.families._estimator import model_of
 from nightshift.family import Limits, RunContext
 from nightshift.graphs.parity import compare
 from nightshift.settings import Home
+from nightshift.trainer import train_with_cv
 
 CUT = {"train": np.arange(350), "val": np.arange(350, 425), "test": np.arange(425, 500)}
 FEW = {"n_estimators": 10}
@@ -170,3 +172,17 @@ def test_a_class_that_only_test_holds_is_told_of(home: Home, tmp_path: Path) -> 
     judged = own.evaluate(fitted, data, own.config(), context(tmp_path))
     (told,) = (found.what for found in judged.findings if found.code == "T018")
     assert told.startswith("The model has learnt no row of maybe: 3 rows of test, which accuracy counts as wrong")
+
+
+def test_the_folds_of_a_cross_validation_are_kept_and_drawn(home: Home, tmp_path: Path) -> None:
+    table = tables.made()
+    own, data = families.get("regressor"), landed(home, table.v.to_numpy())
+    found = train_with_cv("ridge", table.drop(columns=["y", "v"]), table.v.rename("answer"), cv=3, progress=False)
+    own.save(model_of(found, data, "value"), tmp_path / "kept")
+    loaded = own.load(tmp_path / "kept")
+    assert loaded.folds == {"r2": [fold.scores["r2"] for fold in found.folds]}
+    (figure,) = [f for f in own.evaluate(loaded, data, own.config(), context(tmp_path)).figures if f.key == "folds"]
+    assert figure.title == f"Cross-validation, {np.mean(loaded.folds['r2']):.4g} in the mean"
+    assert (figure.series[0].x, figure.series[0].y) == (["fold 1", "fold 2", "fold 3"], loaded.folds["r2"])
+    plain = own.train(data, own.config(model="ridge"), context(tmp_path))
+    assert not plain.folds

@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
+from support.dashboards import ADDRESS
 
+from nightshift.dashboard.app import create_app
+from nightshift.dashboard.config import load_config
 from nightshift.errors import InterruptedTraining
 from nightshift.progress import ProgressEvent
 from nightshift.tracking.mlflow_store import open_store
@@ -51,6 +55,25 @@ def test_the_ui_shows_a_finished_bar_the_summary_and_the_scores(served, runs):
     assert "3 folds of the train rows" in shown["shop-table-summary"]["data"]
     assert {row["part"] for row in json.loads(shown["shop-table-scores"]["data"])} == {"train", "held_out", "test"}
     assert "fold 3/3: f1 0." in served.log(runs["first"]["id"])
+
+
+def test_the_dashboard_shows_what_came_of_it(served, runs):
+    run_id = runs["first"]["id"]
+    with served.inside():
+        app = create_app(served.home, load_config(served.home), served.variables["PREFECT_API_URL"])
+    with TestClient(app, base_url=ADDRESS) as client:
+        status = client.get(f"/api/ml/train/status/{run_id}").json()
+        html = client.get(f"/jobs/{run_id}").text
+        failed = client.get(f"/jobs/{runs['unknown']['id']}").text
+    assert (status["status"], status["name"], status["progress"]) == ("completed", "shop.classifier.server", 100)
+    assert status["model_path"] == "models/classifier/shop/server/v1"
+    assert status["metrics"]["macro_f1"] > 0.4
+    assert status["table"]["scores"]["held_out"]["f1"] > 0.5
+    for said in ("Leaderboard", "majority class", "Parity with", "Cross-validation, 0.", "fold 3", "As it was trained"):
+        assert said in html, said
+    assert "<code>models/classifier/shop/server/v1</code>" in html
+    assert 'href="/api/models/shop/classifier/download?version=1&amp;target=server"' in html
+    assert "unknown --target column" in failed or "lable" in failed
 
 
 def test_what_cannot_be_fails_in_one_line(served, runs):

@@ -43,6 +43,22 @@ def write(folder: Path, target: str = "y", rows: int = 500, seed: int = 0) -> Pa
     return file
 
 
+def named_scenarios(home: Home, subject: str = "adplanning") -> Dataset:
+    """Land rows that pass for driving scenarios where nobody drives them."""
+    metadata = Metadata(
+        subject=subject,
+        group="driving",
+        time_kind=TimeKind.NONE,
+        time_unit="none",
+        sensors=(Sensor(name="a"),),
+        label_source=LabelSource.ABSENT,
+        has_rul=False,
+        provenance=Provenance(kind="synthetic", source="test"),
+    )
+    frames = {part: pd.DataFrame({RUN: [place], "a": [1.0]}) for place, part in enumerate(PARTS)}
+    return land(home, frames, metadata, event=False)
+
+
 def small_table(home: Home) -> Dataset:
     """Land the table with both its targets, so that each family has its own."""
     table = made().assign(**{RUN: np.arange(500)})

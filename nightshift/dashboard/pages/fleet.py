@@ -21,7 +21,7 @@ from nightshift.dashboard.matrix import Machine, MatrixCell
 from nightshift.dashboard.models import ModelId
 from nightshift.dashboard.pages.render import page
 from nightshift.dashboard.service import Svc
-from nightshift.data.groups import DRIVING, ESTIMATOR, MACHINE, TARGETS, VEHICLE
+from nightshift.data.groups import NAMES, TARGETS
 from nightshift.errors import NightshiftError, ServiceError
 from nightshift.plan.past import Past
 from nightshift.settings import Home
@@ -31,7 +31,6 @@ from nightshift.tracking.results import family_rank
 
 router = APIRouter(include_in_schema=False)
 
-_TITLES = {MACHINE: "Machines", VEHICLE: "Vehicles", DRIVING: "Driving", ESTIMATOR: "Tables"}
 _A_PAGE, _A_LOT = 100, 1_000
 _VERSIONS = 25
 _DAY_S, _HOUR_S = 86_400.0, 3_600.0
@@ -127,7 +126,7 @@ def _section(group: str, machines: Sequence[Machine]) -> Section:
         for cell in machine.cells:
             by_family[cell.family] = (*by_family.get(cell.family, ()), cell)
         rows.append((machine, tuple(by_family.get(family, ()) for family in families)))
-    return Section(_TITLES.get(group, group), tuple(families), tuple(rows))
+    return Section(NAMES.get(group, group), tuple(families), tuple(rows))
 
 
 class _Ages:

@@ -18,7 +18,7 @@ from nightshift.dashboard.auth import Operator, Viewer
 from nightshift.dashboard.jobs import parsed
 from nightshift.dashboard.live import cell_at, live_names
 from nightshift.dashboard.pages.render import page
-from nightshift.dashboard.results import shown
+from nightshift.dashboard.results import scores_of, shown
 from nightshift.dashboard.runs import ENDED, FLEET, CellStatus, JobStatus
 from nightshift.dashboard.service import Svc
 from nightshift.dashboard.training_form import again
@@ -60,6 +60,7 @@ async def run(
     if part == "now":
         return page(request, "_run_now.html.j2", **content)
     content["shown_results"] = await run_in_threadpool(_results, service.home, job) if ended else []
+    content["scores"] = scores_of(job.table) if job.table else None
     if part == "results":
         return page(request, "_run_results.html.j2", **content)
     asked = await service.jobs.run(run_id)

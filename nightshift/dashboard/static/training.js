@@ -1,4 +1,4 @@
-// The training page: "all" and single model types follow each other; Start starts once.
+// The training page: "all" and single families follow each other; Start starts once.
 "use strict";
 
 document.addEventListener("change", (event) => {

@@ -34,6 +34,8 @@ _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?")
 # `1,234` is a thousand or a decimal; `0,234`, `1234,5` and `1,23` can only be decimals.
 _THOUSANDS_COMMA = re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3})+")
 _SAMPLE_LINES = 50
+#: In which the header stands.
+_HEAD_BYTES = 1 << 18
 _SEPARATED = "Separate its cells by comma, semicolon or tab, or give `separator` where there is a mapping."
 
 
@@ -81,18 +83,35 @@ def read_text_table(
     import pandas as pd
 
     text, used = _decode(_read(path, limit), path.name, encoding)
-    # Excel's own way of naming the separator, a first line of its own.
-    if excel := re.match(r"sep=(.)\r?\n", text):
-        text, separator = text[excel.end() :], separator or excel[1]
-    try:
-        sep = separator or _sniff_separator(text, path.name)
-    except csv.Error as error:
-        raise DataError(f"{path.name} is no table: {error}.", hint=_SEPARATED) from error
+    text, sep = _separated(text, separator, path.name)
     header, rows, notes = _cells(text, sep, path.name)
     frame = pd.DataFrame(rows, columns=pd.Index(header), dtype=object)
     if used == "cp1252":
         notes.append("the file is not UTF-8; it was read as Latin-1 (Windows-1252)")
     return TextTable(frame, used, sep, decimal or _sniff_decimal(frame, path.name), tuple(notes))
+
+
+def header_of(path: Path) -> tuple[str, ...]:
+    """Return the names of a CSV-like file's columns as `read_text_table` does, from its beginning alone.
+
+    Raises:
+        DataError: for what is no such file, or has a repeated column name.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_HEAD_BYTES)
+    except OSError as error:
+        raise DataError(f"{path.name} cannot be read: {error.strerror}.", hint="Check the path.") from error
+    wide = tuple(mark for mark, encoding in _MARKS if encoding != "utf-8-sig")
+    if len(raw) == _HEAD_BYTES and b"\n" in raw and not raw.startswith(wide):
+        raw = raw[: raw.rindex(b"\n")]  # not in the midst of a character
+    text, sep = _separated(_decode(raw, path.name, None)[0], None, path.name)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=sep, strict=True)
+    try:
+        first = next((row for row in rows if any(row)), [])
+    except csv.Error as error:
+        raise DataError(f"{path.name} is no table: {error}.", hint=_SEPARATED) from error
+    return tuple(_header([cell.strip() for cell in first], path.name, []))
 
 
 def _read(path: Path, limit: int) -> bytes:
@@ -135,6 +154,17 @@ def _decode(raw: bytes, file: str, encoding: str | None) -> tuple[str, str]:
     raise DataError(
         f"{file} is not {tried[0]} text.", hint="Save it as UTF-8, or give its `encoding` where there is a mapping."
     )
+
+
+def _separated(text: str, separator: str | None, name: str) -> tuple[str, str]:
+    """Return a file's table, and what lies between its cells."""
+    # Excel's own way of naming the separator, a first line of its own.
+    if excel := re.match(r"sep=(.)\r?\n", text):
+        text, separator = text[excel.end() :], separator or excel[1]
+    try:
+        return text, separator or _sniff_separator(text, name)
+    except csv.Error as error:
+        raise DataError(f"{name} is no table: {error}.", hint=_SEPARATED) from error
 
 
 def _sniff_separator(text: str, name: str) -> str:

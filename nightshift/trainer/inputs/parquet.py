@@ -99,6 +99,21 @@ class Source:
                         start += len(frame)
 
 
+def names_of(file: Path) -> list[str]:
+    """Return the names of a Parquet file's columns.
+
+    Raises:
+        TableError: when there is no such file, or it is no Parquet.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return _known(pq.read_schema(file))
+    except (OSError, pa.ArrowException) as error:
+        raise TableError(f"{file.name} cannot be read. Expected a Parquet file, got: {first_line(error)}.") from None
+
+
 def source_of(
     path: str | Path, target: str, beside: Sequence[str | None] = (), columns: Sequence[str] | None = None
 ) -> Source:
@@ -125,7 +140,7 @@ def source_of(
         raise TableError(f"{path} is a folder without Parquet files. Expected files *.parquet, got none.") from None
     except (OSError, pa.ArrowException) as error:
         raise TableError(f"{path} cannot be read. Expected a Parquet file, got: {first_line(error)}.") from None
-    known = [name for name in schema.names if not name.startswith(_INDEX)]
+    known = _known(schema)
     for file in files[1:]:
         lacking = set(known) - set(pq.read_schema(file).names)
         if lacking:
@@ -144,6 +159,10 @@ def source_of(
         )
     gaps = _flags_with_gaps(files, [name for name in chosen if pa.types.is_boolean(schema.field(name).type)])
     return Source(files, tuple(chosen), gaps, n_rows, sum(_width(schema.field(name).type) for name in chosen))
+
+
+def _known(schema: pa.Schema) -> list[str]:
+    return [name for name in schema.names if not name.startswith(_INDEX)]
 
 
 def _flags_with_gaps(files: Sequence[Path], flags: Sequence[str]) -> frozenset[str]:

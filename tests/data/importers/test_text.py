@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nightshift.data.importers.text import read_text_table
+from nightshift.data.importers.text import header_of, read_text_table
 from nightshift.errors import DataError
 
 TABLE = "zeit;wärme;n\n2025-01-01;1,5;3\n2025-01-02;-2,25;4\n"
@@ -134,3 +134,24 @@ def test_one_number_that_can_only_be_a_decimal_settles_the_comma(tmp_path: Path,
 
 def test_a_comma_that_the_mapping_explains_is_not_asked_about(tmp_path: Path) -> None:
     assert read_text_table(write(tmp_path, "ts;a\n1;1,234\n"), decimal=",").decimal == ","
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "latin-1"])
+@pytest.mark.parametrize("rows", [1, 30_000])
+def test_the_header_is_told_from_the_beginning_alone(tmp_path: Path, encoding: str, rows: int) -> None:
+    """Whatever byte the part that is read ends in the midst of."""
+    file = write(tmp_path, "\nzeit; wärme ;;n\n" + "2025-01-01;1,5;ä;3\n" * rows, encoding)
+    assert header_of(file) == tuple(read_text_table(file).frame.columns) == ("zeit", "wärme", "column_3", "n")
+
+
+def test_a_header_alone_is_refused_as_the_table_would_be(tmp_path: Path) -> None:
+    assert header_of(write(tmp_path, "sep=|\na|b\n1|2\n")) == ("a", "b")
+    for content, said in (
+        (b"PK\x03\x04", "a ZIP archive"),
+        ("a,a\n1,2\n", "more than once"),
+        ('a,"b\n', "is no table"),
+    ):
+        with pytest.raises(DataError, match=said):
+            header_of(write(tmp_path, content))
+    with pytest.raises(DataError, match="cannot be read"):
+        header_of(tmp_path / "nothing.csv")
