@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,7 +20,7 @@ from nightshift.dashboard.runs import ENDED, CellStatus, JobStatus
 from nightshift.errors import ServiceError, UnknownNameError, without_credentials
 from nightshift.plan.records import PROGRESS, work_folder
 from nightshift.progress import ProgressEvent, Tail
-from nightshift.settings import Home
+from nightshift.settings import Home, without_places
 
 _POLL_S = 1.0
 #: A run sends its lines every two seconds, and several processes do: what is older may come later.
@@ -33,6 +33,8 @@ _LINGER_S = 10.0
 _EARLIER, _MOST = 2_000, 20_000
 _EARLIER_BYTES = 1_000_000
 _LONGEST = 2_000
+#: Prefect's word after each task, without the task's name.
+_TASK_DONE = "Finished in state Completed()"
 #: Streams that are open at once.
 _STREAMS = 200
 
@@ -235,10 +237,15 @@ class LogTail:
         filters: dict[str, Any] = {"flow_run_id": {"any_": runs}}
         if self._newest is None:
             newest_first = {"logs": filters, "sort": "TIMESTAMP_DESC"}
-            return [_line(found) for found in reversed(await self._prefect.all("logs/filter", newest_first, _EARLIER))]
+            return self._lines_of(reversed(await self._prefect.all("logs/filter", newest_first, _EARLIER)))
         since = self._newest - timedelta(seconds=_LATE_S)
         body = {"logs": {**filters, "timestamp": {"after_": since.isoformat()}}, "sort": "TIMESTAMP_ASC"}
-        return [_line(found) for found in await self._prefect.all("logs/filter", body, _MOST)]
+        return self._lines_of(await self._prefect.all("logs/filter", body, _MOST))
+
+    def _lines_of(self, found: Iterable[Mapping[str, Any]]) -> list[LogLine]:
+        return [
+            _line(self._home, one) for one in found if not (one.get("task_run_id") and one["message"] == _TASK_DONE)
+        ]
 
     def _spoken(self, job: JobStatus) -> list[LogLine]:
         """Return what cells say for people: an epoch's figures, and lines of their own."""
@@ -298,10 +305,10 @@ def _told(event: ProgressEvent) -> bool:
     return event.spoken or (not event.step and not event.total)
 
 
-def _line(found: Mapping[str, Any]) -> LogLine:
+def _line(home: Home, found: Mapping[str, Any]) -> LogLine:
     at = datetime.fromisoformat(str(found["timestamp"]))
     level = logging.getLevelName(int(found.get("level") or logging.INFO))
-    return _made(at, level, str(found.get("message") or ""), str(found["id"]))
+    return _made(at, level, without_places(home, str(found.get("message") or "")), str(found["id"]))
 
 
 def _said(name: str, event: ProgressEvent) -> LogLine:

@@ -226,7 +226,10 @@ def name_of(run: Run, cells: Sequence[CellStatus]) -> str:
     subjects = {cell.name.rsplit(".", 2)[0] for cell in cells}
     if len(subjects) == 1:
         return f"{subjects.pop()}: {', '.join(cell.family for cell in cells)}"
-    return f"{len(subjects)} machines, {len(cells)} models" if cells else run.name
+    if cells:
+        return f"{len(subjects)} machines, {len(cells)} models"
+    # One that an event or the schedule asks for has a made-up name until it begins.
+    return "fleet" if run.flow == FLEET else run.name
 
 
 def _ref(given: Mapping[str, Any], family: str) -> CellRef:

@@ -141,6 +141,13 @@ def test_an_end_is_told_of_what_has_ended_alone() -> None:
     assert asyncio.run(_ending(RUN, cast("Service", SimpleNamespace(jobs=jobs)))) is None
 
 
+def test_that_a_nameless_task_is_done_is_no_line_and_the_home_goes_by_its_name(tmp_path: Path) -> None:
+    server, jobs = Server("Finished in state Completed()", f"wrote {tmp_path}/reports/x.html"), Jobs(status="completed")
+    server.lines.append({**told("Finished in state Completed()", LONG_AGO), "task_run_id": str(uuid.uuid4())})
+    said = [line.text for line in heard(Home(tmp_path), server, jobs)]
+    assert sorted(said) == ["Finished in state Completed()", "wrote $NIGHTSHIFT_HOME/reports/x.html"]
+
+
 def test_a_run_that_was_deleted_ends_its_stream(tmp_path: Path) -> None:
     server, jobs = Server("hello"), Jobs()
 
@@ -157,7 +164,7 @@ def test_what_is_known_is_kept_no_longer_than_it_may_come_again(
     monkeypatch.setattr(logs, "_MOST", 10)
     tail = logs.LogTail(RUN, Home(tmp_path), Server(), Jobs().status)
     for second in range(100):
-        tail._take([logs._line(told("x", LONG_AGO + timedelta(seconds=second)))])
+        tail._take(tail._lines_of([told("x", LONG_AGO + timedelta(seconds=second))]))
     assert len(tail._known) <= 12
     assert tail._dropped == 90
 

@@ -3,6 +3,7 @@ unseen, and Start comes back."""
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
+from fastapi.sse import EventSourceResponse, ServerSentEvent
 from playwright.sync_api import Browser, Page, expect
 from starlette.staticfiles import StaticFiles
 from support.browser import browser
@@ -31,6 +33,14 @@ _PAGE = """{% extends "base.html.j2" %}
 <div id="now" hx-get="/now" hx-trigger="every 100ms" hx-select="#now" hx-swap="outerHTML">well</div>
 <form action="/nowhere"><button id="start">Start</button></form>
 {% endblock %}"""
+
+_RUN_PAGE = """{% extends "base.html.j2" %}
+{% block scripts %}<script src="/static/running.js" defer></script>{% endblock %}
+{% block main %}<h1>Run</h1><pre id="log" data-source="/log"></pre>
+<p id="log-said"></p><button id="log-newest" hidden>Newest</button>
+{% endblock %}"""
+#: As they come: a run's own lines reach Prefect after what is read from its files.
+_SAID = [("2026-01-01T12:00:05Z", "later"), ("2026-01-01T12:00:01Z", "earlier"), ("2026-01-01T12:00:06Z", "last")]
 
 
 @dataclass
@@ -62,6 +72,16 @@ def shop() -> Iterator[Shop]:
         if found.wrong:
             return faults.answer(request, HTTPStatus.SERVICE_UNAVAILABLE, found.wrong, "Wait.")
         return HTMLResponse(environment().from_string(_PAGE).render(request=request, path="/", user=None))
+
+    @app.get("/run")
+    def run(request: Request) -> Response:
+        return HTMLResponse(environment().from_string(_RUN_PAGE).render(request=request, path="/", user=None))
+
+    @app.get("/log", response_class=EventSourceResponse)
+    def log() -> Iterator[ServerSentEvent]:
+        for at, text in _SAID:
+            yield ServerSentEvent(event="log", data={"at": at, "level": "INFO", "text": text})
+        yield ServerSentEvent(event="end", data={"status": "completed"})
 
     @app.get("/nowhere", status_code=204)
     def nowhere() -> None:
@@ -135,3 +155,9 @@ def _polls(page: Page, shop: Shop) -> None:
     while shop.asked < enough:
         assert time.monotonic() < until, "it polls no more"
         page.wait_for_timeout(50)
+
+
+def test_a_log_stands_in_the_order_in_which_it_was_said(page: Page, shop: Shop) -> None:
+    page.goto(f"{shop.address}/run")
+    expect(page.locator("#log-said")).to_have_text("The run has ended.")
+    expect(page.locator("#log .line")).to_have_text([re.compile(word) for word in ("earlier", "later", "last")])

@@ -14,14 +14,16 @@ function follow(log) {
   const toEnd = () => (log.scrollTop = log.scrollHeight);
   const write = () => {
     drawn = 0;
-    const lines = document.createDocumentFragment();
     for (const {at, level, text} of waiting.splice(0).slice(-MOST_LINES)) {
-      const line = document.createElement("span");
+      const line = document.createElement("span"), moment = new Date(at);
       line.className = `line ${level.toLowerCase()}`;
-      line.textContent = `${clock.format(new Date(at))}  ${level === "INFO" ? "" : `${level} `}${text}\n`;
-      lines.append(line);
+      line.textContent = `${clock.format(moment)}  ${level === "INFO" ? "" : `${level} `}${text}\n`;
+      line.dataset.at = moment.getTime();
+      // Some lines come seconds after later ones: runs send theirs to Prefect in packets.
+      let later = null, last = log.lastElementChild;
+      while (last && Number(last.dataset.at) > moment.getTime()) [later, last] = [last, last.previousElementSibling];
+      log.insertBefore(line, later);
     }
-    log.append(lines);
     while (log.childElementCount > MOST_LINES) log.firstElementChild.remove();
     if (along) toEnd();
   };
