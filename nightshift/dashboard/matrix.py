@@ -42,6 +42,8 @@ WORDS: tuple[Word, ...] = get_args(Word)
 
 #: What is older than this is looked after when somebody asks; they wait for it so long at most.
 _OLD_S, _WAIT_S = 3.0, 0.05
+#: Whom nobody has gone before for so long would see what stood then, and waits a little longer.
+_LONG_AGO_S, _LONG_WAIT_S = 15.0, 1.0
 #: How long somebody waits who needs the first reading, or what has just happened to be in it.
 _PATIENCE_S = 20.0
 #: What no file tells (a champion's age, a file altered in place) shows within this, so many machines at a time.
@@ -221,10 +223,11 @@ class FleetMatrix:
             NightshiftError: when it could never be read.
             ServiceError: when its first reading takes long.
         """
+        wait_s = _WAIT_S if time.monotonic() - self._read_at < _LONG_AGO_S else _LONG_WAIT_S
         reading = self._look(always=now)
         if reading is not None:
             with suppress(StillReadingError):
-                return reading.result(_PATIENCE_S if now or self._matrix is None else _WAIT_S)
+                return reading.result(_PATIENCE_S if now or self._matrix is None else wait_s)
         if self._matrix is None:
             raise ServiceError("The fleet is still being read for the first time.", hint="Load the page again.")
         return self._matrix

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,17 @@ def test_a_change_of_champion_is_seen(fleet: FleetMatrix, own: Home) -> None:
     champion = _cell(fleet, "classification").champion
     assert champion is not None
     assert champion.version == 1
+
+
+def test_who_comes_after_a_long_time_sees_what_stands_now(fleet: FleetMatrix, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = fleet._machines
+    monkeypatch.setattr(fleet, "_machines", lambda: (time.sleep(0.2), read())[1])
+    before = fleet.get(now=True)
+    fleet._read_at = time.monotonic() - 5
+    assert fleet.get() is before, "who asks all the time waits for nobody"
+    fleet.get(now=True)
+    fleet._read_at, asked_at = time.monotonic() - 60, datetime.now(UTC)
+    assert fleet.get().as_of >= asked_at
 
 
 def test_a_bundle_that_is_gone_is_seen(fleet: FleetMatrix, own: Home) -> None:
