@@ -30,9 +30,8 @@ from nightshift.plan.batch import (
     BatchOutcome,
     CellRef,
     each_once,
-    forget_stops,
+    hearing_stops,
     is_to_stop,
-    listen_for_stops,
 )
 from nightshift.plan.outcome import CellOutcome, outcome_of_error
 from nightshift.settings import home
@@ -160,8 +159,7 @@ def _run_all(
         if options.runner == "dask":
             batch = held.enter_context(DaskBatch(place, cells, options, run_id=run_id, should_stop=stop.asked, gpu=gpu))
         else:
-            held.callback(forget_stops, place, own_id)
-            listen_for_stops(place, own_id)
+            held.enter_context(hearing_stops(place, own_id))
             named = partial(is_to_stop, place, own_id)
             batch = held.enter_context(
                 Batch(

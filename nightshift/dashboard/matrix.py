@@ -43,7 +43,7 @@ WORDS: tuple[Word, ...] = get_args(Word)
 #: What is older than this is looked after when somebody asks; they wait for it so long at most.
 _OLD_S, _WAIT_S = 3.0, 0.05
 #: Whom nobody has gone before for so long would see what stood then, and waits a little longer.
-_LONG_AGO_S, _LONG_WAIT_S = 15.0, 1.0
+_LONG_AGO_S, _LONG_WAIT_S = 15.0, 0.2
 #: How long somebody waits who needs the first reading, or what has just happened to be in it.
 _PATIENCE_S = 20.0
 #: What no file tells (a champion's age, a file altered in place) shows within this, so many machines at a time.

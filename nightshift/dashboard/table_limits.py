@@ -22,10 +22,11 @@ _LIMITS = ("memory_mb", "threads", "device", "backend", "beyond_memory", "retrie
 #: (`estimator__train_dir`).
 _OF_PLACES = re.compile(
     r"(?:^|_)(?:dir|file|filename|path|folder|borders|hosts?|port|address|ur[il]|machines|machine_list|mlist)$"
-    r"|snapshot|allow_writing"
+    r"|^(?:nodes|workers|num_machines?|fs|forced_?splits|forcedbins|(?:input_)?model|(?:model_)?(?:in|input|output|out)|data"
+    r"|train|test|valid|train_data|test_data|valid_data)$|snapshot|allow_writing"
 )
 #: What a parameter may hold where it is a text: words such as `balanced` and `multi:softprob`, no path and no address.
-_WORDS = re.compile(r"[\w@+=,;: -]*")
+_WORDS = re.compile(r"(?!.*[: ]\d)[\w@+=,;: -]*")
 #: A run to begin from is named by its id.
 _PATH_LIKE = re.compile(r"[/\\]|^\.|\.pt$")
 _TABLES = (".csv", ".parquet")

@@ -51,9 +51,7 @@ def whole(run: Run, cells: Sequence[CellStatus], now: datetime, bar: Bar | None 
         return JobStatus(**facts, **{name: getattr(cells[0], name) for name in taken}, cells=tuple(cells))
     at_work = [cell for cell in cells if cell.status == "running"]
     step = "; ".join([f"{_done(cells)} of {len(cells)} done"] + [f"{c.family}: {c.current_step}" for c in at_work[:2]])
-    left = [cell.remaining_s for cell in at_work if cell.remaining_s is not None]
-    all_begun = len(at_work) + _done(cells) == len(cells)
-    facts |= {"cells": tuple(cells), "remaining_s": max(left) if left and all_begun else None}
+    facts |= {"cells": tuple(cells), "remaining_s": _left_s(cells)}
     if not cells:
         event = next(iter(bar.events.values()), None) if bar else None
         step = step_of(event, "running", run) if event else "Running"
@@ -73,7 +71,8 @@ def of_batches(run: Run, batches: Sequence[Run], known: Mapping[str, JobStatus],
     cells = tuple(_as_cell(batch, known.get(batch.id)) for batch in batches)
     percent = _mean(cells, [_size(batch) for batch in batches]) if cells else 0.0
     step = f"{_done(cells)} of {len(cells)} batches" if cells else "Running"
-    return JobStatus(**_facts(run, now), name=run.name, family="", cells=cells, **_together(run, percent, step))
+    facts = _facts(run, now) | {"name": name_of(run, ()), "cells": cells, "remaining_s": _left_s(cells)}
+    return JobStatus(**facts, family="", **_together(run, percent, step))
 
 
 def _size(batch: Run) -> int:
@@ -104,6 +103,13 @@ def _facts(run: Run, now: datetime) -> dict[str, Any]:
 
 def _done(cells: Sequence[CellStatus]) -> int:
     return sum(cell.status in ENDED for cell in cells)
+
+
+def _left_s(cells: Sequence[CellStatus]) -> float | None:
+    """Return what is left of cells that have all begun, by the one that takes longest; None where nobody knows."""
+    at_work = [cell for cell in cells if cell.status == "running"]
+    left = [cell.remaining_s for cell in at_work if cell.remaining_s is not None]
+    return max(left) if left and len(at_work) + _done(cells) == len(cells) else None
 
 
 def _mean(cells: Sequence[CellStatus], weights: Sequence[int]) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +13,7 @@ from nightshift import families
 from nightshift.errors import NightshiftError
 from nightshift.families import ALIASES
 from nightshift.files import write_atomic
+from nightshift.plan import lock
 from nightshift.plan.cell import Cell
 from nightshift.plan.options import TrainOptions
 from nightshift.plan.outcome import CellOutcome, ended_badly, gravest
@@ -138,14 +140,31 @@ class CapacityError(NightshiftError):
     """This machine has too little memory or disk for what is planned."""
 
 
-def listen_for_stops(home: Home, run_id: str) -> None:
-    """Say that the batch of a flow run is at work in this home, and hears of single cells to stop."""
-    write_atomic(_stop_file(home, run_id, ""), b"")
+@contextmanager
+def hearing_stops(home: Home, run_id: str) -> Iterator[None]:
+    """Say, while the body runs, that a flow run's batch is at work in this home and hears of single cells to stop.
+
+    It ends with its process, however that ends; what was asked is forgotten then.
+    """
+    with ExitStack() as held:
+        # An earlier try of the run that has not quite died yet may have it.
+        with suppress(lock.BusyError):
+            held.enter_context(lock.held(home, _hearing(run_id)))
+            held.callback(lock.forget, home, _hearing(run_id))
+        try:
+            yield
+        finally:
+            for path in (home.run / "stops").glob(f"{run_id}.*"):
+                path.unlink(missing_ok=True)
 
 
 def hears_stops(home: Home, run_id: str) -> bool:
     """Whether it does: one on a machine with a home of its own never hears of them, nor does one before its start."""
-    return _stop_file(home, run_id, "").exists()
+    return lock.is_held(home, _hearing(run_id))
+
+
+def _hearing(run_id: str) -> str:
+    return f"{run_id}.stops"
 
 
 def ask_to_stop(home: Home, run_id: str, name: str) -> None:
@@ -156,12 +175,6 @@ def ask_to_stop(home: Home, run_id: str, name: str) -> None:
 def is_to_stop(home: Home, run_id: str, name: str) -> bool:
     """Whether somebody has asked for that."""
     return _stop_file(home, run_id, name).exists()
-
-
-def forget_stops(home: Home, run_id: str) -> None:
-    """Remove what was asked of a batch that has ended."""
-    for path in (home.run / "stops").glob(f"{run_id}.*"):
-        path.unlink(missing_ok=True)
 
 
 def _stop_file(home: Home, run_id: str, name: str) -> Path:

@@ -22,7 +22,7 @@ from nightshift.dashboard.runs import JobStatus, Run
 from nightshift.dashboard.standing import Desk
 from nightshift.dashboard.starting import ConflictError
 from nightshift.errors import ServiceError
-from nightshift.plan.batch import forget_stops, hears_stops, is_to_stop, listen_for_stops
+from nightshift.plan.batch import hearing_stops, hears_stops, is_to_stop
 from nightshift.settings import Home
 
 CELLS = [{"subject": SUBJECT, "family": family, "target": "pi"} for family in ("anomaly", "rul")]
@@ -259,11 +259,11 @@ def test_one_model_is_stopped_where_its_batch_hears_of_it_and_refused_where_it_d
         with pytest.raises(ConflictError, match="on another machine") as refused:
             await board.cancel(f"{run_id}.{digits}", "ada")
         assert refused.value.hint == f"Cancel the whole: {run_id}"
-        listen_for_stops(home, run_id)
+        with hearing_stops(home, run_id):
+            assert not is_to_stop(home, run_id, cells[0].name)
+            await board.cancel(f"{run_id}.{digits}", "ada")
+            assert (is_to_stop(home, run_id, cells[0].name), is_to_stop(home, run_id, cells[1].name)) == (True, False)
         assert not is_to_stop(home, run_id, cells[0].name)
-        await board.cancel(f"{run_id}.{digits}", "ada")
-        assert (is_to_stop(home, run_id, cells[0].name), is_to_stop(home, run_id, cells[1].name)) == (True, False)
-        forget_stops(home, run_id)
         assert not hears_stops(home, run_id)
         await board.stop()
 
@@ -276,7 +276,7 @@ def test_a_run_of_the_fleet_goes_on_with_its_batches(home: Home, monkeypatch: py
     again = run_of("RUNNING", name="pi-pool 1 of 2, try 2", deployment_id="d", parent_task_run_id="p")
     ended = run_of("COMPLETED", name="pi-pool 2 of 2", deployment_id="d", parent_task_run_id="p")
     before = str(uuid.uuid4())
-    server = Server(run_of("RUNNING", flow_id="n", name="fleet", parameters={"continues": before}), again)
+    server = Server(run_of("RUNNING", flow_id="n", name="curious-otter", parameters={"continues": before}), again)
     server.given = [crashed, again, ended]
     server.bars = [bar_of(again["id"], 0, f"- {SUBJECT}.anomaly.pi: train 5/10")]
     (fleet, _) = (run["id"] for run in server.runs)

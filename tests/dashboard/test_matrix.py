@@ -117,7 +117,7 @@ def test_a_change_of_champion_is_seen(fleet: FleetMatrix, own: Home) -> None:
 
 def test_who_comes_after_a_long_time_sees_what_stands_now(fleet: FleetMatrix, monkeypatch: pytest.MonkeyPatch) -> None:
     read = fleet._machines
-    monkeypatch.setattr(fleet, "_machines", lambda: (time.sleep(0.2), read())[1])
+    monkeypatch.setattr(fleet, "_machines", lambda: (time.sleep(0.1), read())[1])
     before = fleet.get(now=True)
     fleet._read_at = time.monotonic() - 5
     assert fleet.get() is before, "who asks all the time waits for nobody"

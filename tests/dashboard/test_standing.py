@@ -201,7 +201,7 @@ def test_a_flow_without_cells_is_told_by_its_bar_with_its_step(own: Home) -> Non
 
 def test_a_run_of_the_fleet_is_as_far_as_the_cells_of_its_batches(own: Home) -> None:
     """Batches are given as they stand in the plan; one has ended, of one nobody knows more than Prefect."""
-    fleet = replace(a_run("train-fleet", "RUNNING", parameters={}), name="fleet")
+    fleet = replace(a_run("train-fleet", "RUNNING", parameters={}), name="curious-otter")
     nothing = of_batches(fleet, [], {}, NOW)
     assert (nothing.progress, nothing.current_step, is_silent(fleet, nothing)) == (0, "Running", False)
     given = [
@@ -209,8 +209,14 @@ def test_a_run_of_the_fleet_is_as_far_as_the_cells_of_its_batches(own: Home) -> 
         for n, state in enumerate(("COMPLETED", "RUNNING", "RUNNING", "PENDING"), 1)
     ]
     given[1].parameters["cells"] *= 5
-    known = {"2": standing(own, given[1]).model_copy(update={"progress": 40.0, "current_step": "2 of 5 done"})}
+    known = {
+        "2": standing(own, given[1]).model_copy(
+            update={"progress": 40.0, "current_step": "2 of 5 done", "remaining_s": 60}
+        )
+    }
     found = of_batches(fleet, given, known, NOW)
+    assert found.remaining_s is None, "one has not begun"
+    assert of_batches(fleet, given[:2], known, NOW).remaining_s == 60
     assert (found.progress, found.current_step) == (37.5, "1 of 4 batches")
     assert [(c.job_id, c.name, c.status, c.progress, c.current_step) for c in found.cells] == [
         ("1", "pi-pool 1 of 4", "completed", 100, "Done"),

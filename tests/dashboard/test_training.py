@@ -121,9 +121,16 @@ def test_files_of_the_server_are_no_start_of_a_policy(trained: Home) -> None:
 
 @pytest.mark.parametrize("kind", ["classification", "regression", "batch"])
 def test_members_of_an_ensemble_name_no_places_on_the_server(trained: Home, kind: str) -> None:
-    for given in ({"CAT": {"train_dir": "x"}}, {"GBM": {"forcedsplits_filename": "x"}}, {"GBM": {"machines": "x"}}):
+    for given in (
+        {"CAT": {"train_dir": "x"}},
+        {"GBM": {"forcedsplits_filename": "x"}},
+        {"GBM": {"machines": "x"}},
+        {"GBM": {"nodes": "x"}},
+        {"GBM": {"fs": "x"}},
+    ):
         assert "is about files" in refusal(trained, kind, settings={"hyperparameters": given})
-    assert "may hold words" in refusal(trained, kind, settings={"hyperparameters": {"GBM": {"x": "/tmp/x"}}})
+    for text in ("/tmp/x", "db:5432", "db 5432"):
+        assert "may hold words" in refusal(trained, kind, settings={"hyperparameters": {"GBM": {"x": text}}})
     harmless = {"GBM": {"num_leaves": 7, "boosting_type": "goss"}}
     assert planned(trained, kind, settings={"hyperparameters": harmless}, force=True)
 
