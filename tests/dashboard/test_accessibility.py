@@ -73,7 +73,7 @@ def test_without_scripts_models_are_found_tried_and_read(opened: Browser, addres
     with page_of(opened, scripts=False) as page:
         page.goto(address)
         expect(page.get_by_role("row", name=re.compile(SUBJECT))).to_contain_text("fresh")
-        page.get_by_role("link", name="Train", exact=True).click()
+        page.get_by_role("navigation", name="Pages").get_by_role("link", name="Train", exact=True).click()
         page.get_by_label("Whose models").select_option(SUBJECT)
         page.get_by_role("button", name="Show what fits it").click()
         expect(page.locator("input[name=families][value=anomaly]")).to_be_visible()

@@ -60,7 +60,7 @@ def page(address: str) -> Iterator[Page]:
 
 def test_a_machine_is_chosen_trained_and_its_model_taken_and_tried(page: Page, address: str) -> None:
     page.goto(address)
-    page.get_by_role("link", name="Train", exact=True).click()
+    page.get_by_role("navigation", name="Pages").get_by_role("link", name="Train", exact=True).click()
     page.get_by_label("Whose models").select_option(SUBJECT)
     page.get_by_label("All that fit").uncheck()
     page.locator("input[name=families][value=anomaly]").check()
