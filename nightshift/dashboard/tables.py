@@ -16,12 +16,21 @@ def table_files(home: Home) -> dict[str, str]:
     """Return the files in `data/tables`, which a page offers: name -> path from the home."""
     folder, found = home.data / "tables", {}
     with suppress(OSError):
-        for name in sorted(path.name for path in folder.iterdir() if path.name[0] != "."):
-            path = (folder / name).relative_to(home.root).as_posix()
-            with suppress(UsageError):
-                table_file(home, path)
+        for name in sorted(path.name for path in folder.iterdir()):
+            if path := file_named(home, name):
                 found[name] = path
     return found
+
+
+def file_named(home: Home, name: str) -> str:
+    """Return the path, from the home on, of a file in `data/tables`; "" for none."""
+    if not name or name[0] == "." or Path(name).name != name:
+        return ""
+    path = (home.data / "tables" / name).relative_to(home.root).as_posix()
+    with suppress(UsageError):
+        table_file(home, path)
+        return path
+    return ""
 
 
 def columns_of(file: Path) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import re
 import secrets
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,7 +17,7 @@ from nightshift import families
 from nightshift.dashboard.fitting import families_for
 from nightshift.dashboard.runs import BATCH as BATCH_FLOW
 from nightshift.dashboard.runs import TABLE, Run, refs_of
-from nightshift.dashboard.tables import table_files
+from nightshift.dashboard.tables import file_named
 from nightshift.dashboard.training import BATCH, ESTIMATOR_KIND, MEMBER_KEYS, TrainRequest
 from nightshift.data.groups import DRIVING, ESTIMATOR, MACHINE, TARGETS, group_of
 from nightshift.data.store import current, subjects
@@ -152,7 +152,7 @@ def filled(given: FormData | QueryParams, *, sent: bool = False) -> Filled:
 
 def request_of(home: Home, form: Filled) -> tuple[str, TrainRequest] | None:
     """Return the kind of training and the request that a form means; None with `errors` where it means none."""
-    file = table_files(home).get(form.machine)
+    file = file_named(home, form.machine)
     if not file and form.values["of"] == ESTIMATOR and form.machine and not group_named(home, form.machine):
         form.errors["machine"] = f"There is no table “{form.machine[:80]}”. Choose one of the list."
         return None
@@ -205,7 +205,7 @@ def refuse(home: Home, form: Filled, error: NightshiftError) -> None:
     if isinstance(error, UnknownNameError) and f"'{form.machine}'" in error.what:
         form.errors["machine"] = said
         return
-    of_table = form.machine in table_files(home)
+    of_table = bool(file_named(home, form.machine))
     named = _NAMED_OF_TABLE if of_table else _NAMED | ({"model": "model"} if form.values["model"] else {})
     # The longest name first: `preset` is a part of `quality_preset`.
     for name in sorted(named, key=len, reverse=True):
@@ -227,7 +227,7 @@ def offers(home: Home, subject: str, target: str = "") -> tuple[str, tuple[Offer
     """Return the target that is meant, and the families that fit a subject; none for one that is not there."""
     group = group_named(home, subject)
     chosen = target if target in targets(home) else TARGETS[group or MACHINE]
-    if not group or subject in table_files(home):
+    if not group or file_named(home, subject):
         return chosen, ()
     return chosen, tuple(_offer(home, subject, name, chosen) for name in families_for(home, subject, group))
 
@@ -236,7 +236,7 @@ def group_named(home: Home, subject: str) -> str:
     """Return the group of what has data, or of a table's file; "" for anything else."""
     if subject in subjects(home):
         return _group(home, subject)
-    return ESTIMATOR if subject in table_files(home) else ""
+    return ESTIMATOR if file_named(home, subject) else ""
 
 
 def usual_families(group: str, offered: tuple[Offer, ...]) -> tuple[tuple[str, ...], bool]:
@@ -321,14 +321,15 @@ def again(home: Home, run: Run) -> str:
 def _table_again(home: Home, run: Run) -> str:
     """Return the address for a table's file, where the page offers it and has fields for all that was asked for."""
     given = run.parameters
-    name = next((name for name, path in table_files(home).items() if path == given.get("file")), "")
+    name = PurePosixPath(str(given.get("file"))).name
     try:
         asked = TableOptions.model_validate(given.get("options") or {})
     except ValidationError:
         return ""
     told = {"cv_folds": asked.settings.get("cross_validation"), "seed": asked.settings.get("random_state")}
     bare = asked.model_copy(update={"settings": {}, "subject": "", "device_class": TARGETS[ESTIMATOR]})
-    if not name or bare != TableOptions() or not asked.settings.keys() <= {"cross_validation", "random_state"}:
+    offered = file_named(home, name) == given.get("file")
+    if not offered or bare != TableOptions() or not asked.settings.keys() <= {"cross_validation", "random_state"}:
         return ""
     values = {"machine": name, "column": given.get("target"), "model": given.get("model"), "called": asked.subject}
     values |= {"target": asked.device_class, **told}

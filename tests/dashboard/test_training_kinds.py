@@ -83,6 +83,7 @@ def test_policies_are_trained_on_scenarios_one_family_as_a_beginning(home: Home,
     fields = Fields(html)
     assert [one["value"] for one in fields.found["families"]] == ["ppo", "sac", "bc", "gail", "cimrl"]
     assert (fields.ticked("families"), fields.ticked("all")) == ({"ppo"}, set())
+    assert Fields(client.get("/train?machine=adplanning&all=1").text).ticked("all") == {"1"}
     assert (fields["minutes"]["value"], fields["steps"]["value"]) == ("", "")
     assert "<option selected>quick</option>" in html
     assert "at most 15 min" in html

@@ -77,16 +77,17 @@ def _page(request: Request, home: Home, user: User, form: Filled, status: HTTPSt
     every = [one for ids in choices.values() for one in ids]
     if not form.machine and len(every) == 1:
         form.values["machine"] = every[0]
+    # To a subject of another group neither time limit nor preset nor target means the same.
+    moved = request.method == "GET" and bool(asked_for) and of != asked_for
     if request.method == "GET":
-        # To a subject of another group neither time limit nor preset nor target means the same.
-        moved = bool(asked_for) and of != asked_for
         begins = training_form.usual(of)
         form.values |= {k: v for k, v in begins.items() if moved or k not in request.query_params}
         if moved:
             form.values["target"] = ""
     target, offered = training_form.offers(home, form.machine, form.values["target"])
     fitting = {one.name for one in offered}
-    if not form.errors and not fitting.intersection(form.families):
+    all_meant = bool(request.query_params.get("all")) and not moved
+    if not form.errors and not all_meant and not fitting.intersection(form.families):
         # Another subject was chosen, whose data are for other families.
         form.families, form.whole = training_form.usual_families(of, offered)
     usual, own = training_form.presets(offered)
