@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import json
+import os
+import shutil
 import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,9 +18,10 @@ from fastapi.testclient import TestClient
 from support.machine import SUBJECT
 
 from nightshift.dashboard import downloads
+from nightshift.dashboard.api.models import Sent
 from nightshift.dashboard.models import ModelId
 from nightshift.edge.runtime import Model
-from nightshift.errors import CorruptFileError
+from nightshift.errors import CorruptFileError, ServiceError
 from nightshift.settings import Home
 from nightshift.tracking import versioning
 
@@ -75,28 +80,98 @@ def test_a_bundle_that_is_gone_comes_from_dvc(
     page = own_client.get(f"/models/{SUBJECT}/anomaly", params={"registry": True}).text
     assert "Not in this home, from DVC's copy: v1 " in page
     assert f"{ANOMALY}?target=pi&amp;version=1" in page
+    brought = own.machinery / "dashboard" / "bundles" / name[:12]
+    (brought / "model.onnx").write_bytes(whole[:-1])
+    assert own_client.get(ANOMALY, params={"version": 1, "file": "onnx"}).content == whole, "a damaged copy is replaced"
     monkeypatch.setattr(versioning, "checkout", None)
     assert own_client.get(ANOMALY, params={"version": 1}).content[:2] == b"PK", "it is kept for a while"
 
 
-def test_a_bundle_that_is_nowhere_is_told_and_a_slow_dvc_keeps_nobody(
-    own_client: TestClient, own: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bundle_that_is_nowhere_is_told(own_client: TestClient, own: Home) -> None:
     (own.models / "anomaly" / SUBJECT / "pi" / "v1" / "model.onnx").unlink()
     answer = own_client.get(ANOMALY)
     assert answer.status_code == 409, answer.text
     assert "neither here nor in DVC" in answer.json()["detail"]
     assert f"nightshift train anomaly --subject {SUBJECT} --target pi --force" in answer.json()["hint"]
     assert "DVC&#39;s copy" in own_client.get("/downloads").text
-    ended = threading.Event()
-    monkeypatch.setattr(versioning, "checkout", lambda *_given: ended.wait(10))
-    monkeypatch.setattr(downloads, "_PATIENCE_S", 0.05)
+
+
+def test_a_slow_dvc_keeps_nobody_is_asked_once_and_its_failure_is_told(
+    own_client: TestClient, own: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (own.models / "anomaly" / SUBJECT / "pi" / "v1" / "model.onnx").unlink()
+    ended, asked = threading.Event(), []
+
+    def slow(*given: object) -> None:
+        asked.append(given)
+        ended.wait(10)
+        raise ServiceError("the remote is away.", hint="Plug it in.")
+
+    monkeypatch.setattr(versioning, "checkout", slow)
+    monkeypatch.setattr(downloads, "_PATIENCE_S", 0.2)
     try:
-        slow = own_client.get(ANOMALY)
+        with ThreadPoolExecutor(4) as many:
+            answers = list(many.map(lambda _: own_client.get(ANOMALY), range(4)))
+        assert {answer.status_code for answer in answers} == {503}
+        assert all("Ask again" in answer.json()["hint"] for answer in answers)
+        assert len(asked) == 1, "all share one fetch"
+        assert not any(thread.name == "dvc" and not thread.daemon for thread in threading.enumerate())
+        fetching = next(future for place, future in downloads._FETCHES.items() if own.root in place.parents)
+        for _ in range(downloads._FEW):
+            downloads._SEATS.acquire()
+        monkeypatch.setattr(downloads, "_PATIENCE_S", 20.0)
+        assert own_client.get(ANOMALY).status_code == 503, "nobody waits where enough do"
     finally:
         ended.set()
-    assert slow.status_code == 503
-    assert "Ask again" in slow.json()["hint"]
+        for _ in range(downloads._FEW):
+            downloads._SEATS.release()
+    fetching.exception(5)
+    told = own_client.get(ANOMALY)
+    assert told.status_code == 503
+    assert "the remote is away" in told.json()["detail"]
+    assert len(asked) == 1, "what was told is of the fetch that others asked for"
+    own_client.get(ANOMALY)
+    assert len(asked) == 2, "and it is told once"
+
+
+def test_few_are_kept_and_what_a_killed_fetch_left_goes(own: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundles = own.machinery / "dashboard" / "bundles"
+    for number in range(3):
+        for name in (f".{number}.scratch", f"b{number}"):
+            (bundles / name).mkdir(parents=True)
+            os.utime(bundles / name, (number, number))
+    monkeypatch.setattr(versioning, "checkout", lambda *given: given[-1].mkdir())
+    downloads._bring(own, "new", bundles / "new")
+    assert {folder.name for folder in bundles.iterdir()} == {"b1", "b2", "new"}
+
+
+@pytest.mark.parametrize("graph_alone", [True, False])
+def test_a_bundle_that_is_removed_under_way_arrives_whole_and_its_files_are_closed(
+    own: Home, graph_alone: bool
+) -> None:
+    folder = own.models / "anomaly" / SUBJECT / "pi" / "v1"
+    asked = ModelId(SUBJECT, "anomaly", "pi")
+    whole = b"".join(downloads.deliver(own, asked, graph_alone=graph_alone).content)
+
+    def opened() -> list[str]:
+        found = [Path(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
+        return [str(fd.readlink()) for fd in found if fd.is_symlink() and str(folder) in str(fd.readlink())]
+
+    gone = downloads.deliver(own, asked, graph_alone=graph_alone)
+    assert opened(), "all are open before the first byte"
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.disconnect"}
+
+    async def send(_message: object) -> None:
+        await asyncio.sleep(0)
+
+    asyncio.run(Sent(gone)({"type": "http", "asgi": {"spec_version": "2.3"}}, receive, send))
+    assert not opened(), "the client went away"
+    under_way = downloads.deliver(own, asked, graph_alone=graph_alone).content
+    shutil.rmtree(folder)
+    assert b"".join(under_way) == whole
+    assert not opened()
 
 
 def test_an_altered_bundle_does_not_leave(own_client: TestClient, own: Home) -> None:

@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.types import Receive, Scope, Send
 
 from nightshift.dashboard import models
 from nightshift.dashboard.auth import Operator, Viewer
-from nightshift.dashboard.downloads import deliver
+from nightshift.dashboard.downloads import Delivery, deliver
 from nightshift.dashboard.models import Change, ModelId
 from nightshift.dashboard.service import Service, Svc
 from nightshift.problems.evaluation import Figure
@@ -111,6 +112,22 @@ def figures(service: Svc, _user: Viewer, asked: Asked, version: VersionNumber | 
     return found.evaluation.figures if found and found.evaluation else []
 
 
+class Sent(StreamingResponse):
+    """A file on its way; what it holds open is closed at its end, or where whoever asked for it goes away."""
+
+    def __init__(self, found: Delivery) -> None:
+        headers = {"Content-Disposition": f'attachment; filename="{found.name}"', "X-Model-Version": str(found.version)}
+        super().__init__(found.content, media_type=found.media_type, headers=headers)
+        self._content = found.content
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._content.close()
+
+
 @router.get(
     "/download",
     response_class=StreamingResponse,
@@ -125,9 +142,7 @@ def download(
     file: Annotated[Literal["", "onnx"], Query(description="`onnx`: the graph alone")] = "",
 ) -> StreamingResponse:
     """Return a version's whole bundle as a zip, or its graph alone, held against the hashes that were registered."""
-    found = deliver(service.home, asked, version, variant=variant, graph_alone=file == "onnx")
-    headers = {"Content-Disposition": f'attachment; filename="{found.name}"', "X-Model-Version": str(found.version)}
-    return StreamingResponse(found.content, media_type=found.media_type, headers=headers)
+    return Sent(deliver(service.home, asked, version, variant=variant, graph_alone=file == "onnx"))
 
 
 @router.post("/promote")
