@@ -311,6 +311,11 @@ def without_places(home: Home, text: str) -> str:
     return found
 
 
+def is_own_file(address: str) -> bool:
+    """Whether an address is a file of the machine that names it: no address for whoever reads it elsewhere."""
+    return address.startswith(("/", "file:", "sqlite:"))
+
+
 def find_config(home: Home, kind: str, name: str) -> Path | None:
     """Return `configs/<kind>/<name>.yaml`, the user's before the shipped one; None when there is neither."""
     for folder in (home.configs, packaged_configs()):

@@ -18,11 +18,20 @@ from nightshift import families
 from nightshift.dashboard.config import sources, token_variables
 from nightshift.dashboard.prefect_api import PrefectApi
 from nightshift.dashboard.service import Service
-from nightshift.errors import without_credentials
+from nightshift.errors import NightshiftError, without_credentials
 from nightshift.family import Limits, time_limit_s
 from nightshift.plan.config import find_config, read_yaml, targets
 from nightshift.plan.fleet_config import load_fleet
-from nightshift.settings import NO_TELEMETRY, SECRETS, Home, git_state, packaged_configs, secret, without_places
+from nightshift.settings import (
+    NO_TELEMETRY,
+    SECRETS,
+    Home,
+    git_state,
+    is_own_file,
+    packaged_configs,
+    secret,
+    without_places,
+)
 from nightshift.tracking.report import Table
 from nightshift.validation import validated
 
@@ -32,8 +41,6 @@ _LIBRARIES = (
 )
 
 
-#: Addresses that are files of this machine.
-_FILES = ("/", "file:", "sqlite:")
 #: The presets that a page compares; AutoGluon has thirty more names.
 _PRESETS = 3
 
@@ -51,7 +58,7 @@ def places(home: Home, prefect_url: str, *, whole: bool) -> Table:
         ("Machine", f"{platform.node()}, {platform.machine()}, {os.cpu_count()} cores"),
     ]
     if not whole:
-        rows = [(name, "on this machine" if where.startswith(_FILES) else where) for name, where in rows]
+        rows = [(name, "on this machine" if is_own_file(where) else where) for name, where in rows]
     return _table(("what", "where"), rows)
 
 
@@ -109,34 +116,40 @@ class FamilySettings:
     Attributes:
         file: that its settings are from, "" where all are the code's own.
         table: setting, value, where it is from; of one that presets differ in, the value of each.
+        trouble: what is wrong with its file, "" where nothing is.
     """
 
     family: str
     file: str
     table: Table
+    trouble: str = ""
 
 
 def family_settings(home: Home, family: str) -> FamilySettings:
-    """Return a family's settings.
-
-    Raises:
-        ConfigError: when its file cannot be used.
-    """
+    """Return a family's settings, or why its file cannot be used: that keeps no other's back."""
     path = find_config(home, "families", family)
-    said = read_yaml(path) if path else {}
     file = without_places(home, str(path)) if path else ""
+    header = ("setting", "value", "from")
+    try:
+        return FamilySettings(family, file, _table(header, _family_rows(family, path, file)))
+    except NightshiftError as error:
+        return FamilySettings(family, file, _table(header, ()), without_places(home, without_credentials(str(error))))
+
+
+def _family_rows(family: str, path: Path | None, file: str) -> list[tuple[str, ...]]:
+    said = read_yaml(path) if path else {}
     kind = families.get(family).config
     usual = validated(kind, said, file)
     each = {p: validated(kind, {**said, "preset": p}, file) for p in kind.presets[:_PRESETS]}
     # How long a training may take is the preset's, where nobody says it.
     values = {p: dict(_flat(one)) | {"time_limit_s": time_limit_s(one)} for p, one in each.items()}
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for key, value in _flat(usual):
         by_preset = {p: _shown(own[key]) for p, own in values.items() if key in own}
         differs = key != "preset" and len(set(by_preset.values())) > 1
         told = "; ".join(f"{p}: {own}" for p, own in by_preset.items()) if differs else _shown(value)
         rows.append((key, told, "file" if key.partition(".")[0] in said else "preset" if differs else "default"))
-    return FamilySettings(family, file, _table(("setting", "value", "from"), rows))
+    return rows
 
 
 def secrets() -> Table:

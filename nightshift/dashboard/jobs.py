@@ -27,6 +27,7 @@ from nightshift.dashboard.runs import (
     Bar,
     JobStatus,
     Run,
+    fit_to_show,
     refs_of,
     with_table,
 )
@@ -37,7 +38,7 @@ from nightshift.dashboard.training import TrainRequest, plan_training
 from nightshift.errors import NightshiftError, ServiceError
 from nightshift.plan.batch import ask_to_stop, hears_stops
 from nightshift.plan.cell import sha256_json
-from nightshift.settings import Home, without_places
+from nightshift.settings import Home
 
 _log = logging.getLogger("nightshift.dashboard")
 _ID = re.compile(rf"({RUN_ID})(?:\.([0-9a-f]{{{KEY_DIGITS}}}))?")
@@ -187,7 +188,9 @@ class JobBoard:
         new = [run for run in self._runs.values() if run.id not in self._shown and run.id not in self._briefs]
         if new:
             # A fleet's run has thousands of cells.
-            made = await run_in_threadpool(lambda: [_briefly(run, now).model_copy(update={"cells": ()}) for run in new])
+            made = await run_in_threadpool(
+                lambda: [_briefly(self._home, run, now).model_copy(update={"cells": ()}) for run in new]
+            )
             self._briefs |= {job.job_id: job for job in made if job.job_id in self._runs}
         found = [self._shown.get(run_id) or self._briefs.get(run_id) for run_id in self._runs]
         jobs = [j.model_copy(update={"cells": ()}) if j.status in ENDED and j.cells else j for j in found if j]
@@ -362,10 +365,10 @@ class JobBoard:
             else:
                 job = self._desk.standing(run, told.parts, told.outcomes, now, bars)
             job = with_table(self._home, job, told.table) if told.table else job
-            return job.model_copy(update={"error": without_places(self._home, job.error)})
+            return fit_to_show(self._home, job)
         except Exception:
             self._blame(run)
-            return _briefly(run, now)
+            return _briefly(self._home, run, now)
 
     def _blame(self, run: Run) -> None:
         """Write down, once, that what a run has left cannot be read."""
@@ -374,9 +377,9 @@ class JobBoard:
         self._odd.add(run.id)
 
 
-def _briefly(run: Run, now: datetime) -> JobStatus:
+def _briefly(home: Home, run: Run, now: datetime) -> JobStatus:
     """Return where a run stands without looking at its files."""
-    return whole(run, [brief_cell(run, ref) for ref in refs_of(run)], now)
+    return fit_to_show(home, whole(run, [brief_cell(run, ref) for ref in refs_of(run)], now))
 
 
 def _of_cell(shown: JobStatus, job_id: str) -> JobStatus:

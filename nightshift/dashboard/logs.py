@@ -35,6 +35,8 @@ _EARLIER_BYTES = 1_000_000
 _LONGEST = 2_000
 #: Prefect's word after each task, without the task's name.
 _TASK_DONE = "Finished in state Completed()"
+#: After so long at most it is looked again for what a cell says here: each time all folders are looked through.
+_MISSED_S = 10.0
 #: Streams that are open at once.
 _STREAMS = 200
 
@@ -141,6 +143,7 @@ class LogTail:
         self._changed = asyncio.Event()
         self._away = False
         self._progress: dict[str, Tail | None] = {}
+        self._again: dict[str, float] = {}
         self._task: asyncio.Task[None] | None = None
 
     def begin(self, ended: Callable[[LogTail], object]) -> None:
@@ -256,20 +259,25 @@ class LogTail:
                 continue
             began_s = job.started_at.timestamp() - 1.0
             until_s = job.ended_at.timestamp() + 1.0 if job.ended_at else float("inf")
-            found += [_said(cell.name, e) for e in tail.fresh() if _told(e) and began_s <= e.at <= until_s]
+            found += [_said(self._home, cell.name, e) for e in tail.fresh() if _told(e) and began_s <= e.at <= until_s]
         return found
 
     def _tail_of(self, cell: CellStatus) -> Tail | None:
         """Return what a cell has told here, of which the job's id has the first digits of the key."""
         digits = cell.job_id.partition(".")[2]
-        if digits and cell.status != "pending" and cell.job_id not in self._progress:
+        ended = cell.status in ENDED
+        waits = not ended and time.monotonic() < self._again.get(cell.job_id, 0.0)
+        if digits and cell.status != "pending" and cell.job_id not in self._progress and not waits:
             try:
                 place = work_folder(self._home, cell_at(self._home, digits, cell.name).key)
                 self._progress[cell.job_id] = Tail(place / PROGRESS, earlier=_EARLIER_BYTES)
             except UnknownNameError:
                 # One that ended on another machine leaves nothing here later, either.
-                if cell.status in ENDED:
+                if ended:
                     self._progress[cell.job_id] = None
+                # One that has just begun may be here in a moment; one that is at work elsewhere will not.
+                since_s = (datetime.now(UTC) - cell.started_at).total_seconds() if cell.started_at else 0.0
+                self._again[cell.job_id] = time.monotonic() + min(max(since_s, _POLL_S), _MISSED_S)
         return self._progress.get(cell.job_id)
 
     def _take(self, found: list[LogLine]) -> None:
@@ -311,9 +319,11 @@ def _line(home: Home, found: Mapping[str, Any]) -> LogLine:
     return _made(at, level, without_places(home, str(found.get("message") or "")), str(found["id"]))
 
 
-def _said(name: str, event: ProgressEvent) -> LogLine:
+def _said(home: Home, name: str, event: ProgressEvent) -> LogLine:
     text = event.message if event.message.startswith(name) else f"{name}: {event.message}"
-    return _made(datetime.fromtimestamp(event.at, UTC), "INFO", text, f"{event.cell}{event.at}{text}")
+    return _made(
+        datetime.fromtimestamp(event.at, UTC), "INFO", without_places(home, text), f"{event.cell}{event.at}{text}"
+    )
 
 
 def _made(at: datetime, level: str, text: str, source: str) -> LogLine:

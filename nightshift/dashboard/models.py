@@ -20,7 +20,7 @@ from nightshift.plan.config import targets
 from nightshift.plan.past import MAX_VERSIONS, Past, Trained, past_of, version_of
 from nightshift.plan.shared import share_model
 from nightshift.plan.state import cell_of, newest, newest_names
-from nightshift.settings import Home
+from nightshift.settings import Home, is_own_file
 from nightshift.tracking.results import CellResult, read_result
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def read_registry(home: Home, model: ModelId, number: int | None = None) -> Regi
             )
         entries = history(store, model.name)
         found = lineage(home, store, model.name, number if number in {e.version for e in entries} else None)
-        if found.tracking_uri.startswith("sqlite:"):
+        if is_own_file(found.tracking_uri):
             found = found.model_copy(update={"tracking_uri": ""})
         return Registry(entries, found)
 

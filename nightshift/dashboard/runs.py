@@ -211,8 +211,21 @@ def refs_of(run: Run, outcomes: Mapping[str, CellOutcome] = MappingProxyType({})
     return ()
 
 
+def fit_to_show(home: Home, job: JobStatus) -> JobStatus:
+    """Return a job whose words, and those of its cells, name no place of this machine."""
+    cells = [(cell, _fitted(home, cell)) for cell in job.cells]
+    each = tuple(cell.model_copy(update=said) if said else cell for cell, said in cells)
+    return job.model_copy(update=_fitted(home, job) | {"cells": each})
+
+
+def _fitted(home: Home, told: CellStatus) -> dict[str, str]:
+    said = {name: getattr(told, name) for name in ("current_step", "error", "hint")}
+    return {name: without_places(home, text) for name, text in said.items() if "/" in text}
+
+
 def with_table(home: Home, job: JobStatus, table: TableOutcome) -> JobStatus:
     """Return where a training on a table stands, with how it ended; its figures too, where no model is registered."""
+    # Earlier versions wrote the whole path.
     saved = table.saved.removeprefix(f"{home.root}/")
     own = {} if job.cells else {"metrics": table.judged, "model_path": saved}
     shown = table.model_copy(update={"saved": saved, "reason": without_places(home, table.reason)})

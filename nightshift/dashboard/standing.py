@@ -37,7 +37,7 @@ from nightshift.plan.synthesis import STAGES as SYNTHESIS_STAGES
 from nightshift.plan.synthesis import Synthesis, SynthesisOptions, synthesis_code
 from nightshift.plan.synthesis import newest as newest_synthesis
 from nightshift.progress import ProgressEvent, Tail, percent_of
-from nightshift.settings import Home, without_places
+from nightshift.settings import Home
 from nightshift.simulate.profile import load_profile
 from nightshift.tracking.results import read_result
 
@@ -170,7 +170,7 @@ class Desk:
             update["remaining_s"] = _remaining_s(task, own, watched, last)
         update |= self._made(task, records, status)
         if status == "failed" or (status == "completed" and outcome is not None):
-            update |= {name: without_places(self._home, said) for name, said in _why(own, records, outcome).items()}
+            update |= _why(own, records, outcome)
         if status == "completed":
             update["current_step"] = _how_it_ended(run, records, outcome, task)
         return told.model_copy(update=update)

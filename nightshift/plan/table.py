@@ -100,7 +100,7 @@ class TableOutcome(BaseModel):
     Attributes:
         metric: the one that decides.
         scores: part -> metric -> figure.
-        saved: folder of the model, "" where it is not saved.
+        saved: folder of the model, from the home on where it lies there; "" where it is not saved.
         run_id: of MLflow, "" where it is not logged.
         registered: name in the registry, "" where it is not registered.
         cell_key: of the model that is registered.

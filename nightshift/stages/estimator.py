@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nightshift.errors import NightshiftError, ServiceError, TransientError, UsageError, first_line
 from nightshift.files import disk_full
 from nightshift.plan.table import TableJob, TableOutcome
-from nightshift.settings import Home
+from nightshift.settings import Home, without_places
 from nightshift.stages.estimator_register import Registration, hold, register_table, stamp_of
 from nightshift.stages.estimator_rows import is_parquet, rows_of
 from nightshift.trainer.options import Track
@@ -77,17 +77,25 @@ def train_table(home: Home, job: TableJob, progress: Any = "auto", hands: Hands 
         metric=result.about.primary,
         scores=result.scores,
         findings=tuple(sorted({finding.code for finding in result.findings})),
-        saved=str(result.saved or ""),
+        saved=_in_home(home, result.saved),
         run_id=run_id,
         registered=done.cell.name if done.cell and done.version else "",
         cell_key=done.cell.key if done.cell and done.version else "",
         version=done.version,
         gate=done.gate,
-        reason=" ".join(str(fault) for fault in faults),
+        reason=without_places(home, " ".join(str(fault) for fault in faults)),
         seconds=time.perf_counter() - began,
         exit_code=faults[0].exit_code if faults else 0,
     )
     return TableRun(outcome, result, found, done, faults)
+
+
+def _in_home(home: Home, saved: Path | None) -> str:
+    """Return a folder by where it lies in the home, where it does: another machine's home is elsewhere."""
+    if saved is None:
+        return ""
+    place = saved.resolve()
+    return place.relative_to(home.root).as_posix() if place.is_relative_to(home.root) else str(saved)
 
 
 def join_table_search(home: Home, job: TableJob, progress: Any = "auto") -> int:

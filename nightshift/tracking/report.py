@@ -26,7 +26,7 @@ from nightshift.plan.lock import held
 from nightshift.plan.state import newest_cells
 from nightshift.problems.charts import draw, figure_id, inline
 from nightshift.problems.evaluation import Evaluation, Figure
-from nightshift.settings import Home
+from nightshift.settings import Home, is_own_file
 from nightshift.tracking import variants
 from nightshift.tracking.dataset_parts import parts_of
 from nightshift.tracking.driving_pictures import episodes_of
@@ -363,8 +363,7 @@ def _registered(result: CellResult) -> list[tuple[str, str]]:
     named = {
         "registry name": result.cell.name,
         "MLflow run": result.fact("register", "run_id"),
-        # A file of the machine that trained is no address for whoever reads this elsewhere.
-        "MLflow store": "" if store.startswith("sqlite:") else store,
+        "MLflow store": "" if is_own_file(store) else store,
         "gate": result.fact("register", "gate"),
         "device check": result.device,
         "DVC file": result.fact("register", "dvc"),

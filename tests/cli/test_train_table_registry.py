@@ -181,6 +181,8 @@ def test_rows_that_the_split_held_together_stay_together(home: Home) -> None:
     run = train_table(home, job, False)
     assert run.result.split.strategy == "grouped", run.result.split
     assert not run.faults
+    assert (home.root / run.outcome.saved / "manifest.json").is_file()
+    assert not Path(run.outcome.saved).is_absolute()
     data = open_dataset(home, "visits", current(home, "visits"))
     parts = {part: set(data.frame(part)["patient_id"]) for part in ("train", "val", "test")}
     assert all(parts.values())

@@ -19,7 +19,7 @@ from nightshift.dashboard.prefect_api import PrefectApi
 from nightshift.dashboard.reading import UnknownJobError
 from nightshift.dashboard.runs import CellStatus, JobStatus
 from nightshift.dashboard.service import Service
-from nightshift.errors import ServiceError
+from nightshift.errors import ServiceError, UnknownNameError
 from nightshift.plan.cell import Cell
 from nightshift.plan.records import PROGRESS, work_folder
 from nightshift.plan.state import remember
@@ -207,6 +207,24 @@ def test_what_a_cell_says_in_its_own_file_is_heard_though_a_newer_one_of_its_nam
         update={"started_at": LONG_AGO, "ended_at": datetime.now(UTC) - timedelta(seconds=5)}
     )
     FileSink(work_folder(home, old.key) / PROGRESS)(
-        ProgressEvent(old.key, "train", 2, 2, message="fold 2", line=True, at=LONG_AGO.timestamp() + 1)
+        ProgressEvent(old.key, "train", 2, 2, message=f"fold 2 in {tmp_path}/x", line=True, at=LONG_AGO.timestamp() + 1)
     )
-    assert [line.text for line in heard(home, Server(), jobs)] == ["m1.rul.pi: fold 2"]
+    assert [line.text for line in heard(home, Server(), jobs)] == ["m1.rul.pi: fold 2 in $NIGHTSHIFT_HOME/x"]
+
+
+def test_for_what_is_at_work_elsewhere_all_folders_are_not_looked_through_every_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+
+    def at(home: Home, key: str, name: str) -> Cell:
+        looked.append(name)
+        raise UnknownNameError("cell", key, ())
+
+    monkeypatch.setattr(logs, "cell_at", at)
+    tail = logs.LogTail(RUN, Home(tmp_path), Server(), Jobs().status)
+    away = cell(ONE, "running").model_copy(update={"started_at": LONG_AGO})
+    assert [tail._tail_of(away) for _ in range(5)] == [None] * 5
+    assert len(looked) == 1
+    assert [tail._tail_of(cell(ONE, "completed")) for _ in range(5)] == [None] * 5
+    assert len(looked) == 2, "whatever it said at its end is not missed"

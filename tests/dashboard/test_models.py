@@ -81,6 +81,19 @@ def test_a_model_that_was_never_trained_has_a_page_that_says_so(client: TestClie
     assert f"/train?machine={SUBJECT}" in page.text
 
 
+def test_a_model_that_the_registry_alone_knows_is_told_of(own_client: TestClient, own: Home) -> None:
+    shutil.rmtree(own.models / "anomaly")
+    page = own_client.get(PAGE).text
+    assert "None in this home." in page
+    assert f'hx-get="{PAGE}?target=pi&amp;start=0&amp;registry=true"' in page
+    whole = own_client.get(PAGE, params={"registry": True})
+    assert whole.status_code == 200
+    assert "Where version 1 comes from" in whole.text
+    assert f"{ANOMALY}/download?target=pi&amp;version=1" in whole.text
+    none = own_client.get(f"/models/{SUBJECT}/rul", params={"registry": True})
+    assert (none.status_code, "the registry knows none" in none.text) == (200, True)
+
+
 def test_without_the_registry_the_api_says_so_and_the_page_shows_what_files_tell(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,6 +167,7 @@ def test_a_champion_behind_many_that_were_not_better_is_found_and_old_versions_c
     assert [f"v{n}</a>" in first for n in (30, 6, 5)] == [True, True, False]
     assert [f"v{n}</a>" in second for n in (6, 5, 1)] == [False, True, True]
     assert 'v1</a> <span class="state champion">' in second
+    assert own_client.get(PAGE, params={"start": 50}).text == second
     assert "19 older versions of anomaly" in own_client.get("/downloads").text
 
 

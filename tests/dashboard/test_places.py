@@ -12,6 +12,8 @@ from support.machine import SUBJECT
 
 from nightshift.dashboard.app import create_app
 from nightshift.dashboard.config import load_config
+from nightshift.plan.records import StageRecord, write_record
+from nightshift.plan.state import make_cell, remember
 from nightshift.settings import Home, packaged_configs
 
 #: What stands for the parts of an address.
@@ -33,6 +35,19 @@ def test_a_viewer_is_told_no_place_of_this_machine(own: Home, for_all: Path, mon
     # What was trained was trained in the second one.
     places = (str(own.root), str(for_all), str(packaged_configs()), "sqlite:", "file:/")
     own.configs.mkdir(exist_ok=True)
+    refused = make_cell(own, SUBJECT, "rul")
+    remember(own, refused)
+    record = StageRecord(
+        stage="load",
+        cell_key=refused.key,
+        status="blocked",
+        started_at="2026-01-01T00:00:00Z",
+        seconds=1,
+        error=f"no labels in {own.root}/data.",
+        hint=f"See {own.root}/data.",
+    )
+    write_record(own, record)
+    addresses += [f"/models/{SUBJECT}/rul", f"/runs/{refused.key[:12]}"]
     with TestClient(app, base_url="http://127.0.0.1:8700", headers={"Authorization": f"Bearer {VIEWER}"}) as client:
         rows = client.get(f"/api/predict/{SUBJECT}/anomaly/example").text
         client.post(f"/predict?machine={SUBJECT}&family=anomaly", data={"how": "csv", "csv": rows})
@@ -43,6 +58,8 @@ def test_a_viewer_is_told_no_place_of_this_machine(own: Home, for_all: Path, mon
         manifest.with_name("bundle.sig").unlink()
         bad = ("/", "/settings", f"/predict?machine={SUBJECT}&family=classification")
         told |= {f"bad {address}": client.get(address).text for address in bad}
+    assert "no labels in $NIGHTSHIFT_HOME/data." in told[f"/models/{SUBJECT}/rul"]
+    assert "no labels in $NIGHTSHIFT_HOME/data." in told[f"/runs/{refused.key[:12]}"]
     assert "machinse" in told["bad /settings"]
     assert "$NIGHTSHIFT_HOME/models/classification" in told[f"bad {bad[-1]}"]
     wrong = [(address, place) for address, text in told.items() for place in places if place in text]

@@ -57,6 +57,18 @@ def test_each_family_s_settings_are_shown_as_a_training_has_them(home: Home, ope
     assert steps == ["total_steps", "quick: 2,000,000; fast: 10,000,000; standard: 3,000,000", "preset"]
 
 
+def test_a_family_s_file_with_a_fault_takes_no_other_settings_away(home: Home, opened: Opened) -> None:
+    (home.configs / "families").mkdir(parents=True)
+    (home.configs / "families" / "tcn.yaml").write_text("epochss: 7\n")
+    (home.configs / "families" / "rul.yaml").write_text("preset: [\n")
+    page = opened().get("/settings")
+    assert page.status_code == 200
+    blocks = {block.split(" ", 1)[0]: block for block in page.text.split("<summary>")[1:]}
+    assert "epochss" in blocks["tcn"]
+    assert "rul.yaml is not valid YAML" in blocks["rul"]
+    assert cells(blocks["anomaly"])
+
+
 def cells(page: str) -> list[list[str]]:
     """The rows of all tables of a page, as text."""
     from html import unescape

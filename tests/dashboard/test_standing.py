@@ -13,6 +13,9 @@ from support.machine import SUBJECT
 from support.machines import SMALL, write_machine
 
 from nightshift.dashboard import standing as reading
+from nightshift.dashboard.jobs import JobBoard
+from nightshift.dashboard.prefect_api import PrefectApi
+from nightshift.dashboard.reading import Told
 from nightshift.dashboard.runs import NO_BARS, Bar, JobStatus, Run, refs_of
 from nightshift.dashboard.standing import Desk
 from nightshift.dashboard.together import is_silent, of_batches, shows_as
@@ -106,7 +109,9 @@ def test_a_failure_is_told_by_the_record_with_its_hint(own: Home) -> None:
         ),
     )
     run = a_run(state="FAILED", parameters=params, message="Flow run encountered an exception: BlockedError: other")
-    found = standing(own, run)
+    board = JobBoard(own, PrefectApi("http://127.0.0.1:9/api"))
+    found = board._read(run, Told(), NOW, NO_BARS, {})
+    assert found.cells[0].error == found.error
     told = "no labels at s3://store/x, nor in $NIGHTSHIFT_HOME/data."
     assert (found.status, found.error, found.hint) == ("failed", told, "Land some.")
     earlier = a_run(

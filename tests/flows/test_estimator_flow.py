@@ -30,8 +30,9 @@ def test_a_run_ends_with_its_scores_and_a_saved_and_logged_model(served, runs):
     assert (first["state"], first["exit_code"]) == ("Completed", 0), first
     outcome = first["outcome"]
     assert (outcome["model"], outcome["task"], outcome["metric"]) == ("LogisticRegression", "binary", "f1")
+    assert not Path(outcome["saved"]).is_absolute()
     assert 0.5 < outcome["scores"]["held_out"]["f1"] <= 1
-    assert (Path(outcome["saved"]) / "manifest.json").is_file()
+    assert (served.home.root / outcome["saved"] / "manifest.json").is_file()
     with served.inside():
         logged = open_store(served.home).client.get_run(outcome["run_id"])
     assert logged.data.metrics["held_out/f1"] == pytest.approx(outcome["scores"]["held_out"]["f1"])

@@ -22,7 +22,7 @@ from nightshift.dashboard.models import ModelId
 from nightshift.dashboard.pages.render import page
 from nightshift.dashboard.service import Svc
 from nightshift.data.groups import NAMES, TARGETS
-from nightshift.errors import NightshiftError, ServiceError
+from nightshift.errors import NightshiftError, ServiceError, UnknownNameError
 from nightshift.plan.past import Past
 from nightshift.settings import Home
 from nightshift.tracking import lineage_words
@@ -159,6 +159,7 @@ def model(
     """
     home = service.home
     past = asked.past(home, most=None)
+    start = min(start, max(0, len(past.versions) - 1) // _VERSIONS * _VERSIONS)
     chosen = models.chosen_version(home, asked, version) if past.versions else None
     found = models.results_of(home, asked, chosen)
     matrix = service.matrix.get()
@@ -178,7 +179,7 @@ def model(
         asked_for=version,
         # The page has buttons of its own, for the version that it is about.
         shown=results.shown(home, found) | {"try_at": "", "download_at": ""} if found else None,
-        registry=_registry(home, asked, version, past) if registry and past.versions else None,
+        registry=_registry(home, asked, version, past) if registry else None,
     )
 
 
@@ -205,6 +206,8 @@ class RegistryShown:
 def _registry(home: Home, asked: ModelId, number: int | None, past: Past) -> RegistryShown:
     try:
         found = models.read_registry(home, asked, number)
+    except UnknownNameError:
+        return RegistryShown()
     except ServiceError as error:
         return RegistryShown(error=[fit_to_show(home, said) for said in (error.what, error.hint)])
     rows = lineage_words.history_rows(found.versions)

@@ -11,6 +11,8 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from nightshift.errors import without_credentials
+from nightshift.settings import home, without_places
 from nightshift.tracking import text
 
 #: The pages of the menu: address, name.
@@ -40,7 +42,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     found.filters |= {"number": text.number, "size": text.size, "seconds": text.seconds, "island": _island}
-    found.filters |= {"duration": _duration, "moments": _moments}
+    found.filters |= {"duration": _duration, "moments": _moments, "fit": _fit}
     found.globals["menu"] = MENU
     return found
 
@@ -58,6 +60,11 @@ def _moments(words: str) -> Markup:
     pieces = _MOMENT.split(words)
     time = Markup('<time datetime="{0}Z">{0}</time>')
     return Markup("").join(time.format(piece) if i % 2 else escape(piece) for i, piece in enumerate(pieces))
+
+
+def _fit(said: str) -> str:
+    """Return what a record or a log says, as everybody may read it."""
+    return without_places(home(), without_credentials(said))
 
 
 def _island(json: str) -> Markup:

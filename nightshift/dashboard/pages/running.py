@@ -120,7 +120,7 @@ def _cells(home: Home, told: Sequence[CellStatus]) -> Iterator[Cell]:
     for one in told:
         with suppress(UnknownNameError):
             if key := one.job_id.partition(".")[2]:
-                yield cell_at(home, key)
+                yield cell_at(home, key, one.name)
 
 
 def _took(job: CellStatus) -> float | None:
